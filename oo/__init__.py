@@ -1,0 +1,111 @@
+"""Double-O: one token in, one secret or one API call out.
+
+    import oo
+
+    secret = oo.get_secret("YOUR_TOKEN")
+    answer = oo.proxy("v1/chat/completions", "YOUR_TOKEN", payload={...})
+
+Every call passes through one chain of middleware, the same for `Client` and `AsyncClient`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._client import AsyncClient, Client
+    from ._functions import (
+        chat,
+        embed,
+        export_env,
+        get_env,
+        get_secret,
+        health,
+        image,
+        invalidate_cache,
+        load_env,
+        proxy,
+        register,
+        unregister,
+    )
+    from ._messages import Headers, Request, Response
+    from ._pipeline import CallNext, Middleware, Transport
+    from .exceptions import AuthenticationError, DoubleOError, EnvError, ProxyError, SecretError
+    from .hooks import ClientInfo, Slot, hookimpl
+    from .middleware import (
+        BearerAuth,
+        Cache,
+        ErrorMapping,
+        Logging,
+        Retry,
+        SecretCache,
+        default_middleware,
+    )
+
+_HOMES = {
+    "._client": "AsyncClient Client",
+    "._functions": "chat embed export_env get_env get_secret health image invalidate_cache load_env proxy register "
+    "unregister",
+    "._messages": "Headers Request Response",
+    "._pipeline": "CallNext Middleware Transport",
+    ".exceptions": "AuthenticationError DoubleOError EnvError ProxyError SecretError",
+    ".hooks": "ClientInfo Slot hookimpl",
+    ".middleware": "BearerAuth Cache ErrorMapping Logging Retry SecretCache default_middleware",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "AsyncClient",
+    "AuthenticationError",
+    "BearerAuth",
+    "Cache",
+    "CallNext",
+    "Client",
+    "ClientInfo",
+    "DoubleOError",
+    "EnvError",
+    "ErrorMapping",
+    "Headers",
+    "Logging",
+    "Middleware",
+    "ProxyError",
+    "Request",
+    "Response",
+    "Retry",
+    "SecretCache",
+    "SecretError",
+    "Slot",
+    "Transport",
+    "__version__",
+    "chat",
+    "default_middleware",
+    "embed",
+    "export_env",
+    "get_env",
+    "get_secret",
+    "health",
+    "hookimpl",
+    "image",
+    "invalidate_cache",
+    "load_env",
+    "proxy",
+    "register",
+    "unregister",
+]
+
+
+def __getattr__(name: str) -> object:
+    # PEP 562: `import oo` loads nothing but this file; a name brings its module when it is first asked for.
+    if name not in _HOME:
+        raise AttributeError(f"module 'oo' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,78 @@
+"""Base URLs and proxied paths: what is a place to call, and what would leave it. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import quote, unquote, urlsplit
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# RFC 3986: unreserved, sub-delims and what else a path and a query may hold as it is.
+_SAFE = "/:@!$&'()*+,;=~-._%"
+
+
+def base_url(url: str) -> str:
+    """A base URL without its last slash. ValueError where it is no absolute http(s) URL, or holds a user, a query or
+    a fragment."""
+    if not isinstance(url, str):
+        raise ValueError(f"the base URL must be a string, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or re.search(r"[^!-~]|\\", url):
+        raise ValueError("the base URL is no http or https URL, such as http://localhost:3001")
+    if "@" in parts.netloc:
+        raise ValueError("the base URL holds a user name or password; the token is all that identifies a caller")
+    if "?" in url or "#" in url:
+        raise ValueError("the base URL holds a query or a fragment; give only scheme, host, port and path")
+    return url.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def proxied(path: str) -> str:
+    """`path` as it stands behind /api/proxy/, spaces and non-ASCII percent-encoded, its query kept.
+
+    ValueError for what could lead out of there: `..` or `.` as a segment, encoded however often; `//host`; a scheme;
+    a backslash; `#`; a control character.
+    """
+    if not isinstance(path, str):
+        raise ValueError(f"the path must be a string, not {type(path).__name__}")
+    place, mark, query = path.partition("?")
+    if "#" in path:
+        raise ValueError("the path holds a '#'; write it as %23 if it belongs to a name")
+    if place.startswith("//") or _SCHEME.match(place):
+        raise ValueError("the path names a host or a scheme; give only what follows /api/proxy/")
+    if _BAD_PERCENT.search(path):
+        raise ValueError("the path holds a '%' that begins no escape; write it as %25")
+    plain = _unquoted(place)
+    if "\\" in plain or _CONTROL.search(plain) or _CONTROL.search(_unquoted(query)):
+        raise ValueError("the path holds a backslash or a control character")
+    # A parameter (`..;x`) is part of a segment to us, and is cut off by some servers.
+    if any(segment.partition(";")[0].strip() in (".", "..") for segment in plain.split("/")):
+        raise ValueError("the path holds a '.' or '..' segment and could leave /api/proxy/")
+    try:
+        return quote(place.removeprefix("/"), safe=_SAFE) + mark + quote(query, safe=_SAFE + '?[]{}|^`"<>')
+    except UnicodeEncodeError:
+        pass
+    raise ValueError("the path holds half a character (a lone surrogate)")
+
+
+def _unquoted(text: str) -> str:
+    """`text` with its escapes undone until none is left: a server behind a server may undo them twice."""
+    while (plain := unquote(text, errors="replace")) != text:
+        text = plain
+    return text

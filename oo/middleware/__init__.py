@@ -1,0 +1,56 @@
+"""The middlewares that a client comes with."""
+
+from __future__ import annotations
+
+import threading
+
+from .._pipeline import Middleware
+from ._store import SecretCache
+from .auth import BearerAuth
+from .cache import Cache
+from .errors import ErrorMapping
+from .log import Logging
+from .retry import Retry
+
+__all__ = [
+    "BearerAuth",
+    "Cache",
+    "ErrorMapping",
+    "Logging",
+    "Retry",
+    "SecretCache",
+    "default_middleware",
+    "shared_cache",
+]
+
+_shared: SecretCache | None = None
+_making = threading.Lock()
+
+
+def shared_cache() -> SecretCache:
+    """The one store of every default stack in this process, blocking and async."""
+    global _shared
+    with _making:
+        if _shared is None:
+            _shared = SecretCache()
+        return _shared
+
+
+def default_middleware(
+    *,
+    retries: int = 0,
+    backoff_factor: float = 0.5,
+    logging: bool = False,
+    cache: SecretCache | None = None,
+) -> list[Middleware]:
+    """The default chain, outermost first, as a list to edit and pass on as `Client(middleware=...)`.
+
+    `cache` is the store to use instead of the process's shared one.
+    """
+    chain: list[Middleware] = [
+        Cache(shared_cache() if cache is None else cache),
+        Retry(retries, backoff_factor),
+        ErrorMapping(),
+        BearerAuth(),
+    ]
+    return [Logging(), *chain] if logging else chain

@@ -1,0 +1,182 @@
+"""SecretCache: the bounded store of answers, and the flights of calls that are fetching one.
+
+A flight is one fetch under way. Whoever asks for the same key meanwhile waits for it. Storing an answer and ending
+its flight are one step under the lock, so no caller can find neither; an invalidation takes the flight out of the
+table, and a flight that is no longer there stores nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from cachetools import Cache, TLRUCache
+
+from .._io import Event
+
+_TOUCH = 1.0  # seconds: a hit renews an entry's place in the order of eviction at most this often
+
+# A plain read of cachetools' own dict: no lock, no reordering. What is older than its TTL is seen here, by `recall`.
+_stored: Callable[[Any, Any], Entry] = Cache.__getitem__
+
+
+class Entry:
+    """One stored value."""
+
+    __slots__ = ("keep", "stored", "touched", "ttl", "value")
+
+    def __init__(self, value: Any, ttl: float, keep: float, now: float) -> None:
+        self.value = value
+        self.ttl = ttl
+        self.keep = keep
+        self.stored = self.touched = now
+
+
+class Flight:
+    """One fetch under way; `outcome` stays None where the fetch was cancelled."""
+
+    __slots__ = ("event", "key", "outcome", "scope")
+
+    def __init__(self, scope: Hashable, key: Hashable, event: Event) -> None:
+        self.scope = scope
+        self.key = key
+        self.event = event
+        self.outcome: Any = None
+
+
+class SecretCache:
+    """A thread-safe store of at most `maxsize` values, each with its own time to live, the least recently used going
+    first. Time is monotonic. Values are kept in this process's memory only."""
+
+    def __init__(self, maxsize: int = 1024, *, timer: Callable[[], float] = time.monotonic) -> None:
+        if maxsize < 1:
+            raise ValueError(f"maxsize must be 1 or more, not {maxsize!r}")
+        self.maxsize = maxsize
+        self._timer = timer
+        self._renew()
+        _caches.add(self)
+
+    def get(self, key: Hashable) -> Any:
+        """The value of a key, or None."""
+        return self.recall(key, float("inf"))
+
+    def set(self, key: Hashable, value: Any, ttl: float) -> None:
+        """Store a value for `ttl` seconds."""
+        with self._lock:
+            self._set(key, value, ttl, ttl)
+
+    def invalidate(self, key: Hashable) -> None:
+        """Forget a key; where it is a token, whatever any server answered to that token."""
+        with self._lock:
+            for each in (key, *((*family, key) for family in self._families)):
+                self._entries.pop(each, None)
+            for place in [place for place in self._flights if key in (place[1], _token(place[1]))]:
+                del self._flights[place]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._flights.clear()
+            self._families.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<SecretCache {len(self)} of {self.maxsize}>"
+
+    def recall(self, key: Hashable, max_age: float) -> Any:
+        """The value of a key if it is younger than its own time to live and than `max_age` seconds, or None."""
+        try:
+            entry = _stored(self._entries, key)
+        except KeyError:
+            return None
+        now = self._timer()
+        age = now - entry.stored
+        if age >= entry.ttl or not age < max_age:
+            return None
+        if now - entry.touched > _TOUCH:
+            self._touch(key, entry, now)
+        return entry.value
+
+    def stale(self, key: Hashable) -> Any:
+        """The value of a key, expired or not, while it is kept for an outage; or None."""
+        with self._lock:
+            entry: Entry | None = self._entries.get(key)
+            return None if entry is None else entry.value
+
+    def board(self, scope: Hashable, key: Hashable, max_age: float, event: Callable[[], Event]) -> tuple[Any, bool]:
+        """The stored value, or the flight that fetches it, with whether the caller is the one to fly it."""
+        with self._lock:
+            value = self._recall_locked(key, max_age)
+            if value is not None:
+                return value, False
+            flight = self._flights.get((scope, key))
+            if flight is not None:
+                return flight, False
+            flight = self._flights[scope, key] = Flight(scope, key, event())
+            return flight, True
+
+    def land(self, flight: Flight, outcome: Any, ttl: float | None = None, stale: float = 0.0) -> None:
+        """End a flight: store its outcome where `ttl` is given and nothing was invalidated since, and let the
+        waiters go."""
+        with self._lock:
+            if self._flights.get((flight.scope, flight.key)) is flight:
+                del self._flights[flight.scope, flight.key]
+                if ttl is not None:
+                    self._set(flight.key, outcome, ttl, ttl + stale)
+        flight.outcome = outcome
+        flight.event.set()
+
+    def _recall_locked(self, key: Hashable, max_age: float) -> Any:
+        entry: Entry | None = self._entries.get(key)
+        if entry is None:
+            return None
+        age = self._timer() - entry.stored
+        return entry.value if age < entry.ttl and age < max_age else None
+
+    def _set(self, key: Hashable, value: Any, ttl: float, keep: float) -> None:
+        self._entries[key] = Entry(value, ttl, keep, self._timer())
+        if _token(key) is not None:
+            self._families.add(key[:2])  # type: ignore[index]  # _token saw a tuple
+
+    def _touch(self, key: Hashable, entry: Entry, now: float) -> None:
+        with self._lock:
+            entry.touched = now
+            self._entries.get(key)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: TLRUCache[Any, Entry] = TLRUCache(self.maxsize, _expiry, timer=self._timer)
+        self._flights: dict[tuple[Hashable, Hashable], Flight] = {}
+        self._families: set[Any] = set()
+
+    def _after_fork(self) -> None:
+        # A lock that another thread held at the fork stays locked for ever in the child, over a store half changed.
+        if self._lock.locked():
+            self._renew()
+
+
+def _expiry(_key: object, entry: Entry, now: float) -> float:
+    return now + entry.keep
+
+
+def _token(key: Hashable) -> Any:
+    return key[2] if isinstance(key, tuple) and len(key) == 3 else None
+
+
+_caches: weakref.WeakSet[SecretCache] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for cache in list(_caches):
+        cache._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,15 @@
+"""BearerAuth: the token, as a header (RFC 6750, 2.1)."""
+
+from __future__ import annotations
+
+from .._messages import Request, Response
+from .._pipeline import CallNext
+
+
+class BearerAuth:
+    """Sends the request's token as `Authorization: Bearer ...`; a request without one goes as it is."""
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        if request.token:
+            request = request.with_header("Authorization", f"Bearer {request.token}")
+        return await call_next(request)

@@ -1,0 +1,98 @@
+"""Cache: one request for a key however many ask, and none while its answer is young."""
+
+from __future__ import annotations
+
+import copy
+
+from .._messages import CacheKey, Request, Response
+from .._pipeline import CallNext
+from ..exceptions import DoubleOError
+from ._store import Flight, SecretCache
+from .errors import overdue
+
+_EVICTING = frozenset({401, 403, 404})
+_OUTAGES = frozenset({"connection", "timeout", "deadline"})
+
+
+class Cache:
+    """Answers a call that gave a `cache_ttl` from its store, while the answer is younger than that and than the TTL
+    it was stored with.
+
+    `store` defaults to one of its own, of `maxsize` entries. With `stale_if_error` (seconds), an expired answer
+    still serves that long where the network or the server fails, marked `stale` in the response's extensions.
+    """
+
+    def __init__(self, store: SecretCache | None = None, *, maxsize: int = 1024, stale_if_error: float = 0.0) -> None:
+        if not stale_if_error >= 0:
+            raise ValueError(f"stale_if_error must be 0 or more, not {stale_if_error!r}")
+        self.store = SecretCache(maxsize) if store is None else store
+        self.stale_if_error = stale_if_error
+
+    def recall(self, key: CacheKey, cache_ttl: float) -> Response | None:
+        """A stored answer younger than `cache_ttl`, or None."""
+        found: Response | None = self.store.recall(key, cache_ttl)
+        return found
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        request.extensions["from_cache"] = False
+        if not request.cache_ttl:
+            try:
+                return await call_next(request)
+            except DoubleOError as error:
+                self._evict(error, request)
+                raise
+        io = call_next.io
+        while True:
+            found, leads = self.store.board(io.scope(), request.cache_key, request.cache_ttl, io.event)
+            if isinstance(found, Response):
+                return _hit(found, request)
+            if leads:
+                return await self._lead(found, request, call_next)
+            left = None if request.deadline is None else request.deadline - io.now()
+            if not await found.event.wait(left):
+                raise overdue(request)
+            if isinstance(found.outcome, Response):
+                return _hit(found.outcome, request)
+            if isinstance(found.outcome, Exception):
+                raise _own(found.outcome)
+            # The leader was cancelled. The first of its waiters to come by here leads.
+
+    async def _lead(self, flight: Flight, request: Request, call_next: CallNext) -> Response:
+        try:
+            response = await call_next(request)
+            response.read()
+        except Exception as error:
+            if isinstance(error, DoubleOError):
+                self._evict(error, request)
+                stale = self.store.stale(request.cache_key) if self.stale_if_error and _is_outage(error) else None
+                if stale is not None:
+                    request.extensions["stale"] = True
+                    self.store.land(flight, stale)
+                    return _hit(stale, request)
+            self.store.land(flight, error)
+            raise
+        except BaseException:
+            self.store.land(flight, None)
+            raise
+        self.store.land(flight, response, request.cache_ttl, self.stale_if_error)
+        return response
+
+    def _evict(self, error: DoubleOError, request: Request) -> None:
+        if error.status in _EVICTING:
+            self.store.invalidate(request.cache_key)
+
+
+def _hit(stored: Response, request: Request) -> Response:
+    """The stored answer as this call's own."""
+    request.extensions["from_cache"] = True
+    request.extensions.setdefault("attempts", 0)
+    return stored.replace(request=request, extensions=request.extensions)
+
+
+def _is_outage(error: DoubleOError) -> bool:
+    return error.reason in _OUTAGES or (error.status or 0) >= 500
+
+
+def _own(error: Exception) -> Exception:
+    # One exception object raised by many threads would share, and grow, one traceback.
+    return copy.copy(error) if isinstance(error, DoubleOError) else error

@@ -1,0 +1,132 @@
+"""ErrorMapping: whatever went wrong below becomes the operation's error, without a token or a secret in it."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from email.utils import parsedate_to_datetime
+
+from .._masking import Mask
+from .._messages import JSON, Request, Response, parse_json
+from .._pipeline import CallNext
+from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
+
+RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""The statuses after which the same call may succeed."""
+
+_TASKS = {
+    "secret": "fetch the secret",
+    "env": "fetch the environment",
+    "proxy": "make the proxied call",
+    "health": "check the server's health",
+}
+_LONGEST = 300  # characters of a server's own words in a message
+
+
+class ErrorMapping:
+    """Turns a transport's failures, statuses and unreadable answers into the four errors. Stands inside Retry, so
+    that each attempt fails with an error that says whether another may help."""
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        try:
+            response = await call_next(request)
+            response.read()
+            return response
+        except DoubleOError as error:
+            failure = mapped(error, request)
+        raise failure
+
+
+def mapped(error: DoubleOError, request: Request) -> DoubleOError:
+    """`error` as the operation's own; one that already is of the four stays as it is."""
+    if type(error) is not DoubleOError:
+        return error
+    error.args = (_message(request, str(error)),)
+    return error.become(ERROR_OF[request.operation])
+
+
+def overdue(request: Request) -> DoubleOError:
+    """The operation's error for a call whose deadline has passed."""
+    message = _message(request, "the deadline of the call passed")
+    return ERROR_OF[request.operation](message, reason="deadline")
+
+
+def check_status(response: Response) -> None:
+    """Raise the operation's error where the status is no 2xx (RFC 9110, 15)."""
+    status, request = response.status, response.request
+    if 200 <= status < 300:
+        return
+    body = _error_body(response)
+    kind = AuthenticationError if status == 401 else ERROR_OF[request.operation]
+    said = _said(body)
+    text = f"the server answered {status}" + (f": {said}" if said else "") + _HINTS.get(status // 100, "")
+    if status == 401:
+        text = f"the token was not accepted (401){f': {said}' if said else ''}; is it whole, current and for this call?"
+    raise kind(
+        _message(request, text),
+        status=status,
+        reason="status",
+        request_id=request_id(response),
+        retry_after=retry_after(response.headers.get("Retry-After")),
+        body=body if request.operation == "proxy" else None,
+        retryable=status in RETRYABLE,
+    )
+
+
+def answer_error(response: Response, said: JSON) -> DoubleOError:
+    """The error that a 200 `{"error": said}` stands for."""
+    request = response.request
+    text = _said(Mask([request.token]).json(said))
+    accused = any(word in text.lower() for word in ("auth", "token"))
+    kind = AuthenticationError if accused else ERROR_OF[request.operation]
+    message = _message(request, f"the server answered with an error: {text}")
+    return kind(message, status=response.status, reason="answer", request_id=request_id(response))
+
+
+def request_id(response: Response) -> str | None:
+    """The answer's `X-Request-Id`, if it is one that a log line can hold."""
+    value = response.headers.get("X-Request-Id", "")
+    return Mask([response.request.token]).text(value) if re.fullmatch(r"[!-~]{1,128}", value) else None
+
+
+def retry_after(value: str | None, now: float | None = None) -> float | None:
+    """Seconds of a `Retry-After` (RFC 9110, 10.2.3: digits, or a date), never negative; None where it is neither."""
+    if value is None:
+        return None
+    value = value.strip()
+    if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", value):
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    seconds = at - (time.time() if now is None else now)
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _message(request: Request, what: str) -> str:
+    base = f" at {request.base_url}" if request.base_url else ""
+    text = f"could not {_TASKS[request.operation]} ({request.method} {request.path}{base}): {what}"
+    return Mask([request.token]).text(text)
+
+
+def _error_body(response: Response) -> JSON:
+    try:
+        body: JSON = parse_json(response.body)
+    except DoubleOError:
+        body = response.body[: 1 << 16].decode("utf-8", "replace")
+    return Mask([response.request.token]).json(body)
+
+
+def _said(body: JSON) -> str:
+    """The server's own words, short and on one line: `{"error": m}`, OpenAI's `{"error": {"message": m}}`, or text."""
+    for name in ("error", "message", "detail"):
+        if isinstance(body, dict):
+            body = body.get(name, body)
+    if not isinstance(body, str) or body.lstrip().startswith("<"):
+        return ""
+    return " ".join("".join(c if c.isprintable() else " " for c in body[:_LONGEST]).split())
+
+
+_HINTS = {3: "; redirects are not followed: is the base URL right?"}

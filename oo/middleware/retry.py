@@ -1,0 +1,102 @@
+"""Retry: waits by backoff's schedule, and never past a deadline, a budget or the server's own word."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Container, Iterator
+
+from backoff import expo, full_jitter
+
+from .._messages import Request, Response
+from .._pipeline import CallNext
+from ..exceptions import DoubleOError
+from ._budget import Budget
+from .errors import overdue
+
+LONGEST_RETRY_AFTER = 60.0
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.2
+
+
+class Retry:
+    """Tries again, up to `retries` times, while the error says that it may help.
+
+    Waits `backoff_factor` seconds, then twice, four times that and so on, at most `max_wait`, plus up to `jitter` of
+    the wait; a server's `Retry-After` of up to 60 s is kept to as given, and a longer one ends the call. `statuses`
+    replaces the set of statuses that are tried again. A call that is not idempotent carries one `Idempotency-Key`.
+    """
+
+    def __init__(
+        self,
+        retries: int = 0,
+        backoff_factor: float = 0.5,
+        max_wait: float = 30.0,
+        jitter: float = 0.25,
+        statuses: Container[int] | None = None,
+    ) -> None:
+        for name, value in (
+            ("retries", retries),
+            ("backoff_factor", backoff_factor),
+            ("max_wait", max_wait),
+            ("jitter", jitter),
+        ):
+            if not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {value!r}")
+        self.retries = retries
+        self.backoff_factor = backoff_factor
+        self.max_wait = max_wait
+        self.jitter = jitter
+        self.statuses = statuses
+        self.budget = Budget()
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        io, notes = call_next.io, request.extensions
+        began = io.now()
+        timeline: list[tuple[str, float]] = notes.setdefault("timeline", [])
+        if self.retries and request.method not in _IDEMPOTENT and "Idempotency-Key" not in request.headers:
+            request = request.with_header("Idempotency-Key", uuid.uuid4().hex)
+        waits: Iterator[float] | None = None
+        attempt = 0
+        while True:
+            attempt += 1
+            notes["attempts"] = attempt
+            if request.deadline is not None and io.now() >= request.deadline:
+                raise overdue(request)
+            timeline.append(("attempt", io.now() - began))
+            try:
+                response = await call_next(request)
+            except DoubleOError as error:
+                error.attempts = attempt
+                timeline.append((str(error.status or error.reason), io.now() - began))
+                waits = waits or self._schedule()
+                wait = self._wait(error, waits)
+                if attempt > self.retries or wait is None or not self._in_time(request, io.now() + wait):
+                    raise
+                if not self.budget.spend():
+                    raise
+            else:
+                timeline.append((str(response.status), io.now() - began))
+                self.budget.refund(attempt - 1)
+                return response
+            # Outside the except: a failure that was survived is nobody's context.
+            await io.sleep(wait)
+
+    def _schedule(self) -> Iterator[float]:
+        waits = expo(base=2, factor=self.backoff_factor, max_value=self.max_wait)
+        next(waits)  # backoff's generators yield once before their first wait
+        return waits
+
+    def _wait(self, error: DoubleOError, waits: Iterator[float]) -> float | None:
+        """Seconds before the next attempt; None where there is to be none."""
+        retryable = error.retryable
+        if self.statuses is not None and error.reason == "status":
+            retryable = error.status in self.statuses
+        if not retryable:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else None
+        wait = next(waits)
+        return wait + full_jitter(wait * self.jitter)
+
+    @staticmethod
+    def _in_time(request: Request, at: float) -> bool:
+        return request.deadline is None or at < request.deadline

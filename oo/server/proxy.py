@@ -1,0 +1,98 @@
+"""Proxied calls: what of a caller's request goes upstream, and what of the answer comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .._io import LoopIO
+from .._masking import Mask
+from .._messages import Headers, Request, Response
+from .._pipeline import CallNext, Pipeline, Transport
+from .store import Route, Store
+
+# RFC 9110, 7.6.1, with what older agents send.
+_HOP_BY_HOP = {
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+# Whose they are: the caller's identity, and the framing and encoding of one hop.
+_NOT_UPSTREAM = _HOP_BY_HOP | {
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "x-api-key",
+    "x-auth-token",
+    "x-goog-api-key",
+}
+_NOT_BACK = _HOP_BY_HOP | {"content-encoding", "content-length", "date", "server", "set-cookie", "x-request-id"}
+
+
+class SwapCredential:
+    """The innermost middleware: the route's headers, with the real secrets in them, go upstream; none of it comes
+    back, whatever the upstream echoes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        route: Route = request.extensions["route"]
+        values = {name: await self._store.secret(name) or "" for name in route.secrets()}
+        for name, value in route.headers(values).items():
+            request = request.with_header(name, value)
+        response = await call_next(request)
+        mask = Mask(values.values())
+        headers = Headers([(name, mask.text(value)) for name, value in response.headers.pairs()])
+        return response.replace(headers=headers, body=mask.data(response.body))
+
+
+def proxy_pipeline(store: Store, transport: Transport) -> Pipeline:
+    """The chain of every proxied call."""
+    return Pipeline([SwapCredential(store)], transport, LoopIO())
+
+
+def upstream_request(
+    route: Route, token: str, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | None
+) -> Request:
+    """A caller's request as it goes to the route's upstream. `path` is what followed /api/proxy/, already checked."""
+    pairs = tuple(headers)
+    dropped = _NOT_UPSTREAM | _named_by_connection(pairs)
+    base = route.upstream.rstrip("/")
+    return Request(
+        method,
+        f"{base}/{path}",
+        Headers([pair for pair in pairs if pair[0].lower() not in dropped]),
+        body,
+        operation="proxy",
+        read=_as_it_is,
+        base_url=base,
+        token=token,
+        timeout=route.timeout,
+        extensions={"route": route},
+    )
+
+
+def caller_headers(response: Response) -> list[tuple[str, str]]:
+    """What of an upstream's headers a caller gets."""
+    pairs = response.headers.pairs()
+    dropped = _NOT_BACK | _named_by_connection(pairs)
+    return [pair for pair in pairs if pair[0].lower() not in dropped]
+
+
+def _named_by_connection(pairs: Iterable[tuple[str, str]]) -> set[str]:
+    named = (value for name, value in pairs if name.lower() == "connection")
+    return {option.strip().lower() for value in named for option in value.split(",")}
+
+
+def _as_it_is(response: Response) -> Response:
+    return response

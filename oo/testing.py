@@ -1,0 +1,166 @@
+"""Test tools: a transport that answers from a script, a clock that does not wait, a gateway on loopback.
+
+from oo.testing import MockTransport
+
+transport = MockTransport([503, {"value": "s"}])
+with oo.Client(retries=1, transport=transport) as client: ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from ._io import IO, BlockingIO, Event
+from ._messages import Headers, Request, Response
+
+if TYPE_CHECKING:
+    from .server.store import Store, Variable
+
+T = TypeVar("T")
+
+Scripted: TypeAlias = "Response | Exception | int | bytes | dict[str, Any] | list[Any]"
+"""One scripted answer: a status, a body, JSON for a 200, an exception to raise, or a whole Response."""
+
+Handler: TypeAlias = Callable[[Request], Scripted]
+"""Answers a request."""
+
+
+class MockTransport:
+    """Answers from a handler, or from a script, one item a request; serves Client and AsyncClient alike.
+
+    `requests` holds what was sent. `io` gives the chain another clock. A script that runs out is an AssertionError.
+    """
+
+    def __init__(self, answers: Handler | Iterable[Scripted], *, io: IO | None = None) -> None:
+        if callable(answers):
+            self._answer: Handler = answers
+        else:
+            script = iter(answers)
+            self._answer = lambda _request: next(script)
+        self.io = io
+        self.requests: list[Request] = []
+        self.closed = False
+
+    async def send(self, request: Request) -> Response:
+        """The next answer."""
+        self.requests.append(request)
+        try:
+            scripted = self._answer(request)
+        except StopIteration:
+            raise AssertionError(f"the script holds no answer number {len(self.requests)}") from None
+        return respond(request, scripted)
+
+    async def close(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+
+def respond(request: Request, scripted: Scripted) -> Response:
+    """The Response that a scripted answer stands for; raises where it is an exception."""
+    if isinstance(scripted, Exception):
+        raise scripted
+    if isinstance(scripted, Response):
+        return scripted.replace(request=request, extensions=request.extensions)
+    if isinstance(scripted, bytes):
+        return Response(200, body=scripted, request=request)
+    if isinstance(scripted, int):
+        return Response(scripted, body=b"{}", request=request)
+    headers = Headers([("Content-Type", "application/json")])
+    return Response(200, headers, json.dumps(scripted).encode(), request=request)
+
+
+class VirtualClock:
+    """An IO whose time passes only by sleeping, at once. `sleeps` holds the seconds that were asked for."""
+
+    def __init__(self, real: IO | None = None) -> None:
+        """`real` makes the events and says who shares them; the blocking one by default."""
+        self._real = BlockingIO() if real is None else real
+        self._now = 0.0
+        self.sleeps: list[float] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def scope(self) -> Hashable:
+        return self._real.scope()
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.advance(seconds)
+
+    def event(self) -> Event:
+        return self._real.event()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds
+
+
+class LocalGateway:
+    """A gateway with an in-memory store on a free loopback port, as `gateway()` gives it. Each method that adds a
+    thing returns a token for it."""
+
+    def __init__(self, url: str, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        self.url = url
+        self._store = store
+        self._loop = loop
+
+    def secret(self, name: str, value: str) -> str:
+        """Add a secret."""
+        self._run(self._store.put_secret(name, value))
+        return self._run(self._store.issue("secret", name))
+
+    def environment(self, name: str, variables: Mapping[str, Variable]) -> str:
+        """Add an environment."""
+        self._run(self._store.put_environment(name, variables))
+        return self._run(self._store.issue("env", name))
+
+    def route(self, name: str, upstream: str, inject: Mapping[str, str] | None = None, **settings: Any) -> str:
+        """Add a route; `settings` are the other fields of a Route."""
+        from .server.store import Route
+
+        self._run(self._store.put_route(Route(name, upstream, inject or {}, **settings)))
+        return self._run(self._store.issue("route", name))
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+@contextmanager
+def gateway() -> Iterator[LocalGateway]:
+    """A gateway that listens on loopback, on a thread of its own, while the block runs. Needs `double-o[server]`.
+
+    As a pytest fixture:
+
+        @pytest.fixture
+        def gateway():
+            with oo.testing.gateway() as running:
+                yield running
+    """
+    from .server.memory import MemoryStore
+    from .server.run import Gateway
+
+    store = MemoryStore()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="oo-gateway", daemon=True)
+    thread.start()
+    server = Gateway(store)
+
+    def run(coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
+
+    try:
+        run(server.__aenter__())
+        try:
+            yield LocalGateway(server.url, store, loop)
+        finally:
+            run(server.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -1,0 +1,87 @@
+"""The edge: what both transports share. Foreign errors are named here, and never travel on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from urllib.request import getproxies, proxy_bypass
+
+from .._messages import Request
+from ..exceptions import DoubleOError
+
+
+def time_left(request: Request, now: float) -> tuple[float, str]:
+    """Seconds that this attempt may take, and which limit says so; DoubleOError where none are left."""
+    left = float("inf") if request.deadline is None else request.deadline - now
+    if left <= 0:
+        raise timed_out("deadline")
+    return (request.timeout, "timeout") if request.timeout < left else (left, "deadline")
+
+
+def timed_out(limit: str) -> DoubleOError:
+    """The error of an attempt that came to the end of its time."""
+    if limit == "deadline":
+        return DoubleOError("the deadline of the call passed", reason="deadline")
+    return DoubleOError("no complete answer in time", reason="timeout", retryable=True)
+
+
+def broken(error: BaseException) -> DoubleOError:
+    """A failure of the network, told in our words: a foreign error's own text may hold a URL, a header or a body."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return DoubleOError(f"the server's certificate is not trusted: {cause.verify_message}", reason="tls")
+        if isinstance(cause, ssl.CertificateError):
+            return DoubleOError("the server's certificate is not its own", reason="tls")
+        if isinstance(cause, ssl.SSLError):
+            return DoubleOError(f"TLS failed ({cause.reason or 'no reason given'})", reason="tls")
+        if isinstance(cause, HTTPException) and not isinstance(cause, (IncompleteRead, RemoteDisconnected)):
+            return nonsense()
+        if isinstance(cause, socket.gaierror):
+            return _lost("the host name cannot be resolved")
+        if isinstance(cause, OSError) and cause.errno:
+            hint = "; is the server running (`oo serve`)?" if cause.errno == errno.ECONNREFUSED else ""
+            return _lost(os.strerror(cause.errno).lower() + hint)
+    return _lost("the connection broke before the answer was whole")
+
+
+def nonsense() -> DoubleOError:
+    """The error for an answer that is not HTTP."""
+    return DoubleOError("the server's answer is not valid HTTP", reason="protocol")
+
+
+class Proxies:
+    """The forward proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), read once."""
+
+    def __init__(self) -> None:
+        self._proxies = getproxies()
+        self._known: dict[tuple[str, str], str | None] = {}
+
+    def of(self, scheme: str, host: str) -> str | None:
+        """The proxy to reach `host` through, or None."""
+        if not self._proxies:
+            return None
+        key = (scheme, host)
+        if key not in self._known:
+            proxy = self._proxies.get(scheme) or self._proxies.get("all")
+            self._known[key] = None if proxy is None or proxy_bypass(host) else proxy
+        return self._known[key]
+
+
+def _lost(what: str) -> DoubleOError:
+    return DoubleOError(what, reason="connection", retryable=True)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    # requests and urllib3 keep the error they wrap now as cause, now as context, now as an argument or `reason`.
+    seen: set[int] = set()
+    queue = [error]
+    while queue:
+        each = queue.pop(0)
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            queue += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]

@@ -1,0 +1,116 @@
+"""The two worlds. A test that takes `world` is written once, as plain calls, and runs blocking and under asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import oo
+import oo.testing
+from oo._functions import forget_clients
+from oo._io import IO, BlockingIO, LoopIO
+from oo.middleware import shared_cache
+
+
+class Calls:
+    """A client of either world, called as the blocking one is."""
+
+    def __init__(self, world: World, client: Any) -> None:
+        self.world = world
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.client, name)
+        if not callable(found):
+            return found
+        return lambda *args, **kwargs: self.world.run(lambda: found(*args, **kwargs))
+
+
+class World:
+    """One of the two: `client()` makes a client, `together()` makes calls at the same time."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.blocking = name == "blocking"
+        self.loop = None if self.blocking else asyncio.new_event_loop()
+        self._clients: list[Any] = []
+
+    def client(self, *args: Any, **kwargs: Any) -> Any:
+        client = (oo.Client if self.blocking else oo.AsyncClient)(*args, **kwargs)
+        self._clients.append(client)
+        return Calls(self, client)
+
+    def io(self) -> IO:
+        return BlockingIO() if self.blocking else LoopIO()
+
+    def clock(self) -> oo.testing.VirtualClock:
+        return oo.testing.VirtualClock(self.io())
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        if self.loop is None:
+            return call()
+
+        async def awaited() -> Any:
+            value = call()
+            return await value if inspect.isawaitable(value) else value
+
+        return self.loop.run_until_complete(awaited())
+
+    def together(self, *calls: Callable[[], Any]) -> list[Any]:
+        """What each call gave or raised. A call is a lambda over `client.client`, such as
+        `lambda: client.client.get_secret(token)`."""
+        if self.loop is not None:
+
+            async def gathered() -> list[Any]:
+                return await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+
+            return self.loop.run_until_complete(gathered())
+        results: list[Any] = [None] * len(calls)
+
+        def one(index: int) -> None:
+            try:
+                results[index] = calls[index]()
+            except BaseException as error:
+                results[index] = error
+
+        threads = [threading.Thread(target=one, args=(index,)) for index in range(len(calls))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        return results
+
+    def close(self) -> None:
+        for client in self._clients:
+            self.run(client.close)
+        if self.loop is not None:
+            self.loop.close()
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    world = World(request.param)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def gateway() -> Iterator[oo.testing.LocalGateway]:
+    with oo.testing.gateway() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees another's answers or this machine's settings."""
+    for name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    shared_cache().clear()
+    yield
+    shared_cache().clear()
+    forget_clients()
