@@ -8,20 +8,17 @@ with oo.Client(retries=1, transport=transport) as client: ...
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._io import IO, BlockingIO, Event
 from ._messages import Headers, Request, Response
 
 if TYPE_CHECKING:
+    from .server.background import Background
     from .server.store import Store, Variable
-
-T = TypeVar("T")
 
 Scripted: TypeAlias = "Response | Exception | int | bytes | dict[str, Any] | list[Any]"
 """One scripted answer: a status, a body, JSON for a 200, an exception to raise, or a whole Response."""
@@ -105,30 +102,27 @@ class LocalGateway:
     """A gateway with an in-memory store on a free loopback port, as `gateway()` gives it. Each method that adds a
     thing returns a token for it."""
 
-    def __init__(self, url: str, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, url: str, store: Store, background: Background) -> None:
         self.url = url
         self._store = store
-        self._loop = loop
+        self._background = background
 
     def secret(self, name: str, value: str) -> str:
         """Add a secret."""
-        self._run(self._store.put_secret(name, value))
-        return self._run(self._store.issue("secret", name))
+        self._background.run(self._store.put_secret(name, value))
+        return self._background.run(self._store.issue("secret", name))
 
     def environment(self, name: str, variables: Mapping[str, Variable]) -> str:
         """Add an environment."""
-        self._run(self._store.put_environment(name, variables))
-        return self._run(self._store.issue("env", name))
+        self._background.run(self._store.put_environment(name, variables))
+        return self._background.run(self._store.issue("env", name))
 
     def route(self, name: str, upstream: str, inject: Mapping[str, str] | None = None, **settings: Any) -> str:
         """Add a route; `settings` are the other fields of a Route."""
         from .server.store import Route
 
-        self._run(self._store.put_route(Route(name, upstream, inject or {}, **settings)))
-        return self._run(self._store.issue("route", name))
-
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        self._background.run(self._store.put_route(Route(name, upstream, inject or {}, **settings)))
+        return self._background.run(self._store.issue("route", name))
 
 
 @contextmanager
@@ -142,25 +136,10 @@ def gateway() -> Iterator[LocalGateway]:
             with oo.testing.gateway() as running:
                 yield running
     """
+    from .server.background import Background
     from .server.memory import MemoryStore
     from .server.run import Gateway
 
-    store = MemoryStore()
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="oo-gateway", daemon=True)
-    thread.start()
-    server = Gateway(store)
-
-    def run(coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
-
-    try:
-        run(server.__aenter__())
-        try:
-            yield LocalGateway(server.url, store, loop)
-        finally:
-            run(server.__aexit__(None, None, None))
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with Background() as background:
+        server = background.enter(Gateway(MemoryStore()))
+        yield LocalGateway(server.url, server.store, background)

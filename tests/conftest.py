@@ -15,6 +15,9 @@ import oo.testing
 from oo._functions import forget_clients
 from oo._io import IO, BlockingIO, LoopIO
 from oo.middleware import shared_cache
+from oo.server.background import Background
+
+from .upstream import OpenAI
 
 
 class Calls:
@@ -103,6 +106,12 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 def gateway() -> Iterator[oo.testing.LocalGateway]:
     with oo.testing.gateway() as running:
         yield running
+
+
+@pytest.fixture
+def openai() -> Iterator[OpenAI]:
+    with Background() as background:
+        yield background.enter(OpenAI())
 
 
 @pytest.fixture(autouse=True)

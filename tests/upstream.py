@@ -1,0 +1,74 @@
+"""An upstream of our own that speaks the OpenAI shapes, and records what it saw."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+
+class OpenAI:
+    """Listens on loopback while its `async with` block runs. `seen` holds each request: method, path, headers, body."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.seen: list[dict[str, Any]] = []
+        self.statuses: list[int] = []
+
+    @property
+    def keys(self) -> list[str]:
+        return [request["headers"].get("Authorization", "") for request in self.seen]
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.read()
+        self.seen.append(
+            {"method": request.method, "path": request.raw_path, "headers": request.headers.copy(), "body": body}
+        )
+        if self.statuses:
+            return _json({"error": {"message": "busy", "type": "server_error"}}, self.statuses.pop(0))
+        place = request.path
+        sent = json.loads(body) if body else {}
+        if place == "/v1/chat/completions":
+            return _json(completion(sent.get("model", ""), "Hello to you."))
+        if place == "/v1/embeddings":
+            texts = sent["input"] if isinstance(sent["input"], list) else [sent["input"]]
+            data = [{"object": "embedding", "index": n, "embedding": [0.5, 0.25]} for n in range(len(texts))]
+            usage = {"prompt_tokens": 1, "total_tokens": 1}
+            return _json({"object": "list", "data": data, "model": sent["model"], "usage": usage})
+        if place == "/v1/images/generations":
+            return _json({"created": 0, "data": [{"url": "http://127.0.0.1/image.png"}] * sent.get("n", 1)})
+        if place == "/v1/models":
+            return _json({"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model"}]})
+        if place == "/echo":
+            headers = [[name, value] for name, value in request.headers.items()]
+            return _json({"path": request.raw_path, "headers": headers, "body": body.decode()})
+        return _json({"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}, 404)
+
+    async def __aenter__(self) -> OpenAI:
+        self._runner = web.ServerRunner(web.Server(self.handle, access_log=None), shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+
+def completion(model: str, text: str) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4},
+    }
+
+
+def _json(data: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=json.dumps(data).encode(), content_type="application/json")
