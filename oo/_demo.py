@@ -15,9 +15,9 @@ from ._client import AsyncClient, Client
 from ._messages import JSON
 from .middleware import SecretCache
 from .server.background import Background
-from .server.memory import MemoryStore
 from .server.run import Gateway
-from .server.store import Kind, Lease, Route, SecretRef
+from .server.store import Kind, Route, SecretRef
+from .testing import temporary_vault
 
 Claim = tuple[str, bool]
 """What should have happened, and whether it did."""
@@ -25,14 +25,13 @@ Claim = tuple[str, bool]
 _MESSAGES = [{"role": "user", "content": "Hello!"}]
 
 
-class _CountingStore(MemoryStore):
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests = 0
+class _Counter:
+    """An audit that only counts the requests of callers."""
 
-    async def redeem(self, token: str, kind: Kind) -> Lease | None:
+    requests = 0
+
+    def write(self, **_decision: object) -> None:
         self.requests += 1
-        return await super().redeem(token, kind)
 
 
 class _Upstream:
@@ -59,33 +58,35 @@ class _Upstream:
 class _World:
     """The calls of one client, and the wire under it."""
 
-    def __init__(self, call: Callable[..., Any], store: _CountingStore, upstream: _Upstream) -> None:
+    def __init__(self, call: Callable[..., Any], counter: _Counter, upstream: _Upstream) -> None:
         self.call = call
-        self.store = store
+        self.counter = counter
         self.upstream = upstream
 
     def counted(self, name: str, *args: Any, **kwargs: Any) -> tuple[JSON, int]:
         """What a call gave, and how many requests it made."""
-        before = self.store.requests
-        return self.call(name, *args, **kwargs), self.store.requests - before
+        before = self.counter.requests
+        return self.call(name, *args, **kwargs), self.counter.requests - before
 
 
 def run(show: Callable[[str], None]) -> bool:
     """Run the demonstration, a line for each claim; whether all of them held."""
-    store, upstream = _CountingStore(), _Upstream()
+    counter, upstream = _Counter(), _Upstream()
     value, key = f"demo-{secrets.token_hex(4)}", f"demo-key-{secrets.token_hex(8)}"
     with Background() as background:
         background.enter(_listening(upstream))
-        gateway = background.enter(Gateway(store))
+        vault = background.enter(temporary_vault())
+        gateway = background.enter(Gateway(vault, audit=counter))
         for name, text in (("greeting", value), ("api-key", key)):
-            background.run(store.put_secret(name, text))
-        background.run(store.put_environment("web", {"GREETING": SecretRef("greeting"), "MODE": "demo"}))
-        background.run(store.put_route(Route("chat", upstream.url, {"Authorization": "Bearer {api-key}"})))
+            background.run(vault.put_secret(name, text))
+        background.run(vault.put_environment("web", {"GREETING": SecretRef("greeting"), "MODE": "demo"}))
+        route = Route("chat", upstream.url, {"Authorization": "Bearer {api-key}"}, allow_private=True)
+        background.run(vault.put_route(route))
         things: tuple[tuple[Kind, str], ...] = (("secret", "greeting"), ("env", "web"), ("route", "chat"))
-        tokens = [background.run(store.issue(kind, name)) for kind, name in things]
+        tokens = [background.run(vault.issue(kind, name)) for kind, name in things]
         show(f"gateway {gateway.url}, upstream {upstream.url}")
         held = True
-        for name, world in _worlds(gateway.url, store, upstream):
+        for name, world in _worlds(gateway.url, counter, upstream):
             show(name)
             for claim, holds in _claims(world, tokens, value, key):
                 held = held and holds
@@ -110,10 +111,10 @@ def _claims(world: _World, tokens: list[str], value: str, key: str) -> Iterator[
     yield "proxy: the upstream saw the real key, the caller never did", saw and not knew
 
 
-def _worlds(url: str, store: _CountingStore, upstream: _Upstream) -> Iterator[tuple[str, _World]]:
+def _worlds(url: str, counter: _Counter, upstream: _Upstream) -> Iterator[tuple[str, _World]]:
     # Each world with a store of its own, so that the second has to fetch as the first did.
     with Client(url, retries=3, backoff_factor=0.05, cache=SecretCache()) as client:
-        yield "Client", _World(lambda name, *a, **k: getattr(client, name)(*a, **k), store, upstream)
+        yield "Client", _World(lambda name, *a, **k: getattr(client, name)(*a, **k), counter, upstream)
     loop = asyncio.new_event_loop()
     try:
         other = AsyncClient(url, retries=3, backoff_factor=0.05, cache=SecretCache())
@@ -121,7 +122,7 @@ def _worlds(url: str, store: _CountingStore, upstream: _Upstream) -> Iterator[tu
         def call(name: str, *args: Any, **kwargs: Any) -> Any:
             return loop.run_until_complete(getattr(other, name)(*args, **kwargs))
 
-        yield "AsyncClient", _World(call, store, upstream)
+        yield "AsyncClient", _World(call, counter, upstream)
         call("close")
     finally:
         loop.close()

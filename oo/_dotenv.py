@@ -80,7 +80,7 @@ def export(
         before = b"" if overwrite else _content(target)
         if before and not before.endswith(b"\n"):
             before += b"\n"
-        _replace(target, before + text.encode("utf-8"))
+        replace_file(target, before + text.encode("utf-8"))
         return
     except OSError as error:
         why = os.strerror(error.errno).lower() if error.errno else "it failed"
@@ -113,7 +113,8 @@ def _content(path: str) -> bytes:
         return b""
 
 
-def _replace(path: str, content: bytes) -> None:
+def replace_file(path: str, content: bytes) -> None:
+    """Write a file of mode 0600 in one step: at any moment, a crash included, it is the old one or the new one."""
     # mkstemp makes the file with mode 0600, beside its target so that the rename is atomic.
     handle, temporary = tempfile.mkstemp(prefix=".oo-", dir=os.path.dirname(path))
     try:
@@ -122,10 +123,21 @@ def _replace(path: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(os.path.dirname(path) or ".")
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _sync_folder(path: str) -> None:
+    # Until its folder is on the disk, so may the rename not be. Windows has no such call.
+    if os.name == "posix":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _refused(what: str) -> EnvError:

@@ -9,16 +9,21 @@ with oo.Client(retries=1, transport=transport) as client: ...
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._io import IO, BlockingIO, Event
 from ._messages import Headers, Request, Response
 
 if TYPE_CHECKING:
     from .server.background import Background
-    from .server.store import Store, Variable
+    from .server.store import Kind, Variable
+    from .server.vault import Vault
+
+T = TypeVar("T")
 
 Scripted: TypeAlias = "Response | Exception | int | bytes | dict[str, Any] | list[Any]"
 """One scripted answer: a status, a body, JSON for a 200, an exception to raise, or a whole Response."""
@@ -99,30 +104,39 @@ class VirtualClock:
 
 
 class LocalGateway:
-    """A gateway with an in-memory store on a free loopback port, as `gateway()` gives it. Each method that adds a
+    """A gateway over a vault of its own on a free loopback port, as `gateway()` gives it. Each method that adds a
     thing returns a token for it."""
 
-    def __init__(self, url: str, store: Store, background: Background) -> None:
+    def __init__(self, url: str, vault: Vault, background: Background) -> None:
         self.url = url
-        self._store = store
+        self.vault = vault
         self._background = background
 
-    def secret(self, name: str, value: str) -> str:
-        """Add a secret."""
-        self._background.run(self._store.put_secret(name, value))
-        return self._background.run(self._store.issue("secret", name))
+    def secret(self, name: str, value: str, **terms: Any) -> str:
+        """Add a secret; `terms` are those of `Vault.issue`."""
+        self.run(self.vault.put_secret(name, value))
+        return self.issue("secret", name, **terms)
 
     def environment(self, name: str, variables: Mapping[str, Variable]) -> str:
         """Add an environment."""
-        self._background.run(self._store.put_environment(name, variables))
-        return self._background.run(self._store.issue("env", name))
+        self.run(self.vault.put_environment(name, variables))
+        return self.issue("env", name)
 
     def route(self, name: str, upstream: str, inject: Mapping[str, str] | None = None, **settings: Any) -> str:
-        """Add a route; `settings` are the other fields of a Route."""
+        """Add a route, to a private address or any other; `settings` are the other fields of a Route."""
         from .server.store import Route
 
-        self._background.run(self._store.put_route(Route(name, upstream, inject or {}, **settings)))
-        return self._background.run(self._store.issue("route", name))
+        settings.setdefault("allow_private", True)
+        self.run(self.vault.put_route(Route(name, upstream, inject or {}, **settings)))
+        return self.issue("route", name)
+
+    def issue(self, kind: Kind, name: str, **terms: Any) -> str:
+        """A further token for a thing; `terms` are those of `Vault.issue`."""
+        return self.run(self.vault.issue(kind, name, **terms))
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine of the vault returns, awaited where the gateway runs."""
+        return self._background.run(coroutine)
 
 
 @contextmanager
@@ -137,9 +151,22 @@ def gateway() -> Iterator[LocalGateway]:
                 yield running
     """
     from .server.background import Background
-    from .server.memory import MemoryStore
     from .server.run import Gateway
 
     with Background() as background:
-        server = background.enter(Gateway(MemoryStore()))
-        yield LocalGateway(server.url, server.store, background)
+        vault = background.enter(temporary_vault())
+        server = background.enter(Gateway(vault))
+        yield LocalGateway(server.url, vault, background)
+
+
+@asynccontextmanager
+async def temporary_vault() -> AsyncIterator[Vault]:
+    """A vault in a temporary directory, its master key in memory alone."""
+    from .server.keyring import Keyring, new_key
+    from .server.vault import Vault
+
+    with TemporaryDirectory(prefix="oo-") as directory:
+        home, ring = Path(directory), Keyring([new_key()])
+        Vault.create(home, ring)
+        async with Vault(home, lambda: ring) as vault:
+            yield vault

@@ -1,21 +1,24 @@
-"""The front: the wire of the clients, answered over a store."""
+"""The front: the wire of the clients, answered over a store, each decision in the audit."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from .._messages import JSON
 from .._paths import proxied
-from .._pipeline import Pipeline, Transport
 from ..exceptions import DoubleOError
-from .proxy import caller_headers, proxy_pipeline, upstream_request
-from .store import Store
+from .audit import Audit
+from .idempotency import Conflict, once
+from .proxy import Upstreams, caller_headers, upstream_request
+from .store import Denial, Kind, Lease, Result, Route, Store
 
 logger = logging.getLogger("oo.server")
 
@@ -24,93 +27,175 @@ MAX_BODY = 64 << 20
 
 
 class Refusal(Exception):
-    """An answer other than success: a status and the words for the caller."""
+    """An answer other than success: a status, the words for the caller, the word for the audit."""
 
-    def __init__(self, status: int, said: str) -> None:
+    def __init__(self, status: int, said: str, outcome: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(said)
         self.status = status
         self.said = said
+        self.outcome = outcome
+        self.headers = headers
+
+
+class Call:
+    """One request on its way through the gateway, and what the audit will say of it."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self.request = request
+        self.id = uuid.uuid4().hex
+        self.began = time.perf_counter()
+        self.operation = "other"
+        self.token_id: str | None = None
+        self.target: str | None = None
 
 
 class Front:
     """Answers the gateway's requests. `handle` is what aiohttp.web's Server calls."""
 
-    def __init__(self, store: Store, transport: Transport) -> None:
+    def __init__(self, store: Store, upstreams: Upstreams, audit: Audit | None = None) -> None:
         self._store = store
-        self._pipeline: Pipeline = proxy_pipeline(store, transport)
+        self._upstreams = upstreams
+        self._audit = audit
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, one answer, always with an `X-Request-Id`."""
-        request_id = uuid.uuid4().hex
+        call = Call(request)
+        outcome = "failed"
         try:
-            response = await self._answer(request)
+            response = await self._answer(call)
+            outcome = "allowed"
         except Refusal as refusal:
-            response = _json(refusal.status, {"error": refusal.said})
-        except Exception:
-            # No traceback goes to a caller, and none of its request to a log.
-            logger.exception("request %s failed", request_id)
+            response = _json(refusal.status, {"error": refusal.said}, refusal.headers)
+            outcome = refusal.outcome
+        except asyncio.CancelledError:
+            self._note(call, "left", 499)
+            raise
+        except Exception as error:
+            # Neither the caller nor the log gets the text: it may quote what the request or the vault held.
+            logger.error("request %s failed: %s", call.id, type(error).__name__)  # noqa: TRY400  # as above
             response = _json(500, {"error": "the gateway failed"})
-        response.headers["X-Request-Id"] = request_id
+        response.headers["X-Request-Id"] = call.id
+        if call.operation != "health":
+            self._note(call, outcome, response.status)
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    def _note(self, call: Call, outcome: str, status: int) -> None:
+        if self._audit is not None:
+            self._audit.write(
+                request_id=call.id,
+                token_id=call.token_id,
+                operation=call.operation,
+                target=call.target,
+                outcome=outcome,
+                status=status,
+                ms=(time.perf_counter() - call.began) * 1000,
+            )
+
+    async def _answer(self, call: Call) -> web.Response:
+        request = call.request
         target = request.raw_path
         place = target.partition("?")[0]
         if place == "/health" and request.method in ("GET", "HEAD"):
+            call.operation = "health"
             return _json(200, {"status": "ok"})
         if place == "/api/secret" and request.method == "GET":
-            return await self._secret(request)
+            call.operation = "secret"
+            return _json(200, {"value": await self._secret(call)})
         if place == "/api/env" and request.method == "GET":
-            return await self._env(request)
+            call.operation = "env"
+            return _json(200, {"secrets": await self._env(call)})
         if place.startswith("/api/proxy/"):
-            return await self._proxy(request, target[len("/api/proxy/") :])
-        raise Refusal(404, "there is nothing here")
+            call.operation = "proxy"
+            return await self._proxy(call, target[len("/api/proxy/") :])
+        raise Refusal(404, "there is nothing here", "no such place")
 
-    async def _secret(self, request: web.BaseRequest) -> web.Response:
-        lease = await self._store.redeem(_bearer(request), "secret")
-        value = await self._store.secret(lease.name) if lease else None
+    async def _secret(self, call: Call) -> str:
+        lease = await self._redeem(call, _bearer(call.request), "secret")
+        value = await self._store.secret(lease.name)
         if value is None:
-            raise _unauthorized()
-        return _json(200, {"value": value})
+            raise _unauthorized("gone")
+        return value
 
-    async def _env(self, request: web.BaseRequest) -> web.Response:
-        lease = await self._store.redeem(_bearer(request), "env")
-        variables = await self._store.environment(lease.name) if lease else None
+    async def _env(self, call: Call) -> dict[str, str]:
+        lease = await self._redeem(call, _bearer(call.request), "env")
+        variables = await self._store.environment(lease.name)
         if variables is None:
-            raise _unauthorized()
-        return _json(200, {"secrets": variables})
+            raise _unauthorized("gone")
+        return variables
 
-    async def _proxy(self, request: web.BaseRequest, path: str) -> web.Response:
-        token = _bearer(request)
-        lease = await self._store.redeem(token, "route")
-        route = await self._store.route(lease.name) if lease else None
+    async def _proxy(self, call: Call, path: str) -> web.Response:
+        request, token = call.request, _bearer(call.request)
+        key = request.headers.get("Idempotency-Key") if request.method not in ("GET", "HEAD") else None
+        # A repeat spends no use, so whether this is one is found out first.
+        lease = await self._redeem(call, token, "route", spend=key is None)
+        route = await self._store.route(lease.name)
         if route is None:
-            raise _unauthorized()
-        try:
-            place = proxied(path)
-        except ValueError as error:
-            raise Refusal(400, str(error)) from None
+            raise _unauthorized("gone")
+        place = _allowed(route, request, path)
         body = await _body(request)
-        upstream = upstream_request(route, token, request.method, place, request.headers.items(), body)
+        if key is None:
+            return _returned(await self._forward(call, route, place, body))
+        if not 0 < len(key) <= 255:
+            raise Refusal(400, "the Idempotency-Key must be of 1 to 255 characters", "bad request")
+
+        async def make() -> Result:
+            await self._redeem(call, token, "route")
+            return await self._forward(call, route, place, body)
+
+        described = "\0".join((request.method, route.name, place, "")).encode() + (body or b"")
         try:
-            response = await self._pipeline.handle(upstream)
+            return _returned(await once(self._store, lease.token_id, key, described, route.timeout, make))
+        except Conflict as conflict:
+            raise Refusal(conflict.status, conflict.said, "idempotency conflict") from None
+
+    async def _redeem(self, call: Call, token: str, kind: Kind, spend: bool = True) -> Lease:
+        found = await self._store.redeem(token, kind, spend)
+        call.token_id = found.token_id
+        if isinstance(found, Lease):
+            call.target = found.name
+            return found
+        raise _denied(found)
+
+    async def _forward(self, call: Call, route: Route, place: str, body: bytes | None) -> Result:
+        request = call.request
+        upstream = upstream_request(route, request.method, place, request.headers.items(), body)
+        try:
+            response = await self._upstreams.handle(upstream)
         except DoubleOError as error:
             slow = error.reason in ("timeout", "deadline")
-            raise Refusal(504 if slow else 502, f"the upstream of route {route.name} failed: {error}") from None
-        headers = CIMultiDict(caller_headers(response))
-        return web.Response(status=response.status, headers=headers, body=response.body)
+            said = f"the upstream of route {route.name} {'did not answer in time' if slow else 'failed'}: {error}"
+            raise Refusal(504 if slow else 502, said, f"upstream {error.reason}") from None
+        return Result(response.status, tuple(caller_headers(response)), response.body)
 
 
 def _bearer(request: web.BaseRequest) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    fields = request.headers.getall("Authorization", [])
+    scheme, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
-        raise _unauthorized()
+        raise _unauthorized("no token")
     return token.strip()
 
 
-def _unauthorized() -> Refusal:
+def _unauthorized(why: str) -> Refusal:
     # One body for every reason, so that it tells nothing of what exists.
-    return Refusal(401, "the token was not accepted")
+    return Refusal(401, "the token was not accepted", why, {"WWW-Authenticate": "Bearer"})
+
+
+def _denied(denial: Denial) -> Refusal:
+    if denial.retry_after is None:
+        return _unauthorized(denial.why)
+    wait = {"Retry-After": f"{denial.retry_after:.3f}"}
+    return Refusal(429, "this token is used too often", denial.why, wait)
+
+
+def _allowed(route: Route, request: web.BaseRequest, path: str) -> str:
+    try:
+        place = proxied(path)
+    except ValueError as error:
+        raise Refusal(400, str(error), "bad path") from None
+    if not route.allows(request.method, place.partition("?")[0]):
+        raise Refusal(403, "the route of this token does not allow that method and path", "not allowed")
+    return place
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:
@@ -120,12 +205,20 @@ async def _body(request: web.BaseRequest) -> bytes | None:
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > MAX_BODY:
-            raise Refusal(413, f"the request's body is larger than {MAX_BODY} bytes")
+            raise Refusal(413, f"the request's body is larger than {MAX_BODY} bytes", "too large")
     return bytes(body)
 
 
-def _json(status: int, data: Mapping[str, JSON]) -> web.Response:
+def _returned(result: Result) -> web.Response:
+    return web.Response(status=result.status, headers=_fields(result.headers), body=result.body)
+
+
+def _json(status: int, data: Mapping[str, JSON], headers: Mapping[str, str] | None = None) -> web.Response:
+    fields = _fields((headers or {}).items())
+    fields["Cache-Control"] = "no-store"
     body = json.dumps(data).encode()
-    return web.Response(
-        status=status, body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    return web.Response(status=status, body=body, content_type="application/json", headers=fields)
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
+    return CIMultiDict(pairs)

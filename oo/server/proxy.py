@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from .._io import LoopIO
 from .._masking import Mask
 from .._messages import Headers, Request, Response
-from .._pipeline import CallNext, Pipeline, Transport
+from .._pipeline import CallNext, Pipeline
+from ..exceptions import DoubleOError
+from ..transports.aiohttp import AiohttpTransport
+from .addresses import PublicResolver, check_literal
 from .store import Route, Store
 
 # RFC 9110, 7.6.1, with what older agents send.
@@ -22,7 +26,7 @@ _HOP_BY_HOP = {
     "transfer-encoding",
     "upgrade",
 }
-# Whose they are: the caller's identity, and the framing and encoding of one hop.
+# Whose they are: the caller's identity and address, and the framing and encoding of one hop.
 _NOT_UPSTREAM = _HOP_BY_HOP | {
     "accept-encoding",
     "api-key",
@@ -30,12 +34,19 @@ _NOT_UPSTREAM = _HOP_BY_HOP | {
     "content-length",
     "cookie",
     "expect",
+    "forwarded",
     "host",
     "x-api-key",
     "x-auth-token",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
     "x-goog-api-key",
+    "x-http-method-override",
+    "x-real-ip",
 }
 _NOT_BACK = _HOP_BY_HOP | {"content-encoding", "content-length", "date", "server", "set-cookie", "x-request-id"}
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 class SwapCredential:
@@ -47,22 +58,45 @@ class SwapCredential:
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         route: Route = request.extensions["route"]
-        values = {name: await self._store.secret(name) or "" for name in route.secrets()}
-        for name, value in route.headers(values).items():
+        values = {name: await self._store.secret(name) for name in route.secrets()}
+        known = {name: value for name, value in values.items() if value is not None}
+        if len(known) < len(values):
+            raise DoubleOError("a secret that it injects is missing", reason="argument")
+        for name, value in route.headers(known).items():
+            if not _VALUE.fullmatch(value):
+                raise DoubleOError(f"the text it injects as {name} cannot be a header", reason="argument")
             request = request.with_header(name, value)
         response = await call_next(request)
-        mask = Mask(values.values())
+        mask = Mask(known.values())
         headers = Headers([(name, mask.text(value)) for name, value in response.headers.pairs()])
         return response.replace(headers=headers, body=mask.data(response.body))
 
 
-def proxy_pipeline(store: Store, transport: Transport) -> Pipeline:
-    """The chain of every proxied call."""
-    return Pipeline([SwapCredential(store)], transport, LoopIO())
+class Upstreams:
+    """The chains of all proxied calls: one for upstreams anywhere but on private networks, one for any."""
+
+    def __init__(self, store: Store) -> None:
+        self._transports = {False: AiohttpTransport(resolver=PublicResolver()), True: AiohttpTransport()}
+        swap = SwapCredential(store)
+        self._pipelines = {
+            private: Pipeline([swap], transport, LoopIO()) for private, transport in self._transports.items()
+        }
+
+    async def handle(self, request: Request) -> Response:
+        """The upstream's answer, whatever its status; DoubleOError where none came."""
+        route: Route = request.extensions["route"]
+        if not route.allow_private:
+            check_literal(route.upstream)
+        return await self._pipelines[route.allow_private].handle(request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for transport in self._transports.values():
+            await transport.close()
 
 
 def upstream_request(
-    route: Route, token: str, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | None
+    route: Route, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | None
 ) -> Request:
     """A caller's request as it goes to the route's upstream. `path` is what followed /api/proxy/, already checked."""
     pairs = tuple(headers)
@@ -76,7 +110,6 @@ def upstream_request(
         operation="proxy",
         read=_as_it_is,
         base_url=base,
-        token=token,
         timeout=route.timeout,
         extensions={"route": route},
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ..transports.aiohttp import AiohttpTransport
+from .audit import Audit
 from .front import Front
+from .proxy import Upstreams
 from .store import Store
 
 if TYPE_CHECKING:
@@ -16,32 +20,65 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    """A gateway over a store, listening while its `async with` block runs. `port=0` takes a free one; `url` tells."""
+    """A gateway over a store, listening while its `async with` block runs: on `host` and `port` (0 takes a free
+    one), or on a socket that is bound already. `url` tells where."""
 
-    def __init__(self, store: Store, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.store = store
-        self.host = host
-        self.port = port
-        self._transport = AiohttpTransport()
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """Its base URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+    def __init__(
+        self,
+        store: Store,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+        audit: Audit | None = None,
+    ) -> None:
+        self._store = store
+        self._address = (host, port)
+        self._sock = sock
+        self._tls = tls
+        self._audit = audit
+        self._stack = AsyncExitStack()
+        self.url = ""
 
     async def __aenter__(self) -> Self:
-        server = web.Server(Front(self.store, self._transport).handle, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=2)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self.host, self.port).start()
-        self.port = self._runner.addresses[0][1]
+        async with AsyncExitStack() as stack:
+            upstreams = Upstreams(self._store)
+            stack.push_async_callback(upstreams.close)
+            sock = bound(*self._address) if self._sock is None else self._sock
+            stack.callback(sock.close)
+            # Cancelled with its caller's connection: an upstream call that nobody waits for is not made to its end.
+            front = Front(self._store, upstreams, self._audit)
+            server = web.Server(front.handle, handler_cancellation=True, access_log=None)
+            runner = web.ServerRunner(server, shutdown_timeout=2)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, sock, ssl_context=self._tls).start()
+            self.url = url_of(sock, self._tls is not None)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await self._transport.close()
+        await self._stack.aclose()
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket bound to an address, not listening yet; OSError where it is taken."""
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    sock.set_inheritable(True)
+    return sock
+
+
+def url_of(sock: socket.socket, tls: bool) -> str:
+    """The base URL of whatever listens on a socket."""
+    host, port = sock.getsockname()[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal, Protocol, TypeAlias
+from urllib.parse import unquote
 
 from .._paths import base_url
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9._-]+)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
+_ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
+
+
+class StoreError(Exception):
+    """What was asked of a store cannot be done; the text says why and is fit to show."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,8 @@ class Route:
     """An upstream API, and what a caller may do with it.
 
     `inject` maps header names to texts with `{secret-name}` placeholders. `allow` holds patterns such as
-    `POST /v1/*`; none allows everything. `timeout` is in seconds.
+    `POST /v1/*` (`*` stands for anything); none allows everything. `timeout` is in seconds. Upstreams at private
+    and loopback addresses are refused unless `allow_private`.
     """
 
     name: str
@@ -40,13 +49,23 @@ class Route:
     inject: Mapping[str, str] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
     timeout: float = 60.0
+    allow_private: bool = False
 
     def __post_init__(self) -> None:
-        """ValueError where a part cannot be."""
-        base_url(self.upstream)
-        for name in self.inject:
-            if not _FIELD.fullmatch(name):
-                raise ValueError(f"{name!r} is no header name")
+        """StoreError where a part cannot be."""
+        check_name(self.name)
+        try:
+            base_url(self.upstream)
+        except ValueError as error:
+            raise StoreError(str(error).replace("base URL", "upstream")) from None
+        for name, text in self.inject.items():
+            if not _FIELD.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
+                raise StoreError(f"{name!r} is no header that can be injected")
+        for pattern in self.allow:
+            if not _ALLOW.fullmatch(pattern):
+                raise StoreError(f"{pattern!r} is no pattern such as 'POST /v1/*'")
+        if not 0 < self.timeout <= 3600:
+            raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
 
     def secrets(self) -> set[str]:
         """The names of the secrets that it injects."""
@@ -55,6 +74,23 @@ class Route:
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
         """The headers to inject, with the secrets' values in their places."""
         return {name: _PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
+
+    def allows(self, method: str, path: str) -> bool:
+        """Whether a caller may do this; `path` begins behind /api/proxy/ and has no query."""
+        # The upstream may or may not undo an escape, so the path must fit as written and as meant.
+        paths = {f"/{path}", f"/{unquote(path)}"}
+        patterns = [pattern.split(" ", 1) for pattern in self.allow]
+        return not patterns or any(
+            allowed in ("*", method) and all(fnmatchcase(each, glob) for each in paths) for allowed, glob in patterns
+        )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` uses in any `seconds`."""
+
+    count: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -66,14 +102,32 @@ class Lease:
     name: str
 
 
-class Store(Protocol):
-    """Secrets, environments, routes and tokens. Every method may wait; none shows how things are kept."""
+@dataclass(frozen=True)
+class Denial:
+    """Why a token opened nothing: for the audit only. `retry_after` (seconds) is set where only its rate said no."""
 
-    async def redeem(self, token: str, kind: Kind) -> Lease | None:
-        """Spend one use of a token; None where it does not open a thing of that kind, for whatever reason."""
+    why: str
+    token_id: str | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The first answer to an idempotent call."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Store(Protocol):
+    """What a running gateway asks of whatever keeps its things. Every method may wait; none shows how it is kept."""
+
+    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease | Denial:
+        """Spend one use of a token on a thing of that kind, or only look whether it opens one."""
 
     async def secret(self, name: str) -> str | None:
-        """A secret's value."""
+        """A secret's current value."""
 
     async def environment(self, name: str) -> dict[str, str] | None:
         """An environment's variables, each with its value."""
@@ -81,14 +135,18 @@ class Store(Protocol):
     async def route(self, name: str) -> Route | None:
         """A route."""
 
-    async def put_secret(self, name: str, value: str) -> None:
-        """Keep a secret."""
+    async def claim(
+        self, token_id: str, key: str, digest: bytes, seconds: float
+    ) -> Result | Literal["mine", "taken", "other"]:
+        """Begin an idempotent call: its first result where there is one, else whether the call is the caller's to
+        make ("mine", for that many seconds), is being made ("taken"), or had another body ("other")."""
 
-    async def put_environment(self, name: str, variables: Mapping[str, Variable]) -> None:
-        """Keep an environment."""
+    async def settle(self, token_id: str, key: str, result: Result | None) -> None:
+        """End a claimed call: keep its result, or let the next one try."""
 
-    async def put_route(self, route: Route) -> None:
-        """Keep a route."""
 
-    async def issue(self, kind: Kind, name: str) -> str:
-        """A new token for one thing. It is shown here and never again."""
+def check_name(name: str) -> str:
+    """The name, if it is one; else StoreError."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise StoreError(f"{name!r} is no name: letters, digits, '.', '_' and '-', 128 at most")
+    return name

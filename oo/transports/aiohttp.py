@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -26,10 +27,10 @@ class AiohttpTransport:
     No redirects, no cookies, no netrc, nothing sent twice; proxies and SSL_CERT_FILE are read from the environment.
     """
 
-    def __init__(self, *, connections: int = 0) -> None:
-        """`connections` bounds the pool of each loop; 0 leaves it open."""
+    def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
+        """`resolver` finds the addresses of host names instead of the system's."""
         self.io = LoopIO()
-        self._connections = connections
+        self._resolver = resolver
         self._proxies = Proxies()
         self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
         self._sessions = weakref.WeakKeyDictionary()
@@ -74,7 +75,7 @@ class AiohttpTransport:
         session = self._sessions.get(loop)
         if session is None or session.closed:
             session = self._sessions[loop] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, ssl=_trust()),
+                connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver, ssl=_trust()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 middlewares=(_once,),

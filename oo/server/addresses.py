@@ -1,0 +1,61 @@
+"""Which addresses a route may lead to: none on a private network, unless the route says so.
+
+The check stands where names become addresses, so a name that resolves to another address the next time gains nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from aiohttp import ThreadedResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from ..exceptions import DoubleOError
+
+_REFUSED = "its address is private, and the route does not allow that (`oo route set --allow-private`)"
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves as the system does, and leaves out every address that is not public."""
+
+    def __init__(self) -> None:
+        self._system = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The public addresses of a host; DoubleOError where it has none."""
+        found = [each for each in await self._system.resolve(host, port, family) if is_public(each["host"])]
+        if not found:
+            raise DoubleOError(_REFUSED, reason="argument")
+        return found
+
+    async def close(self) -> None:
+        """Nothing is held."""
+        await self._system.close()
+
+
+def check_literal(url: str) -> None:
+    """DoubleOError where a URL's host is itself an address, and not a public one: that is never resolved."""
+    host = urlsplit(url).hostname or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if not is_public(host):
+        raise DoubleOError(_REFUSED, reason="argument")
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the internet's (IANA's special-purpose registries, multicast excluded too)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        # An IPv4 address in IPv6 clothes: mapped (RFC 4291, 2.5.5.2), 6to4 (RFC 3056), NAT64 (RFC 6052).
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if ip in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast

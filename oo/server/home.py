@@ -1,0 +1,14 @@
+"""Where a gateway keeps its files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+def home() -> Path:
+    """`$OO_HOME`, else the platform's data directory."""
+    named = os.environ.get("OO_HOME")
+    return Path(named) if named else user_data_path("double-o", appauthor=False)

@@ -1,0 +1,137 @@
+"""`oo serve`: one process, or a supervisor over several on one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TypeAlias
+
+from .audit import AuditFile
+from .home import home as find_home
+from .run import Gateway
+from .store import StoreError
+from .vault import Vault
+
+logger = logging.getLogger("oo.server")
+
+TLSFiles: TypeAlias = "tuple[str, str] | None"
+"""A certificate chain and its key, both PEM files."""
+
+_PATIENCE = 10.0  # seconds that workers get to end
+_YOUNG = 1.0  # seconds: a worker that dies younger has not come up
+_TRIES = 5  # workers in a row that may die young
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether a bound socket can be reached from this machine only."""
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def check(home: Path, tls: TLSFiles) -> None:
+    """Open what a worker will need, so that what is wrong is said once and at once. StoreError."""
+    _context(tls)
+    asyncio.run(Vault(home).close())
+
+
+def work(sock: socket.socket, home: Path, tls: TLSFiles = None) -> None:
+    """Answer callers on a bound socket until SIGINT or SIGTERM."""
+    _log()
+    asyncio.run(_work(sock, home, tls))
+
+
+async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
+            loop.add_signal_handler(number, stop.set)
+    audit = AuditFile(home)
+    try:
+        async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit):
+            await stop.wait()
+    finally:
+        audit.close()
+
+
+def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
+    """Keep that many workers on a bound socket until SIGINT or SIGTERM; gives the exit code."""
+    _log()
+    stopping = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    running: dict[subprocess.Popen[bytes], float] = {}
+    died_young = 0
+    while not stopping and died_young < _TRIES:
+        for worker in [worker for worker in running if worker.poll() is not None]:
+            age = time.monotonic() - running.pop(worker)
+            died_young = died_young + 1 if age < _YOUNG else 0
+            logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
+        while len(running) < workers:
+            running[_start(sock, tls)] = time.monotonic()
+        time.sleep(0.05)
+    for worker in running:
+        worker.terminate()
+    for worker in running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(_PATIENCE)
+        worker.kill()  # nothing, where it has ended
+    return 0 if stopping else 1
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.WARNING, format="oo: %(message)s")
+
+
+def _start(sock: socket.socket, tls: TLSFiles) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid()), *(tls or ())]
+    return subprocess.Popen(  # noqa: S603  # this interpreter, this module
+        command, pass_fds=[sock.fileno()], start_new_session=True
+    )
+
+
+def _context(tls: TLSFiles) -> ssl.SSLContext | None:
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(*tls)
+    except (OSError, ssl.SSLError) as error:
+        raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
+    return context
+
+
+async def _outlive(parent: int) -> None:
+    # A supervisor that was killed cannot say so.
+    while os.getppid() == parent:  # noqa: ASYNC110  # the system has no event for it
+        await asyncio.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _worker(descriptor: int, parent: int, tls: TLSFiles) -> None:
+    watch = asyncio.create_task(_outlive(parent))
+    try:
+        await _work(socket.socket(fileno=descriptor), find_home(), tls)
+    finally:
+        watch.cancel()
+
+
+if __name__ == "__main__":
+    _log()
+    files = sys.argv[3:]
+    asyncio.run(_worker(int(sys.argv[1]), int(sys.argv[2]), (files[0], files[1]) if files else None))
