@@ -1,0 +1,44 @@
+"""`python -m benchmarks`: measure the rows of the design, and print them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from . import short
+from .environment import peer_python
+from .measure import Side
+from .report import data, machine, plot, table
+from .rows import ROWS, Bench
+from .upstream import upstream
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--row", choices=sorted(ROWS), action="append", help="only this row; may be repeated")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each side is measured (default: 7)")
+    parser.add_argument("--json", metavar="F", help="keep the figures in a file")
+    parser.add_argument("--plot", metavar="F.png", help="draw them (needs matplotlib)")
+    parser.add_argument("--short", action="store_true", help="only what does not depend on the machine")
+    arguments = parser.parse_args()
+    if arguments.short:
+        return short.main()
+    rows = []
+    with upstream() as (url, server), Side(sys.executable, url) as ours, Side(peer_python(), url) as theirs:
+        bench = Bench(url, ours, theirs, arguments.rounds)
+        for name in arguments.row or ROWS:
+            print(f"measuring {name}", file=sys.stderr)
+            rows += ROWS[name](bench)
+        print(f"Measured on {machine(server)}; medians of {arguments.rounds} interleaved rounds.\n")
+        print(table(rows))
+        if arguments.json:
+            with open(arguments.json, "w", encoding="utf-8") as file:
+                json.dump(data(rows, server), file, indent=2)
+        if arguments.plot:
+            plot(rows, arguments.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The gateway's rows: `oo serve` and a bare aiohttp reverse proxy, under the same load over the same upstream."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from .load import request
+from .measure import ROOT, Row, paired
+from .upstream import free_port, wait_for
+from .worker import PAYLOAD
+
+BODY = json.dumps(PAYLOAD).encode()
+
+
+class Served(NamedTuple):
+    """A running gateway, and what opens it."""
+
+    port: int
+    secret: str
+    route: str
+
+
+@contextmanager
+def gateway(upstream: str) -> Iterator[Served]:
+    """`oo serve` over a vault of its own, a route to the upstream in it."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "OO_HOME": home}
+
+        def oo(*arguments: str, value: str = "") -> str:
+            command = [sys.executable, "-m", "oo.cli", *arguments]
+            done = subprocess.run(
+                command, env=environment, input=value, capture_output=True, text=True, check=True, cwd=ROOT
+            )
+            return done.stdout.strip()
+
+        oo("init")
+        oo("secret", "set", "key", "--from-file", "-", value="the-key-of-the-api")
+        oo("route", "set", "api", "--upstream", upstream, "--inject", "Authorization: Bearer {key}", "--allow-private")
+        tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api")
+        port = free_port()
+        with running([sys.executable, "-m", "oo.cli", "serve", "--port", str(port)], port, environment):
+            yield Served(port, *tokens)
+
+
+@contextmanager
+def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def loaded(port: int, sent: bytes, seconds: float, connections: int = 16) -> Callable[[], float]:
+    """Requests a second that a server answers."""
+    command = [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(seconds)]
+
+    def measure() -> float:
+        return float(subprocess.run(command, input=sent, capture_output=True, check=True, cwd=ROOT).stdout)
+
+    return measure
+
+
+def gateway_rows(upstream: str, rounds: int, seconds: float) -> Iterator[Row]:
+    """Throughput of a secret, and of a proxied chat against the bare proxy (and nginx, where it is the upstream)."""
+    bare_port = free_port()
+    bare = [sys.executable, "-m", "benchmarks.bare_proxy", str(bare_port), upstream]
+    with gateway(upstream) as served, running(bare, bare_port, dict(os.environ)):
+        chat = request("POST", "/api/proxy/v1/chat/completions", served.route, BODY)
+        sides = {
+            "ours": loaded(served.port, chat, seconds),
+            "bare aiohttp proxy": loaded(bare_port, chat, seconds),
+        }
+        relayed = request("POST", "/relay/v1/chat/completions", served.route, BODY)
+        sides["nginx"] = loaded(urlsplit(upstream).port or 80, relayed, seconds)
+        yield paired("gateway-chat", "/s", rounds, sides, 0.6, "bare aiohttp proxy", at_least=True)
+        secret = request("GET", "/api/secret", served.secret)
+        yield paired("gateway-secret", "/s", rounds, {"ours": loaded(served.port, secret, seconds)})
