@@ -10,9 +10,9 @@ Every call passes through one chain of middleware, the same for `Client` and `As
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ._version import __version__
+
+TYPE_CHECKING = False  # as type checkers know it, without loading typing
 
 if TYPE_CHECKING:
     from ._client import AsyncClient, Client

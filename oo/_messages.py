@@ -25,7 +25,8 @@ def _refuse_constant(name: str) -> None:
 
 
 # RFC 8259 has no NaN and no Infinity; Python's parser takes both unless it is told.
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_SPACE = " \t\n\r"
 
 
 class Headers(Mapping[str, str]):
@@ -226,7 +227,10 @@ class Response:
 def parse_json(body: bytes) -> JSON:
     """Strict JSON of UTF-8 bytes. DoubleOError (reason "protocol") where it is none; it never shows the bytes."""
     try:
-        return _decode(str(body, "utf-8"))
+        text = str(body, "utf-8").strip(_SPACE)
+        data, end = _decode(text)
+        if end == len(text):
+            return data
     except (ValueError, RecursionError):
         pass
     # Raised out here, because json's and the codec's errors carry the whole body and would become the context.

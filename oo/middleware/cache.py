@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from .._messages import CacheKey, Request, Response
-from .._pipeline import CallNext
+from .._messages import Request, Response
+from .._pipeline import CallNext, Recall
 from ..exceptions import DoubleOError
 from ._store import Flight, SecretCache
 from .errors import overdue
@@ -27,11 +27,8 @@ class Cache:
             raise ValueError(f"stale_if_error must be 0 or more, not {stale_if_error!r}")
         self.store = SecretCache(maxsize) if store is None else store
         self.stale_if_error = stale_if_error
-
-    def recall(self, key: CacheKey, cache_ttl: float) -> Response | None:
+        self.recall: Recall = self.store.recall
         """A stored answer younger than `cache_ttl`, or None."""
-        found: Response | None = self.store.recall(key, cache_ttl)
-        return found
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         request.extensions["from_cache"] = False

@@ -59,9 +59,10 @@ class Retry:
         while True:
             attempt += 1
             notes["attempts"] = attempt
-            if request.deadline is not None and io.now() >= request.deadline:
+            now = io.now() if attempt > 1 else began
+            if request.deadline is not None and now >= request.deadline:
                 raise overdue(request)
-            timeline.append(("attempt", io.now() - began))
+            timeline.append(("attempt", now - began))
             try:
                 response = await call_next(request)
             except DoubleOError as error:
