@@ -136,7 +136,7 @@ class Client(_Shell):
             except TypeError:  # a token or TTL of a wrong type, refused below
                 hit = None
             if hit is not None:
-                return hit.read()  # type: ignore[no-any-return]  # read_secret gave it
+                return hit.value  # type: ignore[no-any-return]  # read_secret gave it
         return self._call(_operations.secret(self._target, token, cache_ttl))  # type: ignore[no-any-return]  # as above
 
     def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
@@ -254,7 +254,7 @@ class AsyncClient(_Shell):
             except TypeError:  # a token or TTL of a wrong type, refused below
                 hit = None
             if hit is not None:
-                return hit.read()  # type: ignore[no-any-return]  # read_secret gave it
+                return hit.value  # type: ignore[no-any-return]  # read_secret gave it
         return await self._call(_operations.secret(self._target, token, cache_ttl))  # type: ignore[no-any-return]  # as above
 
     async def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:

@@ -139,7 +139,7 @@ def forget_clients() -> None:
 
 
 def _client(base_url: str | None, operation: Operation) -> Client:
-    url = resolve_base_url(base_url)
+    url = resolve_base_url(None) if base_url is None else base_url
     try:
         client = _clients.get(url)
         return _made(url) if client is None else client

@@ -64,10 +64,14 @@ class Headers(Mapping[str, str]):
 
     def replace(self, name: str, value: str) -> Headers:
         """These headers with one field set, any earlier value of it gone."""
-        wanted = name.lower()
-        kept = [pair for pair in self._pairs if pair[0].lower() != wanted]
-        kept.append((name, value))
-        return Headers(kept)
+        wanted, pairs = name.lower(), self._pairs
+        for pair in pairs:
+            if pair[0].lower() == wanted:
+                pairs = tuple(pair for pair in pairs if pair[0].lower() != wanted)
+                break
+        other = Headers.__new__(Headers)
+        other._pairs = (*pairs, (name, value))
+        return other
 
 
 class Request:
@@ -151,6 +155,14 @@ class Request:
             setattr(other, name, value)
         return other
 
+    def renewed(self, token: str, cache_ttl: float | None) -> Request:
+        """This request as another call's: with its token and TTL, and extensions of its own."""
+        other = self._copy()
+        other.token = token
+        other.cache_ttl = cache_ttl
+        other.extensions = {}
+        return other
+
     def _copy(self) -> Request:
         # Written out, because a loop over the slots costs four times as much and every call passes here.
         other = Request.__new__(Request)
@@ -180,7 +192,7 @@ class Response:
     (True where it is so), and `timeline` (a list of `(what, seconds since the call began)`).
     """
 
-    __slots__ = ("_json", "_value", "body", "extensions", "headers", "request", "status")
+    __slots__ = ("_json", "body", "extensions", "headers", "request", "status", "value")
 
     def __init__(
         self,
@@ -197,7 +209,8 @@ class Response:
         self.request = request
         self.extensions = request.extensions if extensions is None else extensions
         self._json = _UNREAD
-        self._value = _UNREAD
+        self.value: Any = _UNREAD
+        """The operation's value, once `read` has been called: what is stored has been."""
 
     def json(self) -> JSON:
         """The body as strict JSON (RFC 8259, UTF-8), parsed once; DoubleOError where it is none."""
@@ -207,9 +220,9 @@ class Response:
 
     def read(self) -> Any:
         """The operation's value, read once; the operation's error where the answer holds none."""
-        if self._value is _UNREAD:
-            self._value = self.request.read(self)
-        return self._value
+        if self.value is _UNREAD:
+            self.value = self.request.read(self)
+        return self.value
 
     def replace(self, **changes: Any) -> Response:
         """This answer with some of status, headers, body, request, extensions changed. What was read is forgotten
@@ -217,7 +230,7 @@ class Response:
         kept = {name: getattr(self, name) for name in ("status", "headers", "body", "request", "extensions")}
         other = Response(**{**kept, **changes})
         if not changes.keys() & {"status", "body"}:
-            other._json, other._value = self._json, self._value
+            other._json, other.value = self._json, self.value
         return other
 
     def __repr__(self) -> str:

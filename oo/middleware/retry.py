@@ -51,7 +51,7 @@ class Retry:
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         io, notes = call_next.io, request.extensions
         began = io.now()
-        timeline: list[tuple[str, float]] = notes.setdefault("timeline", [])
+        timeline: list[tuple[str | int, float]] = notes.setdefault("timeline", [])
         if self.retries and request.method not in _IDEMPOTENT and "Idempotency-Key" not in request.headers:
             request = request.with_header("Idempotency-Key", uuid.uuid4().hex)
         waits: Iterator[float] | None = None
@@ -67,7 +67,7 @@ class Retry:
                 response = await call_next(request)
             except DoubleOError as error:
                 error.attempts = attempt
-                timeline.append((str(error.status or error.reason), io.now() - began))
+                timeline.append((error.status or error.reason, io.now() - began))
                 waits = waits or self._schedule()
                 wait = self._wait(error, waits)
                 if attempt > self.retries or wait is None or not self._in_time(request, io.now() + wait):
@@ -75,7 +75,7 @@ class Retry:
                 if not self.budget.spend():
                     raise
             else:
-                timeline.append((str(response.status), io.now() - began))
+                timeline.append((response.status, io.now() - began))
                 self.budget.refund(attempt - 1)
                 return response
             # Outside the except: a failure that was survived is nobody's context.
