@@ -7,21 +7,22 @@ import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _dotenv, _operations
 from ._io import IO, BlockingIO, LoopIO
-from ._messages import JSON, Request
+from ._messages import JSON, Request, Response
 from ._operations import Target
 from ._paths import base_url as checked_base_url
 from ._paths import is_loopback
 from ._pipeline import Middleware, Pipeline, Transport, answer, finish
 from ._plugins import plugins as process_plugins
 from ._plugins import with_plugins
+from ._streaming import AsyncChunks, AsyncStream, Chunks, Stream
 from .exceptions import ERROR_OF, DoubleOError
 from .hooks import ClientInfo
 from .middleware import SecretCache, default_middleware, shared_cache
-from .middleware.errors import mapped
+from .middleware.errors import mapped, settled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,6 +49,7 @@ class _Shell:
         cache: SecretCache | None = None,
         logging: bool = False,
         transport: Transport | None = None,
+        max_response_bytes: int = 64 << 20,
     ) -> None:
         """Make a client. ValueError or TypeError names an argument that cannot be.
 
@@ -61,6 +63,8 @@ class _Shell:
             plugins: whether the default chain takes plugins in.
             cache: the store of the default chain; None for the one that the process shares.
             logging: whether the default chain logs each call to the logger `oo`.
+            max_response_bytes: the most that an answer may hold once decompressed; a secret or an environment never
+                more than 1 MiB. Of a stream it bounds one line and one event.
             transport: what sends; None for requests in `Client`, aiohttp in `AsyncClient`.
         """
         self.base_url = checked_base_url(resolve_base_url(base_url))
@@ -81,7 +85,9 @@ class _Shell:
         else:
             chain = list(middleware)
         self._store = shared_cache() if cache is None else cache
-        self._target = Target(self.base_url, timeout, deadline)
+        if isinstance(max_response_bytes, bool) or not isinstance(max_response_bytes, int) or max_response_bytes < 1:
+            raise ValueError(f"max_response_bytes must be a whole number, 1 or more, not {max_response_bytes!r}")
+        self._target = Target(self.base_url, timeout, deadline, max_response_bytes)
         transport = self._transport() if transport is None else transport
         io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())
         self._pipeline = Pipeline(chain, transport, io)
@@ -178,10 +184,63 @@ class Client(_Shell):
         sent as JSON, `{}` too; None sends no body. Raises ProxyError, AuthenticationError."""
         return self._call(_operations.proxy(self._target, path, token, method, payload, headers))
 
+    def send(
+        self,
+        path: str,
+        token: str,
+        method: str = "POST",
+        payload: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """As `proxy`, for the whole Response: status, headers, request_id, timeline, body, `json()`."""
+        return self._send(_operations.send(self._target, path, token, method, payload, headers))
+
+    def stream(
+        self,
+        path: str,
+        token: str,
+        method: str = "POST",
+        payload: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream:
+        """As `proxy`, for an answer that is read as it comes: `with client.stream(...) as response:`."""
+        return Stream(_operations.stream(self._target, path, token, method, payload, headers), self._send)
+
+    @overload
     def chat_completion(
-        self, token: str, messages: Sequence[Mapping[str, Any]], model: str = "gpt-4o-mini", **kwargs: Any
-    ) -> dict[str, Any]:
-        """A chat completion in OpenAI's shape; `kwargs` join the payload. Raises ProxyError, AuthenticationError."""
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: Literal[False] = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]: ...
+
+    @overload
+    def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: Literal[True],
+        **kwargs: Any,
+    ) -> Chunks: ...
+
+    def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any] | Chunks:
+        """A chat completion in OpenAI's shape; `kwargs` join the payload. With `stream`, an iterator of its chunks as
+        they come. Raises ProxyError, AuthenticationError."""
+        if stream:
+            return Chunks(_operations.chat_stream(self._target, token, messages, model, kwargs), self._send)
         return self._call(_operations.chat(self._target, token, messages, model, kwargs))  # type: ignore[no-any-return]  # read_object gave it
 
     def embed(
@@ -229,8 +288,15 @@ class Client(_Shell):
         return RequestsTransport()
 
     def _call(self, request: Request) -> Any:
+        return self._send(request).value
+
+    def _send(self, request: Request) -> Response:
         try:
-            return self._pipeline.run(self._begin(request)).read()
+            response = self._pipeline.run(self._begin(request))
+            if response.stream is not None:
+                response = finish(settled(response))
+            response.read()
+            return response
         except DoubleOError as error:
             failure = mapped(error, request)
         raise failure
@@ -294,10 +360,63 @@ class AsyncClient(_Shell):
         """As `Client.proxy`."""
         return await self._call(_operations.proxy(self._target, path, token, method, payload, headers))
 
+    async def send(
+        self,
+        path: str,
+        token: str,
+        method: str = "POST",
+        payload: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """As `Client.send`."""
+        return await self._send(_operations.send(self._target, path, token, method, payload, headers))
+
+    def stream(
+        self,
+        path: str,
+        token: str,
+        method: str = "POST",
+        payload: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncStream:
+        """As `Client.stream`: `async with client.stream(...) as response:`."""
+        return AsyncStream(_operations.stream(self._target, path, token, method, payload, headers), self._send)
+
+    @overload
     async def chat_completion(
-        self, token: str, messages: Sequence[Mapping[str, Any]], model: str = "gpt-4o-mini", **kwargs: Any
-    ) -> dict[str, Any]:
-        """As `Client.chat_completion`."""
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: Literal[False] = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]: ...
+
+    @overload
+    async def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: Literal[True],
+        **kwargs: Any,
+    ) -> AsyncChunks: ...
+
+    async def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any] | AsyncChunks:
+        """As `Client.chat_completion`; with `stream`, an async iterator of the chunks."""
+        if stream:
+            chunks = AsyncChunks(_operations.chat_stream(self._target, token, messages, model, kwargs), self._send)
+            return await chunks.__aenter__()
         return await self._call(_operations.chat(self._target, token, messages, model, kwargs))  # type: ignore[no-any-return]  # read_object gave it
 
     async def embed(
@@ -349,8 +468,15 @@ class AsyncClient(_Shell):
         return AiohttpTransport()
 
     async def _call(self, request: Request) -> Any:
+        return (await self._send(request)).value
+
+    async def _send(self, request: Request) -> Response:
         try:
-            return answer(await self._pipeline.handle(self._begin(request)), self._pipeline).read()
+            response = answer(await self._pipeline.handle(self._begin(request)), self._pipeline)
+            if response.stream is not None:
+                response = await settled(response)
+            response.read()
+            return response
         except DoubleOError as error:
             failure = mapped(error, request)
         raise failure

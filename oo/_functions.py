@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 from ._client import Client, resolve_base_url
 from ._messages import JSON
 from ._plugins import plugins
+from ._streaming import Chunks
 from .exceptions import ERROR_OF, Operation
 from .middleware import shared_cache
 
@@ -70,15 +71,50 @@ def proxy(
     return _client(base_url, "proxy").proxy(path, token, method, payload, headers)
 
 
+@overload
 def chat(
     token: str,
     messages: Sequence[Mapping[str, Any]],
     model: str = "gpt-4o-mini",
     base_url: str | None = None,
+    *,
+    stream: Literal[False] = False,
     **kwargs: Any,
-) -> dict[str, Any]:
-    """A chat completion in OpenAI's shape; `kwargs` join the payload. Raises ProxyError, AuthenticationError."""
-    return _client(base_url, "proxy").chat_completion(token, messages, model, **kwargs)
+) -> dict[str, Any]: ...
+
+
+@overload
+def chat(
+    token: str,
+    messages: Sequence[Mapping[str, Any]],
+    model: str = "gpt-4o-mini",
+    base_url: str | None = None,
+    *,
+    stream: Literal[True],
+    **kwargs: Any,
+) -> Chunks: ...
+
+
+def chat(
+    token: str,
+    messages: Sequence[Mapping[str, Any]],
+    model: str = "gpt-4o-mini",
+    base_url: str | None = None,
+    *,
+    stream: bool = False,
+    **kwargs: Any,
+) -> dict[str, Any] | Chunks:
+    """A chat completion in OpenAI's shape; `kwargs` join the payload. With `stream`, an iterator of its chunks as they
+    come. Raises ProxyError, AuthenticationError.
+
+    Example:
+        for chunk in oo.chat(token, messages, stream=True):
+            print(chunk["choices"][0]["delta"].get("content") or "", end="", flush=True)
+    """
+    client = _client(base_url, "proxy")
+    if stream:
+        return client.chat_completion(token, messages, model, stream=True, **kwargs)
+    return client.chat_completion(token, messages, model, stream=False, **kwargs)
 
 
 def embed(

@@ -21,6 +21,8 @@ class Mask:
         # The longest first: a spelling may hold a shorter one.
         self._text = sorted(spellings, key=len, reverse=True)
         self._data = [spelling.encode("utf-8", "surrogatepass") for spelling in self._text]
+        self._beginnings = {data[:end] for data in self._data for end in range(1, len(data))}
+        self._longest = max(map(len, self._beginnings), default=0)
 
     def text(self, text: str) -> str:
         """`text`, masked."""
@@ -35,6 +37,11 @@ class Mask:
                 data = data.replace(spelling, MASK.encode())
         return data
 
+    def open_end(self, data: bytes) -> int:
+        """How many bytes at the end of `data` may be the beginning of a value."""
+        beginnings, size = self._beginnings, len(data)
+        return next((n for n in range(min(self._longest, size), 0, -1) if data[size - n :] in beginnings), 0)
+
     def json(self, data: JSON) -> JSON:
         """A parsed JSON text, each key and string of it masked."""
         if isinstance(data, str):
@@ -44,6 +51,27 @@ class Mask:
         if isinstance(data, dict):
             return {self.text(key): self.json(each) for key, each in data.items()}
         return data
+
+
+class StreamMask:
+    """Masks a stream of UTF-8 bytes whose pieces may cut a value in two. Of each piece it holds back only an end that
+    may be the beginning of a value, so what is no part of one passes at once."""
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What can go on of this piece and of what was held back; often all of it, sometimes nothing."""
+        data = self._mask.data(self._rest + piece if self._rest else piece)
+        held = self._mask.open_end(data)
+        self._rest = data[len(data) - held :] if held else b""
+        return data[: len(data) - held] if held else data
+
+    def finish(self) -> bytes:
+        """What was held back, which was no value after all."""
+        rest, self._rest = self._rest, b""
+        return rest
 
 
 def _spellings(value: str) -> Iterator[str]:

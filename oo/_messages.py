@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
 
-from .exceptions import DoubleOError, Operation
+from .exceptions import ERROR_OF, DoubleOError, Operation
 
 JSON: TypeAlias = Any
 """What a JSON text holds: dict, list, str, int, float, bool or None."""
@@ -80,7 +80,8 @@ class Request:
     `url` is absolute and `base_url` its beginning. `timeout` (seconds) bounds one attempt; `deadline` (an instant
     of the pipeline's monotonic clock, or None) bounds the whole call. `cache_ttl` (seconds) is None where the
     caller asked for no caching. `extensions` is one dict that follows the call, up to its Response. `limit`
-    (bytes) is the most that a body may hold once decompressed. `read` turns the answer into the call's value.
+    (bytes) is the most that a body may hold once decompressed. With `stream` the answer's body is left to be read as it
+    comes. `read` turns the answer into the call's value.
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class Request:
         "method",
         "operation",
         "read",
+        "stream",
         "timeout",
         "token",
         "url",
@@ -114,6 +116,7 @@ class Request:
         deadline: float | None = None,
         cache_ttl: float | None = None,
         limit: int = 64 << 20,
+        stream: bool = False,
         extensions: dict[str, Any] | None = None,
     ) -> None:
         self.method = method
@@ -128,6 +131,7 @@ class Request:
         self.deadline = deadline
         self.cache_ttl = cache_ttl
         self.limit = limit
+        self.stream = stream
         self.extensions = {} if extensions is None else extensions
 
     @property
@@ -178,6 +182,7 @@ class Request:
         other.deadline = self.deadline
         other.cache_ttl = self.cache_ttl
         other.limit = self.limit
+        other.stream = self.stream
         other.extensions = self.extensions
         return other
 
@@ -185,14 +190,25 @@ class Request:
         return f"<Request {self.operation}: {self.method} {self.path}>"
 
 
+class ByteStream(Protocol):
+    """A body that is read as it comes: decoded bytes, in pieces of any size."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces, once. DoubleOError where the body breaks off, stalls or passes the deadline."""
+
+    async def aclose(self) -> None:
+        """Leave the rest."""
+
+
 class Response:
     """One answer on its way up: `status`, `headers`, `body` (bytes, decompressed), `request`, `extensions`.
 
-    `extensions` is the request's own dict. The library writes `attempts` (requests sent), `from_cache` and `stale`
-    (True where it is so), and `timeline` (a list of `(what, seconds since the call began)`).
+    Where the request asked for it, `stream` is the body as it comes and `body` is empty; a middleware may put an async
+    generator over `response.stream` in its place. `extensions` is the request's own dict. The library writes `attempts`
+    (requests sent), `from_cache` and `stale` (True where it is so), and `timeline`.
     """
 
-    __slots__ = ("_json", "body", "extensions", "headers", "request", "status", "value")
+    __slots__ = ("_bottom", "_json", "body", "extensions", "headers", "request", "status", "stream", "value")
 
     def __init__(
         self,
@@ -201,21 +217,53 @@ class Response:
         body: bytes = b"",
         *,
         request: Request,
+        stream: ByteStream | None = None,
         extensions: dict[str, Any] | None = None,
     ) -> None:
         self.status = status
         self.headers = NO_HEADERS if headers is None else headers
         self.body = body
+        self.stream = self._bottom = stream
         self.request = request
         self.extensions = request.extensions if extensions is None else extensions
         self._json = _UNREAD
         self.value: Any = _UNREAD
         """The operation's value, once `read` has been called: what is stored has been."""
 
+    @property
+    def request_id(self) -> str | None:
+        """The server's `X-Request-Id`."""
+        return self.headers.get("X-Request-Id")
+
+    @property
+    def timeline(self) -> list[tuple[str | int, float]]:
+        """What happened when: `("attempt", seconds since the call began)`, then its status or the reason it failed."""
+        found: list[tuple[str | int, float]] = self.extensions.get("timeline", [])
+        return found
+
+    async def whole(self) -> Response:
+        """This answer with its stream read to the end, into `body`; DoubleOError past the request's limit."""
+        if self.stream is None:
+            return self
+        parts, size = [], 0
+        async for part in self.stream:
+            parts.append(part)
+            size += len(part)
+            if size > self.request.limit:
+                await self.stream.aclose()
+                raise DoubleOError(f"the answer is larger than {self.request.limit} bytes", reason="size")
+        return self.replace(body=b"".join(parts), stream=None)
+
     def json(self) -> JSON:
-        """The body as strict JSON (RFC 8259, UTF-8), parsed once; DoubleOError where it is none."""
+        """The body as strict JSON (RFC 8259, UTF-8), parsed once; the operation's error where it is none."""
         if self._json is _UNREAD:
-            self._json = parse_json(self.body)
+            try:
+                self._json = parse_json(self.body)
+            except DoubleOError as error:
+                failure = error.become(ERROR_OF[self.request.operation])
+            else:
+                return self._json
+            raise failure
         return self._json
 
     def read(self) -> Any:
@@ -224,11 +272,17 @@ class Response:
             self.value = self.request.read(self)
         return self.value
 
+    def abandon(self) -> bool:
+        """Close the connection of a stream that was not read to its end; whether it was one."""
+        abandon = getattr(self._bottom, "abandon", None)
+        return bool(abandon is not None and abandon())
+
     def replace(self, **changes: Any) -> Response:
-        """This answer with some of status, headers, body, request, extensions changed. What was read is forgotten
-        where the body or the status changes."""
-        kept = {name: getattr(self, name) for name in ("status", "headers", "body", "request", "extensions")}
+        """This answer with some of status, headers, body, stream, request, extensions changed. What was read is
+        forgotten where the body or the status changes."""
+        kept = {name: getattr(self, name) for name in ("status", "headers", "body", "stream", "request", "extensions")}
         other = Response(**{**kept, **changes})
+        other._bottom = self._bottom
         if not changes.keys() & {"status", "body"}:
             other._json, other.value = self._json, self.value
         return other

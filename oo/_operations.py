@@ -19,6 +19,7 @@ _USER_AGENT = ("User-Agent", f"double-o/{__version__}")
 _ACCEPT = ("Accept", "application/json")
 _PLAIN = Headers([_USER_AGENT, _ACCEPT])
 _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
+_CHAT = "v1/chat/completions"
 _SMALL = 1 << 20  # bytes: no secret and no environment is larger
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -50,7 +51,7 @@ class Target:
             read=read,
             base_url=self.base_url,
             timeout=self.timeout,
-            limit=_SMALL,
+            limit=min(_SMALL, self.limit),
         )
 
 
@@ -105,9 +106,44 @@ def proxy(
     )
 
 
+def stream(
+    target: Target,
+    path: str,
+    token: str,
+    method: str = "POST",
+    payload: JSON = None,
+    headers: Mapping[str, str] | None = None,
+) -> Request:
+    """As `proxy`, its answer left to be read as it comes."""
+    request = proxy(target, path, token, method, payload, {"Accept": "*/*"} if headers is None else headers)
+    request.stream = True
+    request.read = read_status
+    return request
+
+
+def send(
+    target: Target,
+    path: str,
+    token: str,
+    method: str = "POST",
+    payload: JSON = None,
+    headers: Mapping[str, str] | None = None,
+) -> Request:
+    """As `proxy`, its answer read for the status alone."""
+    request = proxy(target, path, token, method, payload, headers)
+    request.read = read_status
+    return request
+
+
 def chat(target: Target, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
     """A chat completion, in OpenAI's shape."""
-    return _openai(target, "v1/chat/completions", token, {"model": model, "messages": messages, **extra})
+    return _openai(target, _CHAT, token, {"model": model, "messages": messages, **extra})
+
+
+def chat_stream(target: Target, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
+    """A chat completion that comes in chunks, as server-sent events."""
+    payload = {"model": model, "messages": messages, **extra, "stream": True}
+    return stream(target, _CHAT, token, payload=payload, headers={"Accept": "text/event-stream"})
 
 
 def embed(target: Target, token: str, texts: Sequence[str], model: str, extra: Any) -> Request:
@@ -151,6 +187,11 @@ def read_proxy(response: Response) -> JSON:
 def read_object(response: Response) -> dict[str, Any]:
     """The API's own JSON object."""
     return _object(response)
+
+
+def read_status(response: Response) -> None:
+    """Nothing, for any 2xx: the body is the caller's to read."""
+    check_status(response)
 
 
 def read_health(response: Response) -> bool:
@@ -247,9 +288,8 @@ def _json(response: Response) -> JSON:
     try:
         return response.json()
     except DoubleOError as error:
-        failure = error
-    failure.status = response.status
-    raise mapped(failure, response.request)
+        what = str(error)
+    raise _nonsense(response, what)
 
 
 def _nonsense(response: Response, what: str) -> DoubleOError:

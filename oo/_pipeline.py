@@ -114,13 +114,14 @@ def answer(value: object, pipeline: Pipeline) -> Response:
     raise TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
 
 
-def finish(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, such as a blocking transport's `close()`."""
+def finish(awaitable: Awaitable[T]) -> T:
+    """Run a coroutine, or a step of an async generator, that never suspends: a blocking transport's, say."""
+    running = awaitable.__await__()
     try:
-        coroutine.send(None)
+        running.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
-    coroutine.close()
+    running.close()
     raise RuntimeError("this needs an event loop: use AsyncClient")
 
 

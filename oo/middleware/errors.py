@@ -31,11 +31,18 @@ class ErrorMapping:
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         try:
             response = await call_next(request)
+            if response.stream is not None:
+                response = await settled(response)
             response.read()
             return response
         except DoubleOError as error:
             failure = mapped(error, request)
         raise failure
+
+
+async def settled(response: Response) -> Response:
+    """A streamed response as it is where it succeeded; where it did not, its body read whole, for the error."""
+    return response if 200 <= response.status < 300 else await response.whole()
 
 
 def mapped(error: DoubleOError, request: Request) -> DoubleOError:

@@ -8,22 +8,27 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import aclosing
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from .._messages import JSON
+from .._messages import JSON, Response
 from .._paths import proxied
 from ..exceptions import DoubleOError
 from .audit import Audit
-from .idempotency import Conflict, once
-from .proxy import Upstreams, caller_headers, upstream_request
+from .idempotency import Claim, Conflict, claimed
+from .proxy import Upstreams, caller_headers, pieces_of, upstream_request
 from .store import Denial, Kind, Lease, Result, Route, Store
 
 logger = logging.getLogger("oo.server")
 
 MAX_BODY = 64 << 20
 """Bytes of a request's body that are taken."""
+
+
+MAX_KEPT = 16 << 20
+"""Bytes of an idempotent call's answer that are kept for a repeat; a larger one is not kept."""
 
 
 class Refusal(Exception):
@@ -47,6 +52,7 @@ class Call:
         self.operation = "other"
         self.token_id: str | None = None
         self.target: str | None = None
+        self.broken = False
 
 
 class Front:
@@ -61,20 +67,26 @@ class Front:
         """One request, one answer, always with an `X-Request-Id`."""
         call = Call(request)
         outcome = "failed"
+        response: web.StreamResponse
         try:
             response = await self._answer(call)
-            outcome = "allowed"
+            outcome = "broken off" if call.broken else "allowed"
         except Refusal as refusal:
             response = _json(refusal.status, {"error": refusal.said}, refusal.headers)
             outcome = refusal.outcome
         except asyncio.CancelledError:
             self._note(call, "left", 499)
             raise
+        except ConnectionError:
+            # The caller's connection: an upstream's comes as a DoubleOError.
+            self._note(call, "left", 499)
+            return web.Response(status=499)
         except Exception as error:
             # Neither the caller nor the log gets the text: it may quote what the request or the vault held.
             logger.error("request %s failed: %s", call.id, type(error).__name__)  # noqa: TRY400  # as above
             response = _json(500, {"error": "the gateway failed"})
-        response.headers["X-Request-Id"] = call.id
+        if not response.prepared:
+            response.headers["X-Request-Id"] = call.id
         if call.operation != "health":
             self._note(call, outcome, response.status)
         return response
@@ -91,7 +103,7 @@ class Front:
                 ms=(time.perf_counter() - call.began) * 1000,
             )
 
-    async def _answer(self, call: Call) -> web.Response:
+    async def _answer(self, call: Call) -> web.StreamResponse:
         request = call.request
         target = request.raw_path
         place = target.partition("?")[0]
@@ -123,7 +135,7 @@ class Front:
             raise _unauthorized("gone")
         return variables
 
-    async def _proxy(self, call: Call, path: str) -> web.Response:
+    async def _proxy(self, call: Call, path: str) -> web.StreamResponse:
         request, token = call.request, _bearer(call.request)
         key = request.headers.get("Idempotency-Key") if request.method not in ("GET", "HEAD") else None
         # A repeat spends no use, so whether this is one is found out first.
@@ -134,17 +146,16 @@ class Front:
         place = _allowed(route, request, path)
         body = await _body(request)
         if key is None:
-            return _returned(await self._forward(call, route, place, body))
+            return await self._relay(call, await self._forward(call, route, place, body))
         if not 0 < len(key) <= 255:
             raise Refusal(400, "the Idempotency-Key must be of 1 to 255 characters", "bad request")
-
-        async def make() -> Result:
-            await self._redeem(call, token, "route")
-            return await self._forward(call, route, place, body)
-
         described = "\0".join((request.method, route.name, place, "")).encode() + (body or b"")
         try:
-            return _returned(await once(self._store, lease.token_id, key, described, route.timeout, make))
+            async with claimed(self._store, lease.token_id, key, described, route.timeout) as claim:
+                if claim.result is not None:
+                    return _returned(claim.result)
+                await self._redeem(call, token, "route")
+                return await self._relay(call, await self._forward(call, route, place, body), claim)
         except Conflict as conflict:
             raise Refusal(conflict.status, conflict.said, "idempotency conflict") from None
 
@@ -156,16 +167,52 @@ class Front:
             return found
         raise _denied(found)
 
-    async def _forward(self, call: Call, route: Route, place: str, body: bytes | None) -> Result:
+    async def _forward(self, call: Call, route: Route, place: str, body: bytes | None) -> Response:
         request = call.request
         upstream = upstream_request(route, request.method, place, request.headers.items(), body)
         try:
-            response = await self._upstreams.handle(upstream)
+            return await self._upstreams.handle(upstream)
         except DoubleOError as error:
             slow = error.reason in ("timeout", "deadline")
             said = f"the upstream of route {route.name} {'did not answer in time' if slow else 'failed'}: {error}"
             raise Refusal(504 if slow else 502, said, f"upstream {error.reason}") from None
-        return Result(response.status, tuple(caller_headers(response)), response.body)
+
+    async def _relay(self, call: Call, response: Response, claim: Claim | None = None) -> web.StreamResponse:
+        """Pass the upstream's answer on, piece by piece as it comes; what came whole goes in one write."""
+        fields = tuple(caller_headers(response))
+        kept: list[bytes] | None = None if claim is None else []
+        answer: web.StreamResponse | None = None
+        size = 0
+        try:
+            async with aclosing(pieces_of(response)) as pieces:
+                async for piece, last in pieces:
+                    if kept is not None:
+                        size += len(piece)
+                        kept = [*kept, piece] if size <= MAX_KEPT else None
+                    if answer is None and last:
+                        answer = web.Response(status=response.status, headers=_fields(fields), body=piece)
+                    elif answer is None:
+                        answer = web.StreamResponse(status=response.status, headers=_fields(fields))
+                        answer.headers["X-Request-Id"] = call.id
+                        await answer.prepare(call.request)
+                        await answer.write(piece)
+                    elif piece:
+                        await answer.write(piece)
+        except DoubleOError as error:
+            if answer is None:
+                raise Refusal(502, f"the upstream's answer broke off: {error}", f"upstream {error.reason}") from None
+            # Half an answer must not look like a whole one: the caller's connection breaks off as well.
+            if call.request.transport is not None:
+                call.request.transport.abort()
+            call.broken = True
+            return answer
+        finally:
+            response.abandon()
+        if answer is None:  # an upstream's answer without a body
+            answer = web.Response(status=response.status, headers=_fields(fields))
+        if claim is not None and kept is not None:
+            claim.keep(Result(response.status, fields, b"".join(kept)))
+        return answer
 
 
 def _bearer(request: web.BaseRequest) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from ..middleware.errors import RETRYABLE
 from .store import Result, Store
@@ -28,29 +29,35 @@ class Conflict(Exception):
         self.said = said
 
 
-async def once(
-    store: Store, token_id: str, key: str, call: bytes, timeout: float, make: Callable[[], Awaitable[Result]]
-) -> Result:
-    """The result of the first call with this key, which is this one where there was none. `call` is what must be the
-    same in a repeat."""
+class Claim:
+    """An idempotent call: `result` is its first result, where there is one. Who makes the call sets `kept`, for those
+    that come after."""
+
+    def __init__(self, result: Result | None) -> None:
+        self.result = result
+        self.kept: Result | None = None
+
+    def keep(self, result: Result) -> None:
+        """Keep a result, unless a retry may better it."""
+        self.kept = None if result.status in RETRYABLE else result
+
+
+@asynccontextmanager
+async def claimed(store: Store, token_id: str, key: str, call: bytes, timeout: float) -> AsyncIterator[Claim]:
+    """The claim to the call with this key, waiting for one that is under way. `call` is what must be the same in a
+    repeat. Conflict where it is not, or where the first does not end."""
     digest = hashlib.sha256(call).digest()
     patience = time.monotonic() + timeout + _GRACE
-    while True:
-        claim = await store.claim(token_id, key, digest, timeout + _GRACE)
-        if isinstance(claim, Result):
-            return claim
-        if claim == "other":
-            raise Conflict(422, "this Idempotency-Key was used with another request")
-        if claim == "mine":
-            break
+    while (found := await store.claim(token_id, key, digest, timeout + _GRACE)) == "taken":
         if time.monotonic() > patience:
             raise Conflict(409, "the first request with this Idempotency-Key is still under way")
         await asyncio.sleep(_POLL)
-    kept = None
+    if found == "other":
+        raise Conflict(422, "this Idempotency-Key was used with another request")
+    claim = Claim(found if isinstance(found, Result) else None)
     try:
-        result = await make()
-        kept = None if result.status in RETRYABLE else result
-        return result
+        yield claim
     finally:
-        # Also where the caller has left: the next one must not wait for a call that nobody makes.
-        await asyncio.shield(store.settle(token_id, key, kept))
+        if claim.result is None:
+            # Also where the caller has left: the next one must not wait for a call that nobody makes.
+            await asyncio.shield(store.settle(token_id, key, claim.kept))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from functools import lru_cache
 
 from .._io import LoopIO
-from .._masking import Mask
+from .._masking import Mask, StreamMask
 from .._messages import Headers, Request, Response
 from .._pipeline import CallNext, Pipeline
 from ..exceptions import DoubleOError
+from ..transports._body import declared
 from ..transports.aiohttp import AiohttpTransport
 from .addresses import PublicResolver, check_literal
 from .store import Route, Store
@@ -67,9 +70,54 @@ class SwapCredential:
                 raise DoubleOError(f"the text it injects as {name} cannot be a header", reason="argument")
             request = request.with_header(name, value)
         response = await call_next(request)
-        mask = Mask(known.values())
+        mask = self._mask(tuple(known.values()))
         headers = Headers([(name, mask.text(value)) for name, value in response.headers.pairs()])
-        return response.replace(headers=headers, body=mask.data(response.body))
+        return response.replace(headers=headers, stream=Masked(response, mask))
+
+    @staticmethod
+    @lru_cache(64)
+    def _mask(values: tuple[str, ...]) -> Mask:
+        return Mask(values)
+
+
+class Masked:
+    """An upstream's body as it comes, masked."""
+
+    def __init__(self, response: Response, mask: Mask) -> None:
+        self._stream = response.stream
+        self._mask = StreamMask(mask)
+        # Known only where the bytes are counted as they were sent.
+        self._left = None if "Content-Encoding" in response.headers else declared(response.headers)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with aclosing(self.pieces()) as pieces:
+            async for piece, _ in pieces:
+                yield piece
+
+    async def pieces(self) -> AsyncGenerator[tuple[bytes, bool], None]:
+        """Each piece, and whether it is known to be the last."""
+        if self._stream is not None:
+            async for piece in self._stream:
+                last = False
+                if self._left is not None:
+                    self._left -= len(piece)
+                    last = self._left == 0
+                masked = self._mask.feed(piece)
+                yield masked + self._mask.finish() if last else masked, last
+        if rest := self._mask.finish():
+            yield rest, True
+
+    async def aclose(self) -> None:
+        """Leave the rest."""
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
+def pieces_of(response: Response) -> AsyncGenerator[tuple[bytes, bool], None]:
+    """The pieces of an upstream's masked body, each with whether it is the last."""
+    if not isinstance(response.stream, Masked):
+        raise TypeError("a proxied answer must come through SwapCredential")
+    return response.stream.pieces()
 
 
 class Upstreams:
@@ -111,6 +159,7 @@ def upstream_request(
         read=_as_it_is,
         base_url=base,
         timeout=route.timeout,
+        stream=True,
         extensions={"route": route},
     )
 

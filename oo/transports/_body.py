@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
 
-from .._messages import Headers
+from .._messages import Headers, Request
 from ..exceptions import DoubleOError
 
 CHUNK = 64 << 10
@@ -14,43 +15,58 @@ CHUNK = 64 << 10
 ACCEPT_ENCODING = "gzip, deflate"
 """What `Decoder` undoes."""
 
+_HELD = 4 << 20  # bytes of a compressed body's contents that are kept before it is known to be within the limit
+_WINDOWS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+class Source(Protocol):
+    """The raw bytes of an answer, as they come."""
+
+    async def read(self) -> bytes:
+        """Some bytes, as soon as there are any; b"" at the end. DoubleOError where the body breaks off."""
+
+    def release(self) -> None:
+        """The body was read to its end: give the connection back."""
+
+    def abandon(self) -> None:
+        """It was not: close the connection."""
+
 
 class Decoder:
     """Undoes a Content-Encoding (RFC 9110, 8.4) step by step, so that memory never follows what a server sends.
 
-    `feed` gives the decoded bytes of a chunk, `finish` raises where the stream was cut short. Both raise
-    DoubleOError: "size" past `limit` bytes, "protocol" for an encoding that is unknown or broken.
+    DoubleOError: "protocol" for an encoding that is unknown or broken, "connection" where it was cut short.
     """
 
-    def __init__(self, headers: Headers, limit: int) -> None:
-        self._left = self._limit = limit
-        self._inflate: zlib._Decompress | None = None
-        self._fresh = True
-        self._encoding = headers.get("Content-Encoding", "").strip().lower() or "identity"
-        if self._encoding not in _WINDOWS:
+    def __init__(self, headers: Headers) -> None:
+        encoding = headers.get("Content-Encoding", "").strip().lower() or "identity"
+        if encoding not in _WINDOWS:
             raise DoubleOError("the answer came in an encoding that was not asked for", reason="protocol")
-        if not _WINDOWS[self._encoding] and int(declared(headers) or 0) > limit:
-            raise self._too_large()
+        self._window = _WINDOWS[encoding]
+        self._deflate = encoding == "deflate"
+        self._inflate: zlib._Decompress | None = None
+        self.identity = not self._window
 
-    def feed(self, chunk: bytes) -> bytes:
-        """The decoded bytes of one chunk."""
-        if not _WINDOWS[self._encoding]:
-            return self._count(chunk)
-        parts = []
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The decoded bytes of one chunk, in pieces of at most CHUNK."""
+        if self.identity:
+            yield chunk
+            return
         while chunk:
             if self._inflate is None:
                 self._inflate = self._start(chunk)
             try:
-                # One byte more than is left, so that going over shows.
-                parts.append(self._count(self._inflate.decompress(chunk, self._left + 1)))
+                piece = self._inflate.decompress(chunk, CHUNK)
             except zlib.error:
                 break
             chunk = self._inflate.unconsumed_tail
             if self._inflate.eof:
                 # A gzip body may be of several members (RFC 1952, 2.2).
-                chunk, self._inflate, self._fresh = self._inflate.unused_data, None, False
+                chunk, self._inflate = self._inflate.unused_data, None
+            if piece:
+                yield piece
         else:
-            return b"".join(parts)
+            return
         raise DoubleOError("the compressed answer is broken", reason="protocol")
 
     def finish(self) -> None:
@@ -59,30 +75,86 @@ class Decoder:
             raise DoubleOError("the compressed answer was cut short", reason="connection", retryable=True)
 
     def _start(self, chunk: bytes) -> zlib._Decompress:
-        window = _WINDOWS[self._encoding]
         # "deflate" means zlib (RFC 9110, 8.4.1.2), but some servers send it bare.
-        if self._encoding == "deflate" and not (chunk[0] & 0x0F == 8 and chunk[0] >> 4 <= 7):
-            window = -zlib.MAX_WBITS
-        return zlib.decompressobj(window)
-
-    def _count(self, data: bytes) -> bytes:
-        self._left -= len(data)
-        if self._left < 0:
-            raise self._too_large()
-        return data
-
-    def _too_large(self) -> DoubleOError:
-        return DoubleOError(f"the answer is larger than {self._limit} bytes", reason="size")
+        bare = self._deflate and not (chunk[0] & 0x0F == 8 and chunk[0] >> 4 <= 7)
+        return zlib.decompressobj(-zlib.MAX_WBITS if bare else self._window)
 
 
-_WINDOWS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+async def whole(source: Source, headers: Headers, request: Request) -> bytes:
+    """All of a body, decoded; DoubleOError (reason "size") past the request's limit.
+
+    What a compressed body holds is kept up to a few MiB. Where it goes on, only its size is counted, and it is
+    decoded once more when that is known to be within the limit: a bomb costs no more than what it was sent as.
+    """
+    limit = request.limit
+    decoder = Decoder(headers)
+    length = declared(headers)
+    if decoder.identity and length is not None and length > limit:
+        raise _too_large(limit)
+    received: list[bytes] = []
+    held: list[bytes] | None = []
+    size = 0
+    while chunk := await source.read():
+        received.append(chunk)
+        for piece in decoder.feed(chunk):
+            size += len(piece)
+            if size > limit:
+                raise _too_large(limit)
+            if held is not None:
+                held.append(piece)
+        if size > _HELD and not decoder.identity:
+            held = None
+    decoder.finish()
+    source.release()
+    if held is None:
+        again = Decoder(headers)
+        return b"".join(piece for chunk in received for piece in again.feed(chunk))
+    return held[0] if len(held) == 1 else b"".join(held)
+
+
+class Body:
+    """A body as it comes, decoded: an async iterator of bytes. It may be left early with `aclose()`."""
+
+    def __init__(self, source: Source, headers: Headers) -> None:
+        self._source = source
+        self._decoder = Decoder(headers)
+        self._over = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while chunk := await self._source.read():
+                for piece in self._decoder.feed(chunk):
+                    yield piece
+            self._decoder.finish()
+            self._over = True
+            self._source.release()
+        finally:
+            self.abandon()
+
+    async def aclose(self) -> None:
+        """Close the connection, unless the body was read to its end."""
+        self.abandon()
+
+    def abandon(self) -> bool:
+        """As `aclose`, where nothing can be awaited; whether there was something to close."""
+        open_, self._over = not self._over, True
+        if open_:
+            self._source.abandon()
+        return open_
+
+
+def check_framing(headers: Headers) -> None:
+    """DoubleOError where the answer says in two ways how long it is (RFC 9112, 6.1): so answers are smuggled."""
+    if declared(headers) is not None and "Transfer-Encoding" in headers:
+        raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
 
 
 def declared(headers: Headers) -> int | None:
     """The Content-Length, where there is one; DoubleOError (reason "protocol") where it is no length or disputed."""
-    values = {value.strip() for field in headers.get_all("Content-Length") for value in field.split(",")}
-    if not values:
+    fields = headers.get_all("Content-Length")
+    if not fields:
         return None
+    values = {value.strip() for field in fields for value in field.split(",")}
     value = values.pop()
     # RFC 9112, 6.3: one list of equal decimal lengths, or the message is invalid.
     if values or not (value.isascii() and value.isdigit() and len(value) < 19):
@@ -90,10 +162,5 @@ def declared(headers: Headers) -> int | None:
     return int(value)
 
 
-def read_all(read: Callable[[], bytes], decoder: Decoder) -> bytes:
-    """All of a body through a decoder; `read` gives b"" at its end."""
-    parts = []
-    while chunk := read():
-        parts.append(decoder.feed(chunk))
-    decoder.finish()
-    return b"".join(parts)
+def _too_large(limit: int) -> DoubleOError:
+    return DoubleOError(f"the answer is larger than {limit} bytes", reason="size")

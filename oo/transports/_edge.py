@@ -14,12 +14,20 @@ from .._messages import Request
 from ..exceptions import DoubleOError
 
 
-def time_left(request: Request, now: float) -> tuple[float, str]:
-    """Seconds that this attempt may take, and which limit says so; DoubleOError where none are left."""
-    left = float("inf") if request.deadline is None else request.deadline - now
-    if left <= 0:
+def limits(request: Request, now: float) -> tuple[float, str]:
+    """The instant by which this attempt, or this read of a stream, must be over, and which limit says so;
+    DoubleOError where that has passed."""
+    until = now + request.timeout
+    if request.deadline is None or until < request.deadline:
+        return until, "timeout"
+    if request.deadline <= now:
         raise timed_out("deadline")
-    return (request.timeout, "timeout") if request.timeout < left else (left, "deadline")
+    return request.deadline, "deadline"
+
+
+def ca_bundle() -> str | None:
+    """The file of trusted certificates that the environment names, if it does."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
 def timed_out(limit: str) -> DoubleOError:
@@ -60,10 +68,11 @@ class Proxies:
         self._proxies = getproxies()
         self._known: dict[tuple[str, str], str | None] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._proxies)
+
     def of(self, scheme: str, host: str) -> str | None:
         """The proxy to reach `host` through, or None."""
-        if not self._proxies:
-            return None
         key = (scheme, host)
         if key not in self._known:
             proxy = self._proxies.get(scheme) or self._proxies.get("all")

@@ -18,26 +18,38 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
-class Until(threading.local):
-    """The instant by which this thread's exchange must be over."""
+class Clock:
+    """The instant by which an exchange must be over. It may be moved while the exchange goes on."""
 
-    instant = float("inf")
+    __slots__ = ("until",)
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+
+    def left(self) -> float:
+        """Seconds left, never none: a socket takes 0 for "do not wait"."""
+        return max(self.until - time.monotonic(), 1e-6)
+
+
+class _Current(threading.local):
+    clock = Clock(float("inf"))
+
+
+current = _Current()
+"""`current.clock` is the clock of the exchange that this thread is about to begin."""
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, sock: socket.socket, until: float) -> None:
+    def __init__(self, sock: socket.socket, clock: Clock) -> None:
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)
-        self._until = until
+        self._clock = clock
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the time of the exchange is over")
-        self._sock.settimeout(left)
+        self._sock.settimeout(self._clock.left())
         return self._file.readinto(buffer)
 
     def fileno(self) -> int:
@@ -49,29 +61,36 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
+class _Reader(io.BufferedReader):
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
+        # http.client takes the end of the connection for the end of the header block, or of the trailers.
+        if not line.endswith(b"\n") and not (size and 0 < size <= len(line)):
+            raise http.client.RemoteDisconnected("the connection ended within a line")
+        return line
+
+
 class _TimedSocket:
     """As much of a socket as http.client's response asks for."""
 
-    def __init__(self, sock: socket.socket, until: float) -> None:
+    def __init__(self, sock: socket.socket, clock: Clock) -> None:
         self._sock = sock
-        self._until = until
+        self._clock = clock
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Raw(self._sock, self._until))
+        return _Reader(_Raw(self._sock, self._clock))
 
 
 class _Timed:
-    until = Until()
-
     def request(self, *args: Any, **kwargs: Any) -> None:
         sock: socket.socket | None = self.sock  # type: ignore[attr-defined]  # a connection's, None before it is open
         if sock is not None:
             # The last exchange on this connection left what remained of its own time.
-            sock.settimeout(max(self.until.instant - time.monotonic(), 0.001))
+            sock.settimeout(current.clock.left())
         super().request(*args, **kwargs)  # type: ignore[misc]  # the connection this is mixed into
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        return http.client.HTTPResponse(_TimedSocket(sock, self.until.instant), *args, **kwargs)  # type: ignore[arg-type]  # http.client only calls makefile
+        return http.client.HTTPResponse(_TimedSocket(sock, current.clock), *args, **kwargs)  # type: ignore[arg-type]  # http.client only calls makefile
 
 
 class _TimedHTTP(_Timed, HTTPConnection):  # type: ignore[misc]  # response_class is a class there, a factory here
@@ -90,6 +109,5 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _TimedHTTPS
 
 
-until = _Timed.until
 POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
-"""urllib3's pools, by scheme, with connections that keep to `until.instant`."""
+"""urllib3's pools, by scheme, with connections that keep to a clock."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import time
 import weakref
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -14,47 +14,59 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
-from .._io import LoopIO
 from .._messages import Headers, Request, Response
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, Decoder, declared
-from ._edge import Proxies, broken, nonsense, time_left, timed_out
+from ._body import ACCEPT_ENCODING, Body, check_framing, whole
+from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out
+
+_EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
+_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
 
 
 class AiohttpTransport:
     """Keeps one aiohttp session for each event loop it is used from.
 
-    No redirects, no cookies, no netrc, nothing sent twice; proxies and SSL_CERT_FILE are read from the environment.
+    No redirects, no cookies, no netrc, nothing sent twice; proxies and REQUESTS_CA_BUNDLE are read from the
+    environment once.
     """
 
     def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
         """`resolver` finds the addresses of host names instead of the system's."""
-        self.io = LoopIO()
         self._resolver = resolver
         self._proxies = Proxies()
+        self._bundle = ca_bundle()
         self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
         self._sessions = weakref.WeakKeyDictionary()
 
     async def send(self, request: Request) -> Response:
-        """The answer, its body read whole; DoubleOError where there is none."""
-        seconds, limit = time_left(request, time.monotonic())
-        url = URL(request.url, encoded=True)
+        """The answer, its body read whole unless the request asks for a stream; DoubleOError where there is none."""
+        now = time.monotonic()
+        until, limit = limits(request, now)
+        source = None
         try:
-            async with self._session().request(
+            url = _url(request.url)
+            sending = self._session().request(
                 request.method,
                 url,
                 data=request.body,
                 headers=_headers(request),
                 allow_redirects=False,
-                proxy=self._proxies.of(url.scheme, url.host or ""),
-                # aiohttp rounds long timeouts up to a whole second unless told where to begin with that.
-                timeout=aiohttp.ClientTimeout(total=seconds, ceil_threshold=float("inf")),
-            ) as answer:
-                return await _read(answer, request)
-        except DoubleOError as error:
-            failure = error
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+                proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
+                timeout=_timeout(request, now),
+            )
+            answer = await (asyncio.wait_for(sending, until - now) if request.stream else sending)
+            source = _Source(answer, request, limit)
+            headers = Headers(answer.headers.items())
+            check_framing(headers)
+            if request.stream:
+                return Response(answer.status, headers, request=request, stream=Body(source, headers))
+            return Response(answer.status, headers, await whole(source, headers, request), request=request)
+        except _ERRORS as error:
             failure = _translated(error, limit)
+        except BaseException:
+            if source is not None:
+                source.abandon()
+            raise
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -74,15 +86,43 @@ class AiohttpTransport:
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None or session.closed:
+            trust: Any = ssl.create_default_context(cafile=self._bundle) if self._bundle else True
             session = self._sessions[loop] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver, ssl=_trust()),
+                connector=aiohttp.TCPConnector(
+                    limit=0, resolver=self._resolver, ssl=trust, timeout_ceil_threshold=_EXACT
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 middlewares=(_once,),
                 skip_auto_headers=("User-Agent", "Content-Type"),
-                timeout=aiohttp.ClientTimeout(total=None),
             )
         return session
+
+
+class _Source:
+    """The bytes of an answer of aiohttp's."""
+
+    __slots__ = ("_answer", "_limit", "_request")
+
+    def __init__(self, answer: aiohttp.ClientResponse, request: Request, limit: str) -> None:
+        self._answer = answer
+        self._request = request
+        self._limit = limit
+
+    async def read(self) -> bytes:
+        try:
+            return await self._answer.content.readany()
+        except _ERRORS as error:
+            request = self._request
+            late = request.deadline is not None and time.monotonic() >= request.deadline
+            failure = _translated(error, "deadline" if late else self._limit)
+        raise failure
+
+    def release(self) -> None:
+        self._answer.release()
+
+    def abandon(self) -> None:
+        self._answer.close()
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -95,15 +135,24 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     raise failure
 
 
-async def _read(answer: aiohttp.ClientResponse, request: Request) -> Response:
-    headers = Headers(answer.headers.items())
-    if declared(headers) is not None and "Transfer-Encoding" in headers:
-        # RFC 9112, 6.1: both framings at once is how answers are smuggled.
-        raise nonsense()
-    decoder = Decoder(headers, request.limit)
-    parts = [decoder.feed(chunk) async for chunk in answer.content.iter_any()]
-    decoder.finish()
-    return Response(answer.status, headers, b"".join(parts), request=request)
+@lru_cache(256)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+def _timeout(request: Request, now: float) -> aiohttp.ClientTimeout:
+    left = None if request.deadline is None else request.deadline - now
+    if request.stream:
+        # A stream takes as long as it takes, but must not stall.
+        return aiohttp.ClientTimeout(total=left, sock_read=request.timeout, ceil_threshold=_EXACT)
+    if left is None or left > request.timeout:
+        return _attempt(request.timeout)
+    return aiohttp.ClientTimeout(total=left, ceil_threshold=_EXACT)
+
+
+@lru_cache(16)
+def _attempt(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
 
 
 def _headers(request: Request) -> CIMultiDict[str]:
@@ -119,8 +168,3 @@ def _translated(error: BaseException, limit: str) -> DoubleOError:
     if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL, ValueError)):
         return nonsense()
     return broken(error)
-
-
-def _trust() -> Any:
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return ssl.create_default_context(cafile=bundle) if bundle else True

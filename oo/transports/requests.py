@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest
-from requests import Response as Answer
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, RequestException, Timeout
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import SKIP_HEADER
 
-from .._io import BlockingIO
 from .._messages import Headers, Request, Response
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, CHUNK, Decoder, declared, read_all
-from ._edge import Proxies, broken, nonsense, time_left, timed_out
-from ._timed import POOLS, until
+from ._body import ACCEPT_ENCODING, CHUNK, Body, check_framing, whole
+from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out
+from ._timed import POOLS, Clock, current
 
 _POOL = 1024  # connections kept for each host: no thread has to open its own anew
+_ERRORS = (RequestException, HTTPError, OSError, ValueError)
 
 
 class RequestsTransport:
@@ -33,37 +33,41 @@ class RequestsTransport:
     """
 
     def __init__(self) -> None:
-        self.io = BlockingIO()
         self._proxies = Proxies()
-        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._verify = ca_bundle() or True
         self._making = threading.Lock()
         self._open()
 
     async def send(self, request: Request) -> Response:
-        """The answer, its body read whole; DoubleOError where there is none."""
+        """The answer, its body read whole unless the request asks for a stream; DoubleOError where there is none."""
         if self._pid != os.getpid():
             # The parent's sockets: two processes on one would read each other's answers.
             self._making = threading.Lock()
             self._open()
-        seconds, limit = time_left(request, time.monotonic())
-        until.instant = time.monotonic() + seconds
+        now = time.monotonic()
+        until, limit = limits(request, now)
+        current.clock = clock = Clock(until)
         try:
             answer = self._adapter.send(
                 _prepared(request),
                 stream=True,
-                timeout=seconds,
+                timeout=until - now,
                 verify=self._verify,
                 proxies=self._proxies_for(request.url),
             )
-            try:
-                return _read(answer, request)
-            except BaseException:
-                answer.raw.close()
-                raise
-        except DoubleOError as error:
-            failure = error
-        except (RequestException, HTTPError, OSError, ValueError) as error:
+        except _ERRORS as error:
             failure = _translated(error, limit)
+        else:
+            source = _Source(answer.raw, clock, request, limit)
+            try:
+                headers = Headers(answer.raw.headers.items())
+                check_framing(headers)
+                if request.stream:
+                    return Response(answer.status_code, headers, request=request, stream=Body(source, headers))
+                return Response(answer.status_code, headers, await whole(source, headers, request), request=request)
+            except BaseException:
+                source.abandon()
+                raise
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -78,9 +82,41 @@ class RequestsTransport:
             self._pid = os.getpid()
 
     def _proxies_for(self, url: str) -> dict[str, str] | None:
+        if not self._proxies:
+            return None
         parts = urlsplit(url)
         proxy = self._proxies.of(parts.scheme, parts.hostname or "")
         return {parts.scheme: proxy} if proxy else None
+
+
+class _Source:
+    """The bytes of an answer of urllib3's."""
+
+    __slots__ = ("_clock", "_limit", "_raw", "_request")
+
+    def __init__(self, raw: Any, clock: Clock, request: Request, limit: str) -> None:
+        self._raw = raw
+        self._clock = clock
+        self._request = request
+        self._limit = limit
+
+    async def read(self) -> bytes:
+        if self._request.stream:
+            # A whole body has what its attempt has left; a stream only must not stall.
+            self._clock.until, self._limit = limits(self._request, time.monotonic())
+        try:
+            data: bytes = self._raw.read1(CHUNK, decode_content=False)
+            return data
+        except _ERRORS as error:
+            failure = _translated(error, self._limit)
+        raise failure
+
+    def release(self) -> None:
+        self._raw.release_conn()
+
+    def abandon(self) -> None:
+        self._raw.close()
+        self._raw.release_conn()
 
 
 def _prepared(request: Request) -> PreparedRequest:
@@ -99,19 +135,6 @@ def _prepared(request: Request) -> PreparedRequest:
     prepared.headers = headers
     prepared._cookies = None  # type: ignore[attr-defined]  # requests' own, which its stubs leave out
     return prepared
-
-
-def _read(answer: Answer, request: Request) -> Response:
-    raw = answer.raw
-    headers = Headers(raw.headers.items())
-    expected = declared(headers)
-    if expected is not None and "Transfer-Encoding" in headers:
-        # RFC 9112, 6.1: both framings at once is how answers are smuggled.
-        raise nonsense()
-    decoder = Decoder(headers, request.limit)
-    body = read_all(lambda: raw.read(CHUNK, decode_content=False), decoder)
-    raw.release_conn()
-    return Response(answer.status_code, headers, body, request=request)
 
 
 def _translated(error: Exception, limit: str) -> DoubleOError:

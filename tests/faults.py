@@ -1,0 +1,196 @@
+"""A raw-socket server on loopback that misbehaves to order.
+
+A connection follows a script: bytes to send, and the steps below. What comes after the script, on that connection or a
+new one, is answered with GOOD, so that a client which silently sends again is seen to succeed.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+READ = "read"
+"""Wait for one whole request."""
+CLOSE = "close"
+"""End the connection in order."""
+RESET = "reset"
+"""End it with a RST."""
+SILENCE = "silence"
+"""Say nothing until the client has left."""
+
+
+class Drip:
+    """Send `data` in pieces of `size` bytes, one every `every` seconds."""
+
+    def __init__(self, data: bytes, every: float = 0.0, size: int = 1) -> None:
+        self.pieces = [data[start : start + size] for start in range(0, len(data), size)]
+        self.every = every
+
+
+class Endless:
+    """Send `data` again and again until the client has left."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+Step: TypeAlias = "bytes | str | float | Drip | Endless"
+"""Bytes to send, seconds to wait, or one of the steps above."""
+
+Script: TypeAlias = Sequence[Step]
+"""What one connection does."""
+
+
+def answer(body: bytes = b'{"value": "good"}', *fields: bytes, status: bytes = b"200 OK") -> bytes:
+    """A whole answer, with the right Content-Length."""
+    length = b"Content-Length: %d" % len(body)
+    return head(length, *fields, status=status) + body
+
+
+def head(*fields: bytes, status: bytes = b"200 OK") -> bytes:
+    """A status line and a header block."""
+    return b"\r\n".join([b"HTTP/1.1 " + status, *fields, b"", b""])
+
+
+GOOD = answer()
+
+
+class FaultServer:
+    """Listens on loopback; the connections follow `scripts` in the order they come.
+
+    `requests` holds the bytes of each request, `connections` counts those accepted, `left` those that have ended.
+    """
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.left = 0
+        self._scripts = scripts
+        self._tls = tls
+        self._changed = threading.Condition()
+        self._over = threading.Event()
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        self._start(self._accept)
+
+    def until(self, *, connections: int = 0, left: int = 0, requests: int = 0) -> bool:
+        """Wait until so many were seen; False where that takes over two seconds."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self.connections >= connections and self.left >= left and len(self.requests) >= requests, 2
+            )
+
+    def close(self) -> None:
+        self._over.set()
+        # A blocked accept() is woken by shutdown(), not by close().
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for each in self._sockets:
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        for thread in self._threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+    def _start(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]  # a function
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sockets.append(connection)
+            with self._changed:
+                script = self._scripts[self.connections] if self.connections < len(self._scripts) else ()
+                self.connections += 1
+                self._changed.notify_all()
+            self._start(self._serve, connection, script)
+
+    def _serve(self, connection: socket.socket, script: Script) -> None:
+        try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            reader = connection.makefile("rb")
+            for step in script:
+                if step in (CLOSE, RESET):
+                    reader.close()
+                    if step == RESET:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
+                self._take(step, connection, reader)
+            while self._read(reader):
+                connection.sendall(GOOD)
+        except (OSError, ValueError):
+            # ValueError: the reader of a socket that `close` has shut.
+            pass
+        finally:
+            connection.close()
+            with self._changed:
+                self.left += 1
+                self._changed.notify_all()
+
+    def _take(self, step: Step, connection: socket.socket, reader: object) -> None:
+        if isinstance(step, bytes):
+            connection.sendall(step)
+        elif isinstance(step, float):
+            self._over.wait(step)
+        elif isinstance(step, Drip):
+            for piece in step.pieces:
+                connection.sendall(piece)
+                if step.every and self._over.wait(step.every):
+                    return
+        elif isinstance(step, Endless):
+            while True:
+                connection.sendall(step.data)
+        elif step == READ:
+            self._read(reader)
+        else:
+            assert step == SILENCE
+            reader.read(1)  # type: ignore[attr-defined]  # a file; the client sends no more, so this is its end
+
+    def _read(self, reader: object) -> bytes:
+        text, length = b"", 0
+        while line := reader.readline():  # type: ignore[attr-defined]  # a file
+            text += line
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+            if line == b"\r\n":
+                text += reader.read(length)  # type: ignore[attr-defined]  # a file
+                with self._changed:
+                    self.requests.append(text)
+                    self._changed.notify_all()
+                return text
+        return b""
+
+
+@contextmanager
+def serving(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
+    """A FaultServer while the block runs."""
+    server = FaultServer(*scripts, tls=tls)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """A URL where nothing listens: a port that is bound, and so nobody else's."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
