@@ -190,6 +190,9 @@ class Request:
         return f"<Request {self.operation}: {self.method} {self.path}>"
 
 
+_REPLACEABLE = frozenset({"status", "headers", "body", "stream", "request", "extensions"})
+
+
 class ByteStream(Protocol):
     """A body that is read as it comes: decoded bytes, in pieces of any size."""
 
@@ -280,11 +283,21 @@ class Response:
     def replace(self, **changes: Any) -> Response:
         """This answer with some of status, headers, body, stream, request, extensions changed. What was read is
         forgotten where the body or the status changes."""
-        kept = {name: getattr(self, name) for name in ("status", "headers", "body", "stream", "request", "extensions")}
-        other = Response(**{**kept, **changes})
+        other = Response.__new__(Response)
+        other.status = self.status
+        other.headers = self.headers
+        other.body = self.body
+        other.stream = self.stream
+        other.request = self.request
+        other.extensions = self.extensions
         other._bottom = self._bottom
-        if not changes.keys() & {"status", "body"}:
-            other._json, other.value = self._json, self.value
+        other._json, other.value = self._json, self.value
+        for name, value in changes.items():
+            if name not in _REPLACEABLE:
+                raise TypeError(f"a Response has no {name!r} to replace; it has {', '.join(sorted(_REPLACEABLE))}")
+            setattr(other, name, value)
+        if "body" in changes or "status" in changes:
+            other._json = other.value = _UNREAD
         return other
 
     def __repr__(self) -> str:

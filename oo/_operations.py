@@ -85,6 +85,8 @@ def proxy(
     _check_token("proxy", token)
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
         raise _refused("proxy", f"the method must be a name such as 'POST', not {type(method).__name__}")
+    if not isinstance(path, str):
+        raise _refused("proxy", f"the path must be a string, not {type(path).__name__}")
     try:
         place = proxied(path)
     except ValueError as error:

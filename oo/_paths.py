@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -43,14 +44,13 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+@lru_cache(256)
 def proxied(path: str) -> str:
     """`path` as it stands behind /api/proxy/, spaces and non-ASCII percent-encoded, its query kept.
 
     ValueError for what could lead out of there: `..` or `.` as a segment, encoded however often; `//host`; a scheme;
     a backslash; `#`; a control character.
     """
-    if not isinstance(path, str):
-        raise ValueError(f"the path must be a string, not {type(path).__name__}")
     place, mark, query = path.partition("?")
     if "#" in path:
         raise ValueError("the path holds a '#'; write it as %23 if it belongs to a name")

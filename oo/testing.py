@@ -25,11 +25,39 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Scripted: TypeAlias = "Response | Exception | int | bytes | dict[str, Any] | list[Any]"
-"""One scripted answer: a status, a body, JSON for a 200, an exception to raise, or a whole Response."""
+Scripted: TypeAlias = "Response | Streamed | Exception | int | bytes | dict[str, Any] | list[Any]"
+"""One scripted answer: a status, a body, JSON for a 200, an exception to raise, pieces, or a whole Response."""
 
 Handler: TypeAlias = Callable[[Request], Scripted]
 """Answers a request."""
+
+
+class Streamed:
+    """A body in pieces, each bytes or an exception to raise there; `left` tells whether it was left before its end."""
+
+    def __init__(self, pieces: Iterable[bytes | Exception], status: int = 200, headers: Headers | None = None) -> None:
+        self.pieces = pieces
+        self.status = status
+        self.headers = headers
+        self.left: bool | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+        self.left = False
+
+    async def aclose(self) -> None:
+        """Leave the rest."""
+        self.abandon()
+
+    def abandon(self) -> bool:
+        """Leave the rest; whether there was any."""
+        if self.left is not None:
+            return False
+        self.left = True
+        return True
 
 
 class MockTransport:
@@ -55,17 +83,20 @@ class MockTransport:
             scripted = self._answer(request)
         except StopIteration:
             raise AssertionError(f"the script holds no answer number {len(self.requests)}") from None
-        return respond(request, scripted)
+        return await respond(request, scripted)
 
     async def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
 
 
-def respond(request: Request, scripted: Scripted) -> Response:
+async def respond(request: Request, scripted: Scripted) -> Response:
     """The Response that a scripted answer stands for; raises where it is an exception."""
     if isinstance(scripted, Exception):
         raise scripted
+    if isinstance(scripted, Streamed):
+        streamed = Response(scripted.status, scripted.headers, request=request, stream=scripted)
+        return streamed if request.stream else await streamed.whole()
     if isinstance(scripted, Response):
         return scripted.replace(request=request, extensions=request.extensions)
     if isinstance(scripted, bytes):

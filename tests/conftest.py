@@ -92,6 +92,7 @@ class World:
         for client in self._clients:
             self.run(client.close)
         if self.loop is not None:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
 
 

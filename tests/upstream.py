@@ -30,6 +30,8 @@ class OpenAI:
             return _json({"error": {"message": "busy", "type": "server_error"}}, self.statuses.pop(0))
         place = request.path
         sent = json.loads(body) if body else {}
+        if place == "/v1/chat/completions" and sent.get("stream"):
+            return await _streamed(request, sent.get("model", ""), ["Hello", " to", " you."])
         if place == "/v1/chat/completions":
             return _json(completion(sent.get("model", ""), "Hello to you."))
         if place == "/v1/embeddings":
@@ -68,6 +70,18 @@ def completion(model: str, text: str) -> dict[str, Any]:
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4},
     }
+
+
+async def _streamed(request: web.BaseRequest, model: str, words: list[str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    shared = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": model}
+    for word in words:
+        choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+        await response.write(b"data: " + json.dumps({**shared, "choices": [choice]}).encode() + b"\n\n")
+    last = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    await response.write(b"data: " + json.dumps({**shared, "choices": [last]}).encode() + b"\n\ndata: [DONE]\n\n")
+    return response
 
 
 def _json(data: Any, status: int = 200) -> web.Response:

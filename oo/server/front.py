@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
-import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 
@@ -47,7 +47,7 @@ class Call:
 
     def __init__(self, request: web.BaseRequest) -> None:
         self.request = request
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self.began = time.perf_counter()
         self.operation = "other"
         self.token_id: str | None = None
@@ -180,11 +180,15 @@ class Front:
     async def _relay(self, call: Call, response: Response, claim: Claim | None = None) -> web.StreamResponse:
         """Pass the upstream's answer on, piece by piece as it comes; what came whole goes in one write."""
         fields = tuple(caller_headers(response))
+        if response.stream is None:
+            if claim is not None:
+                claim.keep(Result(response.status, fields, response.body))
+            return web.Response(status=response.status, headers=_fields(fields), body=response.body)
         kept: list[bytes] | None = None if claim is None else []
         answer: web.StreamResponse | None = None
         size = 0
         try:
-            async with aclosing(pieces_of(response)) as pieces:
+            async with aclosing(pieces_of(response.stream)) as pieces:
                 async for piece, last in pieces:
                     if kept is not None:
                         size += len(piece)

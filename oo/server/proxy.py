@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from functools import lru_cache
 
 from .._io import LoopIO
 from .._masking import Mask, StreamMask
-from .._messages import Headers, Request, Response
+from .._messages import ByteStream, Headers, Request, Response
 from .._pipeline import CallNext, Pipeline
 from ..exceptions import DoubleOError
-from ..transports._body import declared
 from ..transports.aiohttp import AiohttpTransport
 from .addresses import PublicResolver, check_literal
 from .store import Route, Store
@@ -58,36 +56,50 @@ class SwapCredential:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._credentials: dict[str, _Credential] = {}
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         route: Route = request.extensions["route"]
-        values = {name: await self._store.secret(name) for name in route.secrets()}
+        values = {name: await self._store.secret(name) for name in route.secrets}
+        credential = self._credentials.get(route.name)
+        if credential is None or credential.route is not route or credential.values != values:
+            credential = self._credentials[route.name] = _Credential(route, values)
+        for name, value in credential.headers:
+            request = request.with_header(name, value)
+        response = await call_next(request)
+        mask, headers = credential.mask, response.headers
+        together = "\n".join([value for _, value in headers.pairs()])
+        if mask.text(together) != together:
+            headers = Headers([(name, mask.text(value)) for name, value in headers.pairs()])
+        if getattr(response.stream, "ready", False):
+            response = await response.whole()
+            return response.replace(headers=headers, body=mask.data(response.body))
+        return response.replace(headers=headers, stream=Masked(response.stream, mask))
+
+
+class _Credential:
+    """A route's headers with the secrets in them, and what hides these. DoubleOError where they cannot be sent."""
+
+    def __init__(self, route: Route, values: dict[str, str | None]) -> None:
+        self.route = route
+        self.values = values
         known = {name: value for name, value in values.items() if value is not None}
         if len(known) < len(values):
             raise DoubleOError("a secret that it injects is missing", reason="argument")
-        for name, value in route.headers(known).items():
+        self.headers = tuple(route.headers(known).items())
+        for name, value in self.headers:
             if not _VALUE.fullmatch(value):
                 raise DoubleOError(f"the text it injects as {name} cannot be a header", reason="argument")
-            request = request.with_header(name, value)
-        response = await call_next(request)
-        mask = self._mask(tuple(known.values()))
-        headers = Headers([(name, mask.text(value)) for name, value in response.headers.pairs()])
-        return response.replace(headers=headers, stream=Masked(response, mask))
-
-    @staticmethod
-    @lru_cache(64)
-    def _mask(values: tuple[str, ...]) -> Mask:
-        return Mask(values)
+        self.mask = Mask(known.values())
 
 
 class Masked:
     """An upstream's body as it comes, masked."""
 
-    def __init__(self, response: Response, mask: Mask) -> None:
-        self._stream = response.stream
+    def __init__(self, stream: ByteStream | None, mask: Mask) -> None:
+        self._stream = stream
         self._mask = StreamMask(mask)
-        # Known only where the bytes are counted as they were sent.
-        self._left = None if "Content-Encoding" in response.headers else declared(response.headers)
+        self._left: int | None = getattr(stream, "length", None)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async with aclosing(self.pieces()) as pieces:
@@ -113,11 +125,11 @@ class Masked:
             await self._stream.aclose()
 
 
-def pieces_of(response: Response) -> AsyncGenerator[tuple[bytes, bool], None]:
-    """The pieces of an upstream's masked body, each with whether it is the last."""
-    if not isinstance(response.stream, Masked):
+def pieces_of(stream: ByteStream) -> AsyncGenerator[tuple[bytes, bool], None]:
+    """The pieces of an upstream's masked body, each with whether it is known to be the last."""
+    if not isinstance(stream, Masked):
         raise TypeError("a proxied answer must come through SwapCredential")
-    return response.stream.pieces()
+    return stream.pieces()
 
 
 class Upstreams:

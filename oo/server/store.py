@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 from urllib.parse import unquote
 
@@ -67,9 +68,10 @@ class Route:
         if not 0 < self.timeout <= 3600:
             raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
 
-    def secrets(self) -> set[str]:
+    @cached_property
+    def secrets(self) -> frozenset[str]:
         """The names of the secrets that it injects."""
-        return {name for text in self.inject.values() for name in _PLACEHOLDER.findall(text)}
+        return frozenset(name for text in self.inject.values() for name in _PLACEHOLDER.findall(text))
 
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
         """The headers to inject, with the secrets' values in their places."""
@@ -77,11 +79,13 @@ class Route:
 
     def allows(self, method: str, path: str) -> bool:
         """Whether a caller may do this; `path` begins behind /api/proxy/ and has no query."""
+        if not self.allow:
+            return True
         # The upstream may or may not undo an escape, so the path must fit as written and as meant.
         paths = {f"/{path}", f"/{unquote(path)}"}
-        patterns = [pattern.split(" ", 1) for pattern in self.allow]
-        return not patterns or any(
-            allowed in ("*", method) and all(fnmatchcase(each, glob) for each in paths) for allowed, glob in patterns
+        return any(
+            allowed in ("*", method) and all(fnmatchcase(each, glob) for each in paths)
+            for allowed, glob in (pattern.split(" ", 1) for pattern in self.allow)
         )
 
 

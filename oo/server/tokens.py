@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 import secrets
@@ -27,7 +26,7 @@ def is_token(text: str) -> bool:
 
 def fingerprint(key: bytes, token: str) -> bytes:
     """What is stored of a token: HMAC-SHA256 (RFC 2104) under a key of the store's own."""
-    return hmac.digest(key, token.encode(), hashlib.sha256)
+    return hmac.digest(key, token.encode("utf-8", "surrogateescape"), "sha256")
 
 
 def _checksum(body: str) -> str:

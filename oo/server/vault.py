@@ -38,6 +38,8 @@ KEPT = 24 * 3600.0
 MAX_VALUE = 512 << 10
 """Bytes of a secret, and of an environment."""
 
+_FRESH = 0.001  # seconds for which what was opened is not asked about again: one request asks for three things
+
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE records (
@@ -101,6 +103,7 @@ class Vault:
         self._writer = _connect(self.path)
         self._thread = ThreadPoolExecutor(1, "oo-vault")
         self._data_version = -1
+        self._checked = float("-inf")
         self._opened: dict[Any, Any] = {}
 
     @staticmethod
@@ -123,12 +126,10 @@ class Vault:
 
     async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease | Denial:
         """Spend one use of a token; with `spend=False`, only say whether it would open a thing of that kind."""
-        if not is_token(token):
-            return Denial("malformed")
         hashed = fingerprint(self._token_key, token)
-        found = self._cached(("token", hashed), lambda: self._token(hashed))
+        found = self._cached(hashed, lambda: self._token(hashed) if is_token(token) else None)
         if found is None:
-            return Denial("unknown")
+            return Denial("unknown" if is_token(token) else "malformed")
         now = time.time()
         for holds, why in (
             (found.revoked is not None, "revoked"),
@@ -248,7 +249,7 @@ class Vault:
 
     async def put_route(self, route: Route) -> None:
         """Keep a route, in the place of an earlier one of that name."""
-        self._check_secrets(route.secrets())
+        self._check_secrets(route.secrets)
         await self._write(lambda db: self._put(db, "route", route.name, 0, asdict(route)))
 
     async def names(self, kind: Kind) -> list[str]:
@@ -355,12 +356,19 @@ class Vault:
         await self.close()
 
     def _cached(self, key: Any, read: Callable[[], T]) -> T:
-        (version,) = self._reader.execute("PRAGMA data_version").fetchone()
-        if version != self._data_version:
-            self._data_version, self._opened = version, {}
-        if key not in self._opened:
-            self._opened[key] = read()
-        found: T = self._opened[key]
+        now = time.monotonic()
+        if now - self._checked > _FRESH:
+            self._checked = now
+            (version,) = self._reader.execute("PRAGMA data_version").fetchone()
+            if version != self._data_version:
+                self._data_version, self._opened = version, {}
+        if key in self._opened:
+            found: T = self._opened[key]
+            return found
+        found = read()
+        # Nothing is kept of what is not there: callers could ask for ever more of it.
+        if found is not None:
+            self._opened[key] = found
         return found
 
     def _read(self, kind: str, name: str, version: int, db: sqlite3.Connection | None = None) -> bytes:
@@ -421,7 +429,7 @@ class Vault:
         envs = {name: await self.variables(name) or {} for name in await self.names("env")}
         routes = {name: await self.route(name) for name in await self.names("route")}
         return [f"the environment {name!r}" for name, variables in envs.items() if ref in variables.values()] + [
-            f"the route {name!r}" for name, route in routes.items() if route is not None and secret in route.secrets()
+            f"the route {name!r}" for name, route in routes.items() if route is not None and secret in route.secrets
         ]
 
     def _check_secrets(self, names: Any) -> None:
@@ -453,7 +461,10 @@ class Vault:
             with _transaction(self._writer):
                 return change(self._writer)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, write)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, write)
+        finally:
+            self._checked = float("-inf")
 
 
 def _spend(db: sqlite3.Connection, token: Token, now: float) -> Denial | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from .._messages import Headers, Request
 from ..exceptions import DoubleOError
+from ._http import MOST_FIELDS
 
 CHUNK = 64 << 10
 """Bytes read, and at most decompressed, in one step."""
@@ -22,6 +24,14 @@ _WINDOWS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_
 class Source(Protocol):
     """The raw bytes of an answer, as they come."""
 
+    @property
+    def over(self) -> bool:
+        """Whether it is known, without reading, that everything was read."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is known, without reading, that everything has come."""
+
     async def read(self) -> bytes:
         """Some bytes, as soon as there are any; b"" at the end. DoubleOError where the body breaks off."""
 
@@ -32,24 +42,45 @@ class Source(Protocol):
         """It was not: close the connection."""
 
 
+class Framing:
+    """What the headers say of the body: its `length` (bytes as sent, or None) and its `encoding`. DoubleOError (reason
+    "protocol") where they contradict each other, or name an encoding that was not asked for."""
+
+    __slots__ = ("encoding", "length")
+
+    def __init__(self, headers: Headers) -> None:
+        self.length: int | None = None
+        self.encoding = "identity"
+        chunked = False
+        for field, value in headers.pairs():
+            name = field.lower()
+            if name == "content-length":
+                self.length = _length(value, self.length)
+            elif name == "transfer-encoding":
+                chunked = True
+            elif name == "content-encoding":
+                self.encoding = value.strip().lower() or "identity"
+        if chunked and self.length is not None:
+            # RFC 9112, 6.1: so answers are smuggled.
+            raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
+        if self.encoding not in _WINDOWS:
+            raise DoubleOError("the answer came in an encoding that was not asked for", reason="protocol")
+
+
 class Decoder:
     """Undoes a Content-Encoding (RFC 9110, 8.4) step by step, so that memory never follows what a server sends.
 
-    DoubleOError: "protocol" for an encoding that is unknown or broken, "connection" where it was cut short.
+    DoubleOError: "protocol" where the encoding is broken, "connection" where it was cut short.
     """
 
-    def __init__(self, headers: Headers) -> None:
-        encoding = headers.get("Content-Encoding", "").strip().lower() or "identity"
-        if encoding not in _WINDOWS:
-            raise DoubleOError("the answer came in an encoding that was not asked for", reason="protocol")
+    def __init__(self, encoding: str) -> None:
         self._window = _WINDOWS[encoding]
         self._deflate = encoding == "deflate"
         self._inflate: zlib._Decompress | None = None
-        self.identity = not self._window
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The decoded bytes of one chunk, in pieces of at most CHUNK."""
-        if self.identity:
+        if not self._window:
             yield chunk
             return
         while chunk:
@@ -80,17 +111,29 @@ class Decoder:
         return zlib.decompressobj(-zlib.MAX_WBITS if bare else self._window)
 
 
-async def whole(source: Source, headers: Headers, request: Request) -> bytes:
-    """All of a body, decoded; DoubleOError (reason "size") past the request's limit.
-
-    What a compressed body holds is kept up to a few MiB. Where it goes on, only its size is counted, and it is
-    decoded once more when that is known to be within the limit: a bomb costs no more than what it was sent as.
-    """
-    limit = request.limit
-    decoder = Decoder(headers)
-    length = declared(headers)
-    if decoder.identity and length is not None and length > limit:
+async def whole(source: Source, framing: Framing, limit: int) -> bytes:
+    """All of a body, decoded; DoubleOError (reason "size") past `limit` bytes."""
+    if framing.encoding != "identity":
+        return await _inflated(source, framing.encoding, limit)
+    if framing.length is not None and framing.length > limit:
         raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while chunk := await source.read():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(chunk)
+        if source.over:
+            break
+    source.release()
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _inflated(source: Source, encoding: str, limit: int) -> bytes:
+    """What a compressed body holds is kept up to a few MiB. Where it goes on, only its size is counted, and it is
+    decoded once more when that is known to be within the limit: a bomb costs no more than what it was sent as."""
+    decoder = Decoder(encoding)
     received: list[bytes] = []
     held: list[bytes] | None = []
     size = 0
@@ -100,24 +143,25 @@ async def whole(source: Source, headers: Headers, request: Request) -> bytes:
             size += len(piece)
             if size > limit:
                 raise _too_large(limit)
-            if held is not None:
-                held.append(piece)
-        if size > _HELD and not decoder.identity:
-            held = None
+            held = None if held is None or size > _HELD else [*held, piece]
     decoder.finish()
     source.release()
     if held is None:
-        again = Decoder(headers)
+        again = Decoder(encoding)
         return b"".join(piece for chunk in received for piece in again.feed(chunk))
-    return held[0] if len(held) == 1 else b"".join(held)
+    return b"".join(held)
 
 
 class Body:
     """A body as it comes, decoded: an async iterator of bytes. It may be left early with `aclose()`."""
 
-    def __init__(self, source: Source, headers: Headers) -> None:
+    def __init__(self, source: Source, framing: Framing) -> None:
         self._source = source
-        self._decoder = Decoder(headers)
+        self._decoder = Decoder(framing.encoding)
+        self.length = framing.length if framing.encoding == "identity" else None
+        """Bytes that will come, where that is known."""
+        self.ready = self.length is not None and self.length <= CHUNK and source.complete
+        """Whether all of it is here already."""
         self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -143,23 +187,13 @@ class Body:
         return open_
 
 
-def check_framing(headers: Headers) -> None:
-    """DoubleOError where the answer says in two ways how long it is (RFC 9112, 6.1): so answers are smuggled."""
-    if declared(headers) is not None and "Transfer-Encoding" in headers:
-        raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
-
-
-def declared(headers: Headers) -> int | None:
-    """The Content-Length, where there is one; DoubleOError (reason "protocol") where it is no length or disputed."""
-    fields = headers.get_all("Content-Length")
-    if not fields:
-        return None
-    values = {value.strip() for field in fields for value in field.split(",")}
-    value = values.pop()
+def _length(value: str, known: int | None) -> int:
     # RFC 9112, 6.3: one list of equal decimal lengths, or the message is invalid.
-    if values or not (value.isascii() and value.isdigit() and len(value) < 19):
+    lengths = {each.strip() for each in value.split(",")} if "," in value else {value.strip()}
+    text = lengths.pop()
+    if lengths or not (text.isascii() and text.isdigit() and len(text) < 19) or known not in (None, int(text)):
         raise DoubleOError("the answer's Content-Length makes no sense", reason="protocol")
-    return int(value)
+    return int(text)
 
 
 def _too_large(limit: int) -> DoubleOError:

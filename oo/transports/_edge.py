@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, proxy_bypass_environment
 
 from .._messages import Request
 from ..exceptions import DoubleOError
@@ -62,7 +62,7 @@ def nonsense() -> DoubleOError:
 
 
 class Proxies:
-    """The forward proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), read once."""
+    """The forward proxies of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), read once."""
 
     def __init__(self) -> None:
         self._proxies = getproxies()
@@ -76,7 +76,9 @@ class Proxies:
         key = (scheme, host)
         if key not in self._known:
             proxy = self._proxies.get(scheme) or self._proxies.get("all")
-            self._known[key] = None if proxy is None or proxy_bypass(host) else proxy
+            if proxy is not None and proxy_bypass_environment(host, self._proxies):
+                proxy = None
+            self._known[key] = f"http://{proxy}" if proxy is not None and "://" not in proxy else proxy
         return self._known[key]
 
 

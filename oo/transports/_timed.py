@@ -7,7 +7,6 @@ first asks how much time is left bounds them all, with no watchdog thread.
 
 from __future__ import annotations
 
-import http.client
 import io
 import socket
 import threading
@@ -16,6 +15,8 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from ._http import StrictResponse
 
 
 class Clock:
@@ -61,15 +62,6 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
-class _Reader(io.BufferedReader):
-    def readline(self, size: int | None = -1) -> bytes:
-        line = super().readline(size)
-        # http.client takes the end of the connection for the end of the header block, or of the trailers.
-        if not line.endswith(b"\n") and not (size and 0 < size <= len(line)):
-            raise http.client.RemoteDisconnected("the connection ended within a line")
-        return line
-
-
 class _TimedSocket:
     """As much of a socket as http.client's response asks for."""
 
@@ -78,7 +70,7 @@ class _TimedSocket:
         self._clock = clock
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return _Reader(_Raw(self._sock, self._clock))
+        return io.BufferedReader(_Raw(self._sock, self._clock))
 
 
 class _Timed:
@@ -89,8 +81,8 @@ class _Timed:
             sock.settimeout(current.clock.left())
         super().request(*args, **kwargs)  # type: ignore[misc]  # the connection this is mixed into
 
-    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        return http.client.HTTPResponse(_TimedSocket(sock, current.clock), *args, **kwargs)  # type: ignore[arg-type]  # http.client only calls makefile
+    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> StrictResponse:
+        return StrictResponse(_TimedSocket(sock, current.clock), *args, **kwargs)  # type: ignore[arg-type]  # http.client only calls makefile
 
 
 class _TimedHTTP(_Timed, HTTPConnection):  # type: ignore[misc]  # response_class is a class there, a factory here

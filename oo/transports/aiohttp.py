@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
 import weakref
 from functools import lru_cache
 from typing import Any
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
+
 from .._messages import Headers, Request, Response
+from .._version import __version__
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, Body, check_framing, whole
+from ._body import ACCEPT_ENCODING, Body, Framing, whole
 from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out
+from ._http import LONGEST_LINE
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
+_FRAMING = ("Content-Length", "Transfer-Encoding")
+_NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
+_USER_AGENT = f"double-o/{__version__}"
 _ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
 
 
@@ -37,6 +49,7 @@ class AiohttpTransport:
         self._bundle = ca_bundle()
         self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
         self._sessions = weakref.WeakKeyDictionary()
+        self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 
     async def send(self, request: Request) -> Response:
         """The answer, its body read whole unless the request asks for a stream; DoubleOError where there is none."""
@@ -53,14 +66,20 @@ class AiohttpTransport:
                 allow_redirects=False,
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
                 timeout=_timeout(request, now),
+                skip_auto_headers=None if request.body is None else _NO_TYPE,
             )
-            answer = await (asyncio.wait_for(sending, until - now) if request.stream else sending)
+            if request.stream:
+                # The body may take longer; the headers may not, however they drip.
+                async with timeout(until - now):
+                    answer = await sending
+            else:
+                answer = await sending
             source = _Source(answer, request, limit)
             headers = Headers(answer.headers.items())
-            check_framing(headers)
+            framing = Framing(headers)
             if request.stream:
-                return Response(answer.status, headers, request=request, stream=Body(source, headers))
-            return Response(answer.status, headers, await whole(source, headers, request), request=request)
+                return Response(answer.status, headers, request=request, stream=Body(source, framing))
+            return Response(answer.status, headers, await whole(source, framing, request.limit), request=request)
         except _ERRORS as error:
             failure = _translated(error, limit)
         except BaseException:
@@ -73,6 +92,7 @@ class AiohttpTransport:
     async def close(self) -> None:
         """Close this loop's session, and those of loops that have ended."""
         here = asyncio.get_running_loop()
+        self._last = (None, None)
         for loop, session in list(self._sessions.items()):
             if loop is here:
                 await session.close()
@@ -84,6 +104,9 @@ class AiohttpTransport:
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
+        last, session = self._last
+        if last is loop and session is not None:
+            return session
         session = self._sessions.get(loop)
         if session is None or session.closed:
             trust: Any = ssl.create_default_context(cafile=self._bundle) if self._bundle else True
@@ -94,7 +117,8 @@ class AiohttpTransport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 middlewares=(_once,),
-                skip_auto_headers=("User-Agent", "Content-Type"),
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
             )
         return session
 
@@ -109,9 +133,20 @@ class _Source:
         self._request = request
         self._limit = limit
 
+    @property
+    def over(self) -> bool:
+        return self._answer.content.at_eof()
+
+    @property
+    def complete(self) -> bool:
+        return self._answer.content.is_eof()
+
     async def read(self) -> bytes:
         try:
-            return await self._answer.content.readany()
+            data = await self._answer.content.readany()
+            if data or not (lost := _reset(self._answer)):
+                return data
+            failure = broken(lost)
         except _ERRORS as error:
             request = self._request
             late = request.deadline is not None and time.monotonic() >= request.deadline
@@ -123,6 +158,15 @@ class _Source:
 
     def abandon(self) -> None:
         self._answer.close()
+
+
+def _reset(answer: aiohttp.ClientResponse) -> BaseException | None:
+    # The end of the connection is the end of a body that has no other; to aiohttp a reset is such an end as well.
+    if answer.content is aiohttp.EMPTY_PAYLOAD or not answer.headers.keys().isdisjoint(_FRAMING):
+        return None
+    protocol: Any = answer._protocol
+    lost = protocol.exception() if protocol is not None else None
+    return lost if isinstance(lost, aiohttp.ClientOSError) else None
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -157,8 +201,9 @@ def _attempt(seconds: float) -> aiohttp.ClientTimeout:
 
 def _headers(request: Request) -> CIMultiDict[str]:
     headers = CIMultiDict(request.headers.pairs())
-    headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
-    headers.setdefault("Accept", "*/*")
+    headers.setdefault(hdrs.ACCEPT_ENCODING, ACCEPT_ENCODING)
+    headers.setdefault(hdrs.ACCEPT, "*/*")
+    headers.setdefault(hdrs.USER_AGENT, _USER_AGENT)
     return headers
 
 

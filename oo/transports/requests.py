@@ -17,7 +17,7 @@ from urllib3.util import SKIP_HEADER
 
 from .._messages import Headers, Request, Response
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, CHUNK, Body, check_framing, whole
+from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
 from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out
 from ._timed import POOLS, Clock, current
 
@@ -61,10 +61,11 @@ class RequestsTransport:
             source = _Source(answer.raw, clock, request, limit)
             try:
                 headers = Headers(answer.raw.headers.items())
-                check_framing(headers)
+                framing = Framing(headers)
                 if request.stream:
-                    return Response(answer.status_code, headers, request=request, stream=Body(source, headers))
-                return Response(answer.status_code, headers, await whole(source, headers, request), request=request)
+                    return Response(answer.status_code, headers, request=request, stream=Body(source, framing))
+                body = await whole(source, framing, request.limit)
+                return Response(answer.status_code, headers, body, request=request)
             except BaseException:
                 source.abandon()
                 raise
@@ -93,6 +94,7 @@ class _Source:
     """The bytes of an answer of urllib3's."""
 
     __slots__ = ("_clock", "_limit", "_raw", "_request")
+    over = complete = False  # http.client closes an answer only when it is read past its end
 
     def __init__(self, raw: Any, clock: Clock, request: Request, limit: str) -> None:
         self._raw = raw
