@@ -8,6 +8,7 @@ calling thread and comes back as StopIteration. Whatever does suspend awaited so
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import takewhile
 from types import CodeType
@@ -86,15 +87,16 @@ class Pipeline:
             coroutine.send(None)
         except StopIteration as stop:
             return answer(stop.value, self)
-        except RuntimeError as error:
-            # What asyncio raises where a coroutine of its own is called with no loop about.
-            if "no running event loop" not in str(error):
+        except (RuntimeError, AttributeError) as error:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            # Where there is no loop about, some of asyncio says so, and some stumbles over None.
+            within = str(frames[-1].f_globals.get("__name__"))
+            if "no running event loop" not in str(error) and within.partition(".")[0] != "asyncio":
                 raise
-            frames = [frame.f_code for frame, _ in _walk(error)]
-            raise RuntimeError(self._foreign(frames)) from error
-        frames = list(_suspended(coroutine))
+            raise RuntimeError(self._foreign([frame.f_code for frame in frames])) from error
+        codes = list(_suspended(coroutine))
         coroutine.close()
-        raise RuntimeError(self._foreign(frames))
+        raise RuntimeError(self._foreign(codes))
 
     def _foreign(self, codes: Sequence[CodeType]) -> str:
         known = {_code(each): f"middleware {name_of(each)}" for each in self.middleware}
@@ -171,9 +173,3 @@ def _suspended(coroutine: Any) -> Any:
         if code is not None:
             yield code
         coroutine = getattr(coroutine, "cr_await", None)
-
-
-def _walk(error: BaseException) -> Any:
-    import traceback
-
-    return traceback.walk_tb(error.__traceback__)

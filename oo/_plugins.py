@@ -34,16 +34,22 @@ class Plugins:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hooks)
         self._distributions: dict[str, str] = {}
+        self._failed: list[tuple[str, Exception]] = []
         self._warned: set[str] = set()
         self._scanned = False
         self._lock = threading.RLock()
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Add a plugin by hand; gives its name. ValueError where the name or the object is there already, or where
-        it has no `oo_middleware` hook."""
+        it has no `oo_middleware` hook, or one of other arguments."""
         name = name or getattr(plugin, "__name__", None) or name_of(plugin)
         with self._lock:
-            self._manager.register(plugin, name)
+            try:
+                self._manager.register(plugin, name)
+            except pluggy.PluginValidationError as error:
+                if self._manager.has_plugin(name):  # up to pluggy 1.6 it stays, half registered
+                    self._manager.unregister(plugin)
+                raise ValueError(str(error)) from None
             if not self._manager.get_hookcallers(plugin):
                 self._manager.unregister(plugin)
                 raise ValueError(f"plugin {name} has no `@oo.hookimpl def oo_middleware(client)`")
@@ -85,17 +91,19 @@ class Plugins:
         return offers
 
     def _scan(self) -> None:
-        if self._scanned:
-            return
-        self._scanned = True
-        for entry in _wanted(os.environ.get("OO_PLUGINS", "")):
-            if self._manager.has_plugin(entry.name):
-                continue
-            self._distributions[entry.name] = entry.dist.name if entry.dist else ""
-            try:
-                self.register(entry.load(), entry.name)
-            except Exception as error:  # as above: an import may raise anything
-                self._leave_out(entry.name, error)
+        if not self._scanned:
+            self._scanned = True
+            for entry in _wanted(os.environ.get("OO_PLUGINS", "")):
+                if self._manager.has_plugin(entry.name):
+                    continue
+                self._distributions[entry.name] = entry.dist.name if entry.dist else ""
+                try:
+                    self.register(entry.load(), entry.name)
+                except Exception as error:  # as above: an import may raise anything
+                    self._failed.append((entry.name, error))
+        # Not before: where warnings are errors, the first would end the scan.
+        while self._failed:
+            self._leave_out(*self._failed.pop(0))
 
     def _leave_out(self, name: str, error: Exception) -> None:
         if name in self._warned:
