@@ -1,7 +1,8 @@
 """A raw-socket server on loopback that misbehaves to order.
 
 A connection follows a script: bytes to send, and the steps below. What comes after the script, on that connection or a
-new one, is answered with GOOD, so that a client which silently sends again is seen to succeed.
+new one, is answered with GOOD, so that a client which silently sends again is seen to succeed, and one whose
+connection is out of step is seen to fail.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 READ = "read"
 """Wait for one whole request."""
+GULP = "gulp"
+"""Take what has come, whatever it is."""
 CLOSE = "close"
 """End the connection in order."""
 RESET = "reset"
 """End it with a RST."""
 SILENCE = "silence"
-"""Say nothing until the client has left."""
+"""Read, and say nothing, until the client has left."""
 
 
 class Drip:
@@ -46,6 +49,11 @@ Script: TypeAlias = Sequence[Step]
 """What one connection does."""
 
 
+SECRET = "gleaming-canary-55"
+BODY = b'{"value": "%b", "secrets": {"NAME": "%b"}}' % (SECRET.encode(), SECRET.encode())
+"""What a secret, an environment and an API may all answer."""
+
+
 def answer(body: bytes = b'{"value": "good"}', *fields: bytes, status: bytes = b"200 OK") -> bytes:
     """A whole answer, with the right Content-Length."""
     length = b"Content-Length: %d" % len(body)
@@ -57,26 +65,32 @@ def head(*fields: bytes, status: bytes = b"200 OK") -> bytes:
     return b"\r\n".join([b"HTTP/1.1 " + status, *fields, b"", b""])
 
 
-GOOD = answer()
+GOOD = answer(BODY)
 
 
 class FaultServer:
     """Listens on loopback; the connections follow `scripts` in the order they come.
 
-    `requests` holds the bytes of each request, `connections` counts those accepted, `left` those that have ended.
+    `reply` answers what comes after them, in the place of GOOD. `requests` holds the bytes of each request,
+    `connections` counts those accepted, `left` those that have ended.
     """
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self.left = 0
         self._scripts = scripts
         self._tls = tls
+        self._reply = reply or (lambda _request: GOOD)
         self._changed = threading.Condition()
         self._over = threading.Event()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        # Little is taken in unread, so that a client notices.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self._start(self._accept)
@@ -124,7 +138,9 @@ class FaultServer:
     def _serve(self, connection: socket.socket, script: Script) -> None:
         try:
             if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                self._sockets.append(connection)
+                connection.do_handshake()
             reader = connection.makefile("rb")
             for step in script:
                 if step in (CLOSE, RESET):
@@ -133,8 +149,8 @@ class FaultServer:
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
                 self._take(step, connection, reader)
-            while self._read(reader):
-                connection.sendall(GOOD)
+            while request := self._read(reader):
+                connection.sendall(self._reply(request))
         except (OSError, ValueError):
             # ValueError: the reader of a socket that `close` has shut.
             pass
@@ -159,9 +175,12 @@ class FaultServer:
                 connection.sendall(step.data)
         elif step == READ:
             self._read(reader)
+        elif step == GULP:
+            connection.recv(65536)
         else:
             assert step == SILENCE
-            reader.read(1)  # type: ignore[attr-defined]  # a file; the client sends no more, so this is its end
+            while self._read(reader):
+                pass
 
     def _read(self, reader: object) -> bytes:
         text, length = b"", 0
@@ -179,9 +198,11 @@ class FaultServer:
 
 
 @contextmanager
-def serving(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
+def serving(
+    *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], bytes] | None = None
+) -> Iterator[FaultServer]:
     """A FaultServer while the block runs."""
-    server = FaultServer(*scripts, tls=tls)
+    server = FaultServer(*scripts, tls=tls, reply=reply)
     try:
         yield server
     finally:
@@ -194,3 +215,15 @@ def nobody() -> Iterator[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@contextmanager
+def unaccepting() -> Iterator[str]:
+    """A URL whose port answers no attempt to connect: its queue is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
-from .._messages import Headers, Request
+from .._messages import Headers
 from ..exceptions import DoubleOError
 from ._http import MOST_FIELDS
 
@@ -18,6 +18,7 @@ ACCEPT_ENCODING = "gzip, deflate"
 """What `Decoder` undoes."""
 
 _HELD = 4 << 20  # bytes of a compressed body's contents that are kept before it is known to be within the limit
+_LENGTH = re.compile("[0-9]{1,18}")
 _WINDOWS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
@@ -44,22 +45,30 @@ class Source(Protocol):
 
 class Framing:
     """What the headers say of the body: its `length` (bytes as sent, or None) and its `encoding`. DoubleOError (reason
-    "protocol") where they contradict each other, or name an encoding that was not asked for."""
+    "protocol") where they contradict each other, or name a coding that was not asked for."""
 
     __slots__ = ("encoding", "length")
 
     def __init__(self, headers: Headers) -> None:
+        pairs = headers.pairs()
+        if len(pairs) > MOST_FIELDS:
+            raise DoubleOError("the answer has too many headers", reason="protocol")
         self.length: int | None = None
         self.encoding = "identity"
         chunked = False
-        for field, value in headers.pairs():
+        for field, value in pairs:
             name = field.lower()
             if name == "content-length":
-                self.length = _length(value, self.length)
+                # RFC 9112, 6.3: even a list of equal lengths may be refused, and aiohttp does.
+                if self.length is not None or not _LENGTH.fullmatch(value):
+                    raise DoubleOError("the answer's Content-Length makes no sense", reason="protocol")
+                self.length = int(value)
             elif name == "transfer-encoding":
+                if chunked or value.lower() != "chunked":
+                    raise DoubleOError("the answer's Transfer-Encoding was not asked for", reason="protocol")
                 chunked = True
             elif name == "content-encoding":
-                self.encoding = value.strip().lower() or "identity"
+                self.encoding = value.lower() or "identity"
         if chunked and self.length is not None:
             # RFC 9112, 6.1: so answers are smuggled.
             raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
@@ -115,13 +124,12 @@ async def whole(source: Source, framing: Framing, limit: int) -> bytes:
     """All of a body, decoded; DoubleOError (reason "size") past `limit` bytes."""
     if framing.encoding != "identity":
         return await _inflated(source, framing.encoding, limit)
-    if framing.length is not None and framing.length > limit:
-        raise _too_large(limit)
     parts: list[bytes] = []
-    size = 0
+    size, length = 0, framing.length or 0
     while chunk := await source.read():
         size += len(chunk)
-        if size > limit:
+        # The length says nothing where no body comes, as after HEAD.
+        if size > limit or length > limit:
             raise _too_large(limit)
         parts.append(chunk)
         if source.over:
@@ -136,14 +144,21 @@ async def _inflated(source: Source, encoding: str, limit: int) -> bytes:
     decoder = Decoder(encoding)
     received: list[bytes] = []
     held: list[bytes] | None = []
-    size = 0
+    size = sent = 0
     while chunk := await source.read():
         received.append(chunk)
+        sent += len(chunk)
         for piece in decoder.feed(chunk):
             size += len(piece)
+            if held is not None:
+                held.append(piece)
             if size > limit:
                 raise _too_large(limit)
-            held = None if held is None or size > _HELD else [*held, piece]
+            if size > _HELD:
+                held = None
+        # What cannot be compressed grows a little; what grows more holds nothing but empty blocks.
+        if sent > limit + (limit >> 8) + CHUNK:
+            raise _too_large(limit)
     decoder.finish()
     source.release()
     if held is None:
@@ -185,15 +200,6 @@ class Body:
         if open_:
             self._source.abandon()
         return open_
-
-
-def _length(value: str, known: int | None) -> int:
-    # RFC 9112, 6.3: one list of equal decimal lengths, or the message is invalid.
-    lengths = {each.strip() for each in value.split(",")} if "," in value else {value.strip()}
-    text = lengths.pop()
-    if lengths or not (text.isascii() and text.isdigit() and len(text) < 19) or known not in (None, int(text)):
-        raise DoubleOError("the answer's Content-Length makes no sense", reason="protocol")
-    return int(text)
 
 
 def _too_large(limit: int) -> DoubleOError:

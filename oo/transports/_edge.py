@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
-from urllib.request import getproxies, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[attr-defined]  # its stub leaves it out
 
 from .._messages import Request
 from ..exceptions import DoubleOError
@@ -39,21 +39,27 @@ def timed_out(limit: str) -> DoubleOError:
 
 def broken(error: BaseException) -> DoubleOError:
     """A failure of the network, told in our words: a foreign error's own text may hold a URL, a header or a body."""
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return DoubleOError(f"the server's certificate is not trusted: {cause.verify_message}", reason="tls")
-        if isinstance(cause, ssl.CertificateError):
-            return DoubleOError("the server's certificate is not its own", reason="tls")
-        if isinstance(cause, ssl.SSLError):
-            return DoubleOError(f"TLS failed ({cause.reason or 'no reason given'})", reason="tls")
+    for cause in causes(error):
+        # aiohttp's errors of TLS are ssl's by name alone, and wrap one that is ssl's own.
+        if isinstance(cause, ssl.SSLError) and isinstance(reason := getattr(cause, "reason", None), str):
+            if isinstance(cause, ssl.SSLEOFError):
+                break
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return untrusted(f"the server's certificate is not trusted: {cause.verify_message}")
+            return untrusted(f"TLS failed ({reason})")
         if isinstance(cause, HTTPException) and not isinstance(cause, (IncompleteRead, RemoteDisconnected)):
             return nonsense()
         if isinstance(cause, socket.gaierror):
             return _lost("the host name cannot be resolved")
-        if isinstance(cause, OSError) and cause.errno:
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
             hint = "; is the server running (`oo serve`)?" if cause.errno == errno.ECONNREFUSED else ""
-            return _lost(os.strerror(cause.errno).lower() + hint)
+            return _lost(os.strerror(cause.errno or 0).lower() + hint)
     return _lost("the connection broke before the answer was whole")
+
+
+def untrusted(what: str = "the certificates that REQUESTS_CA_BUNDLE names cannot be read") -> DoubleOError:
+    """The error for a server that there is no talking to in private."""
+    return DoubleOError(what, reason="tls")
 
 
 def nonsense() -> DoubleOError:
@@ -86,7 +92,8 @@ def _lost(what: str) -> DoubleOError:
     return DoubleOError(what, reason="connection", retryable=True)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that it wraps."""
     # requests and urllib3 keep the error they wrap now as cause, now as context, now as an argument or `reason`.
     seen: set[int] = set()
     queue = [error]

@@ -25,8 +25,6 @@ class StrictResponse(HTTPResponse):
     """An answer as urllib3 reads it. HTTPException where it is not HTTP, RemoteDisconnected where it breaks off."""
 
     def begin(self) -> None:
-        if self.headers is not None:
-            return
         version, self.status, self.reason = self._read_status()
         self.code = self.status
         self.version = 10 if version == "HTTP/1.0" else 11

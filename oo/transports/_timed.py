@@ -28,8 +28,11 @@ class Clock:
         self.until = until
 
     def left(self) -> float:
-        """Seconds left, never none: a socket takes 0 for "do not wait"."""
-        return max(self.until - time.monotonic(), 1e-6)
+        """Seconds left; TimeoutError where there are none, for a socket that has bytes would go on giving them."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
 
 class _Current(threading.local):
@@ -74,6 +77,24 @@ class _TimedSocket:
 
 
 class _Timed:
+    def _new_conn(self) -> socket.socket:
+        # urllib3 gives each address of a host all of the time, and then the TLS handshake as well.
+        clock = current.clock
+        host, port = self._dns_host, self.port  # type: ignore[attr-defined]  # a connection's
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(clock.left())
+                sock.connect(address)
+                sock.settimeout(clock.left())
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         sock: socket.socket | None = self.sock  # type: ignore[attr-defined]  # a connection's, None before it is open
         if sock is not None:

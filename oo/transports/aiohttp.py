@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import sys
 import time
-import weakref
-from functools import lru_cache
+from collections.abc import AsyncGenerator
+from functools import cached_property, lru_cache, partial
+from io import BytesIO
 from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -22,16 +25,19 @@ else:
     from async_timeout import timeout
 
 from .._messages import Headers, Request, Response
+from .._pipeline import finish
 from .._version import __version__
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out
+from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out, untrusted
 from ._http import LONGEST_LINE
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _FRAMING = ("Content-Length", "Transfer-Encoding")
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _USER_AGENT = f"double-o/{__version__}"
+_LARGE = 1 << 16  # bytes
+_VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 _ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
 
 
@@ -47,8 +53,7 @@ class AiohttpTransport:
         self._resolver = resolver
         self._proxies = Proxies()
         self._bundle = ca_bundle()
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
-        self._sessions = weakref.WeakKeyDictionary()
+        self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 
     async def send(self, request: Request) -> Response:
@@ -61,11 +66,12 @@ class AiohttpTransport:
             sending = self._session().request(
                 request.method,
                 url,
-                data=request.body,
+                data=_data(request.body),
                 headers=_headers(request),
                 allow_redirects=False,
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
                 timeout=_timeout(request, now),
+                ssl=self._trust if self._bundle and url.scheme == "https" else True,
                 skip_auto_headers=None if request.body is None else _NO_TYPE,
             )
             if request.stream:
@@ -75,6 +81,8 @@ class AiohttpTransport:
             else:
                 answer = await sending
             source = _Source(answer, request, limit)
+            if answer.status < 100 or answer.version not in _VERSIONS:
+                raise nonsense()
             headers = Headers(answer.headers.items())
             framing = Framing(headers)
             if request.stream:
@@ -91,36 +99,91 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         """Close this loop's session, and those of loops that have ended."""
-        here = asyncio.get_running_loop()
-        self._last = (None, None)
-        for loop, session in list(self._sessions.items()):
-            if loop is here:
-                await session.close()
-            elif loop.is_closed() and session.connector is not None:
-                session.connector._close()
-            else:
-                continue
-            del self._sessions[loop]
+        self._forget_ended()
+        kept = self._kept.get(asyncio.get_running_loop())
+        if kept is not None:
+            await kept[1].aclose()
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        path = self._bundle or ""
+        try:
+            if os.path.isdir(path):
+                return ssl.create_default_context(capath=path)
+            return ssl.create_default_context(cafile=path)
+        except OSError:
+            pass
+        raise untrusted()
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         last, session = self._last
         if last is loop and session is not None:
             return session
-        session = self._sessions.get(loop)
-        if session is None or session.closed:
-            trust: Any = ssl.create_default_context(cafile=self._bundle) if self._bundle else True
-            session = self._sessions[loop] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, resolver=self._resolver, ssl=trust, timeout_ceil_threshold=_EXACT
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                middlewares=(_once,),
-                max_line_size=LONGEST_LINE,
-                max_field_size=LONGEST_LINE,
-            )
-        return session
+        kept = self._kept.get(loop)
+        if kept is None:
+            self._forget_ended()
+            session = self._made(loop)
+            keeping = self._keeping(loop, session)
+            finish(keeping.__anext__())
+            kept = self._kept[loop] = (session, keeping)
+        self._last = (loop, kept[0])
+        return kept[0]
+
+    def _made(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, timeout_ceil_threshold=_EXACT)
+        connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]  # partial is invariant
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            middlewares=(_once,),
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
+
+    async def _keeping(
+        self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession
+    ) -> AsyncGenerator[None, None]:
+        # A loop that ends in order, as asyncio.run's does, closes the generators that were begun on it.
+        try:
+            yield
+        finally:
+            self._forget(loop)
+            await session.close()
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._kept.pop(loop, None)
+        if self._last[0] is loop:
+            self._last = (None, None)
+
+    def _forget_ended(self) -> None:
+        for loop, (session, _) in list(self._kept.items()):
+            if loop.is_closed():
+                self._forget(loop)
+                if session.connector is not None:
+                    session.connector._close()
+
+
+class _Connection(ResponseHandler):
+    """aiohttp's end of a connection, less three habits."""
+
+    def is_connected(self) -> bool:
+        # What came over an idle connection would be taken for the answer to the next request.
+        return not self.should_close and super().is_connected()
+
+    def close(self) -> None:
+        # What the server does not read would keep the connection, and itself, for as long as the server likes.
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.transport.abort()
+        super().close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        transport = self.transport
+        super().connection_lost(exc)
+        if transport is not None:
+            # Python 3.10 warns of a TLS transport that its peer closed and nobody else did.
+            transport.close()
 
 
 class _Source:
@@ -199,6 +262,11 @@ def _attempt(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
 
 
+def _data(body: bytes | None) -> bytes | BytesIO | None:
+    # aiohttp warns of a large body in one piece, which would hold up the loop.
+    return body if body is None or len(body) <= _LARGE else BytesIO(body)
+
+
 def _headers(request: Request) -> CIMultiDict[str]:
     headers = CIMultiDict(request.headers.pairs())
     headers.setdefault(hdrs.ACCEPT_ENCODING, ACCEPT_ENCODING)
@@ -210,6 +278,8 @@ def _headers(request: Request) -> CIMultiDict[str]:
 def _translated(error: BaseException, limit: str) -> DoubleOError:
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return broken(error)
     if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL, ValueError)):
         return nonsense()
     return broken(error)

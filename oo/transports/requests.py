@@ -12,17 +12,19 @@ from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, RequestException, Timeout
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
+from urllib3.poolmanager import ProxyManager
 from urllib3.util import SKIP_HEADER
 
 from .._messages import Headers, Request, Response
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out
+from ._edge import Proxies, broken, ca_bundle, causes, limits, nonsense, timed_out, untrusted
 from ._timed import POOLS, Clock, current
 
 _POOL = 1024  # connections kept for each host: no thread has to open its own anew
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
+_TIMEOUTS = (TimeoutError, Timeout)
 
 
 class RequestsTransport:
@@ -78,8 +80,7 @@ class RequestsTransport:
 
     def _open(self) -> None:
         with self._making:
-            self._adapter = HTTPAdapter(pool_maxsize=_POOL)
-            self._adapter.poolmanager.pool_classes_by_scheme = POOLS
+            self._adapter = _Adapter(pool_maxsize=_POOL)
             self._pid = os.getpid()
 
     def _proxies_for(self, url: str) -> dict[str, str] | None:
@@ -88,6 +89,20 @@ class RequestsTransport:
         parts = urlsplit(url)
         proxy = self._proxies.of(parts.scheme, parts.hostname or "")
         return {parts.scheme: proxy} if proxy else None
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter over connections that keep to a clock, the way through a proxy included."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        if type(manager) is ProxyManager:
+            manager.pool_classes_by_scheme = POOLS
+        return manager
 
 
 class _Source:
@@ -140,8 +155,11 @@ def _prepared(request: Request) -> PreparedRequest:
 
 
 def _translated(error: Exception, limit: str) -> DoubleOError:
-    if isinstance(error, (Timeout, ReadTimeoutError, TimeoutError)):
+    if any(isinstance(cause, _TIMEOUTS) for cause in causes(error)):
         return timed_out(limit)
+    if type(error) is OSError:
+        # The adapter looks for the file before anything else, and finds none.
+        return untrusted()
     # requests' own exceptions are OSErrors, and some of them ValueErrors too.
     if isinstance(error, (InvalidHeader, ValueError)):
         return nonsense()
