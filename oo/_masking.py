@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 from ._messages import JSON
 
 MASK = "***"
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 _SHORTEST = 4  # masking shorter values would tear ordinary words apart and protect nothing
 
 
@@ -80,7 +82,7 @@ def _spellings(value: str) -> Iterator[str]:
     yield value
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded
-        yield encoded.lower()
+        yield _ESCAPE.sub(lambda escape: escape[0].lower(), encoded)  # RFC 3986, 2.1: the digits have no case
     escaped = json.dumps(value)[1:-1]
     yield escaped
     yield escaped.replace("/", "\\/")

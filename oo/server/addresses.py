@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from aiohttp import ThreadedResolver
@@ -14,6 +15,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ..exceptions import DoubleOError
 
+_IPV4_INSIDE = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215; older Pythons call it global
 _REFUSED = "its address is private, and the route does not allow that (`oo route set --allow-private`)"
 
 
@@ -39,12 +42,15 @@ class PublicResolver(AbstractResolver):
 
 def check_literal(url: str) -> None:
     """DoubleOError where a URL's host is itself an address, and not a public one: that is never resolved."""
-    host = urlsplit(url).hostname or ""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    # What the C library takes for an IPv4 address as well: 127.1, 2130706433, 0x7f.0.0.1, 0177.0.0.1.
+    with suppress(OSError):
+        host = socket.inet_ntoa(socket.inet_aton(host))
     try:
-        ipaddress.ip_address(host)
+        public = is_public(host)
     except ValueError:
         return
-    if not is_public(host):
+    if not public:
         raise DoubleOError(_REFUSED, reason="argument")
 
 
@@ -52,10 +58,12 @@ def is_public(address: str) -> bool:
     """Whether an address is one of the internet's (IANA's special-purpose registries, multicast excluded too)."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        # An IPv4 address in IPv6 clothes: mapped (RFC 4291, 2.5.5.2), 6to4 (RFC 3056), NAT64 (RFC 6052).
+        # An IPv4 address in IPv6 clothes: mapped and compatible (RFC 4291, 2.5.5), 6to4 (RFC 3056), NAT64 (RFC 6052).
         inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in ipaddress.ip_network("64:ff9b::/96"):
+        if any(ip in network for network in _IPV4_INSIDE):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip.is_site_local or ip in _LOCAL_NAT64:
+            return False
     return ip.is_global and not ip.is_multicast

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 AUDIT_FILE = "audit.jsonl"
+_POLL = 0.1  # seconds between two looks for a further line
 
 
 class Audit(Protocol):
@@ -67,11 +68,12 @@ class AuditFile:
 
 def read(home: Path, follow: bool = False) -> Iterator[str]:
     """The lines of an audit; with `follow`, those still to come as well, until interrupted."""
-    try:
-        file = open(home / AUDIT_FILE, encoding="utf-8")  # noqa: SIM115  # closed by the with below
-    except FileNotFoundError:
+    path = home / AUDIT_FILE
+    while follow and not path.exists():  # nobody has served yet
+        time.sleep(_POLL)
+    if not path.exists():
         return
-    with file:
+    with open(path, encoding="utf-8") as file:
         part = ""
         while True:
             part += file.readline()
@@ -79,6 +81,6 @@ def read(home: Path, follow: bool = False) -> Iterator[str]:
                 yield part.rstrip("\n")
                 part = ""
             elif follow:
-                time.sleep(0.2)
+                time.sleep(_POLL)
             else:
                 return

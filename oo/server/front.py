@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 
-from aiohttp import web
+from aiohttp import ClientConnectionError, HttpVersion11, web
 from multidict import CIMultiDict
 
 from .._messages import JSON, Response
@@ -29,6 +31,11 @@ MAX_BODY = 64 << 20
 
 MAX_KEPT = 16 << 20
 """Bytes of an idempotent call's answer that are kept for a repeat; a larger one is not kept."""
+
+# TRACE sends the injected headers back, CONNECT would make a tunnel.
+_NEVER = {"CONNECT", "TRACE", "TRACK"}
+_USUAL = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+_KEY = re.compile("[ -~]{1,255}")
 
 
 class Refusal(Exception):
@@ -91,6 +98,13 @@ class Front:
             self._note(call, outcome, response.status)
         return response
 
+    def refuse(self, request: web.BaseRequest) -> web.Response:
+        """The answer to what is no request in HTTP: as little of it is said as is known."""
+        call = Call(request)
+        response = _json(400, {"error": "the request is not valid HTTP"}, {"X-Request-Id": call.id})
+        self._note(call, "bad request", response.status)
+        return response
+
     def _note(self, call: Call, outcome: str, status: int) -> None:
         if self._audit is not None:
             self._audit.write(
@@ -105,6 +119,9 @@ class Front:
 
     async def _answer(self, call: Call) -> web.StreamResponse:
         request = call.request
+        hosts = len(request.headers.getall("Host", ()))
+        if hosts != 1 and (hosts or request.version >= HttpVersion11):
+            raise Refusal(400, "the request needs one Host", "bad request")  # RFC 9112, 3.2
         target = request.raw_path
         place = target.partition("?")[0]
         if place == "/health" and request.method in ("GET", "HEAD"):
@@ -137,7 +154,7 @@ class Front:
 
     async def _proxy(self, call: Call, path: str) -> web.StreamResponse:
         request, token = call.request, _bearer(call.request)
-        key = request.headers.get("Idempotency-Key") if request.method not in ("GET", "HEAD") else None
+        key = _idempotency_key(request)
         # A repeat spends no use, so whether this is one is found out first.
         lease = await self._redeem(call, token, "route", spend=key is None)
         route = await self._store.route(lease.name)
@@ -147,17 +164,21 @@ class Front:
         body = await _body(request)
         if key is None:
             return await self._relay(call, await self._forward(call, route, place, body))
-        if not 0 < len(key) <= 255:
-            raise Refusal(400, "the Idempotency-Key must be of 1 to 255 characters", "bad request")
         described = "\0".join((request.method, route.name, place, "")).encode() + (body or b"")
         try:
-            async with claimed(self._store, lease.token_id, key, described, route.timeout) as claim:
-                if claim.result is not None:
-                    return _returned(claim.result)
-                await self._redeem(call, token, "route")
-                return await self._relay(call, await self._forward(call, route, place, body), claim)
+            claim = await claimed(self._store, lease.token_id, key, described, route.timeout)
         except Conflict as conflict:
             raise Refusal(conflict.status, conflict.said, "idempotency conflict") from None
+        if claim.result is not None:
+            return _returned(claim.result)
+        return await self._upstreams.finish(self._make(call, token, route, place, body, claim))
+
+    async def _make(
+        self, call: Call, token: str, route: Route, place: str, body: bytes | None, claim: Claim
+    ) -> web.StreamResponse:
+        async with claim:
+            await self._redeem(call, token, "route")
+            return await self._relay(call, await self._forward(call, route, place, body), claim)
 
     async def _redeem(self, call: Call, token: str, kind: Kind, spend: bool = True) -> Lease:
         found = await self._store.redeem(token, kind, spend)
@@ -173,38 +194,46 @@ class Front:
         try:
             return await self._upstreams.handle(upstream)
         except DoubleOError as error:
-            slow = error.reason in ("timeout", "deadline")
-            said = f"the upstream of route {route.name} {'did not answer in time' if slow else 'failed'}: {error}"
-            raise Refusal(504 if slow else 502, said, f"upstream {error.reason}") from None
+            raise _failed(f"the upstream of route {route.name} failed", error) from None
 
     async def _relay(self, call: Call, response: Response, claim: Claim | None = None) -> web.StreamResponse:
-        """Pass the upstream's answer on, piece by piece as it comes; what came whole goes in one write."""
+        """Pass the upstream's answer on, piece by piece as it comes; what came whole goes in one write. Where it is to
+        be kept, it is read to its end even when its caller has left."""
         fields = tuple(caller_headers(response))
         if response.stream is None:
             if claim is not None:
                 claim.keep(Result(response.status, fields, response.body))
             return web.Response(status=response.status, headers=_fields(fields), body=response.body)
-        kept: list[bytes] | None = None if claim is None else []
+        kept = None if claim is None else bytearray()
         answer: web.StreamResponse | None = None
-        size = 0
+        left = False
         try:
             async with aclosing(pieces_of(response.stream)) as pieces:
                 async for piece, last in pieces:
                     if kept is not None:
-                        size += len(piece)
-                        kept = [*kept, piece] if size <= MAX_KEPT else None
+                        kept += piece
+                        kept = kept if len(kept) <= MAX_KEPT else None
+                    if left and kept is None:
+                        raise ConnectionResetError  # nobody would ever get the rest
+                    if left:
+                        continue
                     if answer is None and last:
                         answer = web.Response(status=response.status, headers=_fields(fields), body=piece)
-                    elif answer is None:
-                        answer = web.StreamResponse(status=response.status, headers=_fields(fields))
-                        answer.headers["X-Request-Id"] = call.id
-                        await answer.prepare(call.request)
-                        await answer.write(piece)
-                    elif piece:
-                        await answer.write(piece)
+                        continue
+                    try:
+                        if answer is None:
+                            answer = web.StreamResponse(status=response.status, headers=_fields(fields))
+                            answer.headers["X-Request-Id"] = call.id
+                            await answer.prepare(call.request)
+                        if piece:
+                            await answer.write(piece)
+                    except (ConnectionError, ClientConnectionError):
+                        if kept is None:
+                            raise ConnectionResetError from None
+                        left = True
         except DoubleOError as error:
             if answer is None:
-                raise Refusal(502, f"the upstream's answer broke off: {error}", f"upstream {error.reason}") from None
+                raise _failed("the upstream's answer broke off", error) from None
             # Half an answer must not look like a whole one: the caller's connection breaks off as well.
             if call.request.transport is not None:
                 call.request.transport.abort()
@@ -215,7 +244,7 @@ class Front:
         if answer is None:  # an upstream's answer without a body
             answer = web.Response(status=response.status, headers=_fields(fields))
         if claim is not None and kept is not None:
-            claim.keep(Result(response.status, fields, b"".join(kept)))
+            claim.keep(Result(response.status, fields, bytes(kept)))
         return answer
 
 
@@ -232,10 +261,15 @@ def _unauthorized(why: str) -> Refusal:
     return Refusal(401, "the token was not accepted", why, {"WWW-Authenticate": "Bearer"})
 
 
+def _failed(what: str, error: DoubleOError) -> Refusal:
+    slow = error.reason in ("timeout", "deadline")
+    return Refusal(504 if slow else 502, f"{what}: {error}", f"upstream {error.reason}")
+
+
 def _denied(denial: Denial) -> Refusal:
     if denial.retry_after is None:
         return _unauthorized(denial.why)
-    wait = {"Retry-After": f"{denial.retry_after:.3f}"}
+    wait = {"Retry-After": str(math.ceil(denial.retry_after))}  # RFC 9110, 10.2.3: whole seconds
     return Refusal(429, "this token is used too often", denial.why, wait)
 
 
@@ -244,20 +278,47 @@ def _allowed(route: Route, request: web.BaseRequest, path: str) -> str:
         place = proxied(path)
     except ValueError as error:
         raise Refusal(400, str(error), "bad path") from None
+    if request.method in _NEVER or not request.method.isalpha() or not request.method.isupper():
+        raise Refusal(405, "that method is not passed on", "not allowed", {"Allow": _USUAL})
     if not route.allows(request.method, place.partition("?")[0]):
         raise Refusal(403, "the route of this token does not allow that method and path", "not allowed")
     return place
 
 
+def _idempotency_key(request: web.BaseRequest) -> str | None:
+    keys = request.headers.getall("Idempotency-Key", ())
+    if not keys or request.method in ("GET", "HEAD"):
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise Refusal(400, "the Idempotency-Key must be one text of 1 to 255 ASCII characters", "bad request")
+    return keys[0]
+
+
 async def _body(request: web.BaseRequest) -> bytes | None:
     if not request.body_exists:
         return None
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise Refusal(501, "no transfer coding but chunked is undone here", "bad request")
+    if (request.content_length or 0) > MAX_BODY:
+        raise _too_large()
+    if request.version >= HttpVersion11 and "Expect" in request.headers:
+        if request.headers["Expect"].lower() != "100-continue":
+            raise Refusal(417, "only 100-continue can be expected", "bad request")
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # nothing of the answer itself has gone yet
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Refusal(413, f"the request's body is larger than {MAX_BODY} bytes", "too large")
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise _too_large()
+    except web.RequestPayloadError:
+        raise Refusal(400, "the request's body is not framed as HTTP has it", "bad request") from None
     return bytes(body)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"the request's body is larger than {MAX_BODY} bytes", "too large")
 
 
 def _returned(result: Result) -> web.Response:

@@ -11,7 +11,8 @@ import binascii
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -31,29 +32,27 @@ class Tampered(StoreError):
 
 
 class Keyring:
-    """Seals with the last of some master keys, opens with any of them."""
+    """Seals and opens with any of some master keys, each told by its id; `current` is the last one's. KeyError for an
+    id that is not on the ring."""
 
     def __init__(self, keys: list[bytes]) -> None:
-        self._keys = keys
         self._ciphers = {key_id(key): AESGCM(derive(key, b"double-o seal")) for key in keys}
         self.current = key_id(keys[-1])
 
-    @property
-    def ids(self) -> list[str]:
-        """The ids of its keys, the current one last."""
-        return list(self._ciphers)
+    def __contains__(self, key: str) -> bool:
+        return key in self._ciphers
 
-    def seal(self, kind: str, name: str, version: int, value: bytes) -> bytes:
+    def seal(self, key: str, kind: str, name: str, version: int, value: bytes) -> bytes:
         """A fresh nonce and the value, sealed with AES-256-GCM and bound to where it belongs."""
         nonce = secrets.token_bytes(_NONCE)
-        return nonce + self._ciphers[self.current].encrypt(nonce, value, _place(kind, name, version, self.current))
+        return nonce + self._ciphers[key].encrypt(nonce, value, _place(kind, name, version, key))
 
     def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
-        """The value; Tampered where that is not what was sealed there. KeyError for a key that is not on the ring."""
+        """The value; Tampered where that is not what was sealed there."""
         cipher = self._ciphers[key]
         try:
             return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _place(kind, name, version, key))
-        except (InvalidTag, ValueError):
+        except (InvalidTag, TypeError, ValueError):  # in a damaged file a column may hold anything
             pass
         raise Tampered(f"the {kind} {name!r} in the vault does not open: it was changed, or sealed with another key")
 
@@ -84,26 +83,53 @@ def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes
     if text := environ.get("OO_MASTER_KEY"):
         return _parse(text.replace(",", "\n"), "OO_MASTER_KEY")
     path = key_path(home, environ)
-    try:
-        return _parse(path.read_text("ascii"), str(path))
-    except FileNotFoundError:
-        pass
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"the master key {path} cannot be read: {type(error).__name__}") from None
+    if keys := _read(path):
+        return keys
     raise StoreError(f"there is no master key at {path}: run `oo init`, or set OO_MASTER_KEY or OO_MASTER_KEY_FILE")
 
 
 def write_keys(path: Path, keys: list[bytes]) -> None:
-    """Write a ring to a file of mode 0600, in one step."""
+    """Write a ring to a file of mode 0600, in one step. StoreError where the file holds another ring than this one
+    with a key more or less: its keys would be lost, and with them what another run has sealed."""
     with contextlib.suppress(FileExistsError):
         path.parent.mkdir(parents=True, mode=0o700)
-    replace_file(str(path), b"".join(base64.b64encode(key) + b"\n" for key in keys))
+    path = Path(os.path.realpath(path))
+    with _alone(path.parent):
+        there = _read(path)
+        if there != keys[: len(there)] and keys != there[-len(keys) :]:
+            raise StoreError(f"{path} holds another master key by now: it was left as it is")
+        replace_file(str(path), b"".join(base64.b64encode(key) + b"\n" for key in keys))
 
 
 def key_path(home: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """The file that the ring is kept in."""
     named = environ.get("OO_MASTER_KEY_FILE")
     return Path(named) if named else home / KEY_FILE
+
+
+def _read(path: Path) -> list[bytes]:
+    try:
+        return _parse(path.read_text("ascii"), str(path))
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"the master key {path} cannot be read: {type(error).__name__}") from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    # The folder's lock, since the file is replaced. It ends with its process. Windows has none.
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _parse(text: str, where: str) -> list[bytes]:
@@ -117,5 +143,5 @@ def _parse(text: str, where: str) -> list[bytes]:
 
 
 def _place(kind: str, name: str, version: int, key: str) -> bytes:
-    parts = [b"double-o", kind.encode(), name.encode(), str(version).encode(), key.encode()]
+    parts = [str(part).encode() for part in ("double-o", kind, name, version, key)]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

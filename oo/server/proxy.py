@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing
+from typing import Any, TypeVar
 
 from .._io import LoopIO
 from .._masking import Mask, StreamMask
@@ -14,6 +16,8 @@ from ..exceptions import DoubleOError
 from ..transports.aiohttp import AiohttpTransport
 from .addresses import PublicResolver, check_literal
 from .store import Route, Store
+
+T = TypeVar("T")
 
 # RFC 9110, 7.6.1, with what older agents send.
 _HOP_BY_HOP = {
@@ -27,27 +31,37 @@ _HOP_BY_HOP = {
     "transfer-encoding",
     "upgrade",
 }
-# Whose they are: the caller's identity and address, and the framing and encoding of one hop.
+# Whose they are: the caller's identity and address, the framing and encoding of one hop, and what would have the
+# upstream take the request for another than the route allowed.
 _NOT_UPSTREAM = _HOP_BY_HOP | {
     "accept-encoding",
     "api-key",
+    "apikey",
     "authorization",
     "content-length",
     "cookie",
     "expect",
     "forwarded",
     "host",
+    "via",
+    "x-access-token",
     "x-api-key",
     "x-auth-token",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
     "x-goog-api-key",
+    "x-host",
+    "x-http-method",
     "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
     "x-real-ip",
+    "x-rewrite-url",
 }
+_FORWARDED = "x-forwarded-"
 _NOT_BACK = _HOP_BY_HOP | {"content-encoding", "content-length", "date", "server", "set-cookie", "x-request-id"}
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_GRACE = 1.0  # seconds that calls which must not break off are given when the gateway stops
 
 
 class SwapCredential:
@@ -67,6 +81,9 @@ class SwapCredential:
         for name, value in credential.headers:
             request = request.with_header(name, value)
         response = await call_next(request)
+        if response.status < 200:
+            response.abandon()
+            raise DoubleOError("it switched to another protocol, unasked", reason="protocol")
         mask, headers = credential.mask, response.headers
         together = "\n".join([value for _, value in headers.pairs()])
         if mask.text(together) != together:
@@ -141,6 +158,7 @@ class Upstreams:
         self._pipelines = {
             private: Pipeline([swap], transport, LoopIO()) for private, transport in self._transports.items()
         }
+        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def handle(self, request: Request) -> Response:
         """The upstream's answer, whatever its status; DoubleOError where none came."""
@@ -149,8 +167,26 @@ class Upstreams:
             check_literal(route.upstream)
         return await self._pipelines[route.allow_private].handle(request)
 
+    async def finish(self, making: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns. It goes on to its end even when whoever waits for it is cancelled."""
+        task = asyncio.create_task(making)
+        self._finishing.add(task)
+        task.add_done_callback(self._finished)
+        await asyncio.wait([task])
+        return task.result()
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._finishing.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, though nobody may wait for it any more
+
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, once the calls that must not break off have had a moment to end."""
+        if self._finishing:
+            _, late = await asyncio.wait(self._finishing, timeout=_GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         for transport in self._transports.values():
             await transport.close()
 
@@ -160,12 +196,17 @@ def upstream_request(
 ) -> Request:
     """A caller's request as it goes to the route's upstream. `path` is what followed /api/proxy/, already checked."""
     pairs = tuple(headers)
-    dropped = _NOT_UPSTREAM | _named_by_connection(pairs)
+    dropped = _named_by_connection(pairs) | {_plain(name) for name in route.inject}
     base = route.upstream.rstrip("/")
+    passed = [
+        (name, _sendable(value))
+        for name, value in pairs
+        if (plain := _plain(name)) not in _NOT_UPSTREAM and plain not in dropped and not plain.startswith(_FORWARDED)
+    ]
     return Request(
         method,
         f"{base}/{path}",
-        Headers([pair for pair in pairs if pair[0].lower() not in dropped]),
+        Headers(passed),
         body,
         operation="proxy",
         read=_as_it_is,
@@ -180,12 +221,30 @@ def caller_headers(response: Response) -> list[tuple[str, str]]:
     """What of an upstream's headers a caller gets."""
     pairs = response.headers.pairs()
     dropped = _NOT_BACK | _named_by_connection(pairs)
-    return [pair for pair in pairs if pair[0].lower() not in dropped]
+    if response.request.method == "HEAD" and "Content-Encoding" not in response.headers:
+        dropped = dropped - {"content-length"}  # it tells of the body that a GET would have
+    return [(name, _sendable(value)) for name, value in pairs if _plain(name) not in dropped]
 
 
 def _named_by_connection(pairs: Iterable[tuple[str, str]]) -> set[str]:
     named = (value for name, value in pairs if name.lower() == "connection")
-    return {option.strip().lower() for value in named for option in value.split(",")}
+    return {_plain(option.strip()) for value in named for option in value.split(",")}
+
+
+def _plain(name: str) -> str:
+    # CGI and WSGI take X_Key for X-Key (RFC 3875, 4.1.18).
+    return name.lower().replace("_", "-")
+
+
+def _sendable(value: str) -> str:
+    """A header's value as aiohttp can write it: bytes that are no UTF-8 are Latin-1 (RFC 9110, 5.5)."""
+    if value.isascii() and value.isprintable():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        value = value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return _CONTROL.sub(" ", value)
 
 
 def _as_it_is(response: Response) -> Response:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from .audit import Audit
+from .connections import Server
 from .front import Front
 from .proxy import Upstreams
 from .store import Store
@@ -47,10 +48,8 @@ class Gateway:
             stack.push_async_callback(upstreams.close)
             sock = bound(*self._address) if self._sock is None else self._sock
             stack.callback(sock.close)
-            # Cancelled with its caller's connection: an upstream call that nobody waits for is not made to its end.
             front = Front(self._store, upstreams, self._audit)
-            server = web.Server(front.handle, handler_cancellation=True, access_log=None)
-            runner = web.ServerRunner(server, shutdown_timeout=2)
+            runner = web.ServerRunner(Server(front.handle, front.refuse), shutdown_timeout=2)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, sock, ssl_context=self._tls).start()

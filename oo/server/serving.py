@@ -80,7 +80,8 @@ def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
     while not stopping and died_young < _TRIES:
         for worker in [worker for worker in running if worker.poll() is not None]:
             age = time.monotonic() - running.pop(worker)
-            died_young = died_young + 1 if age < _YOUNG else 0
+            failed = age < _YOUNG or worker.returncode > 0  # on a slow machine one grows old before it says why
+            died_young = died_young + 1 if failed else 0
             logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
         while len(running) < workers:
             running[_start(sock, tls)] = time.monotonic()
@@ -91,6 +92,8 @@ def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
         with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(_PATIENCE)
         worker.kill()  # nothing, where it has ended
+    if not stopping:
+        logger.error("%d workers in a row did not come up", died_young)
     return 0 if stopping else 1
 
 
@@ -110,7 +113,8 @@ def _context(tls: TLSFiles) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(*tls)
+        # Without a password it would ask for one, on the terminal, in each worker.
+        context.load_cert_chain(*tls, password="")
     except (OSError, ssl.SSLError) as error:
         raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
     return context
@@ -131,7 +135,14 @@ async def _worker(descriptor: int, parent: int, tls: TLSFiles) -> None:
         watch.cancel()
 
 
-if __name__ == "__main__":
+def _main(descriptor: str, parent: str, *files: str) -> None:
     _log()
-    files = sys.argv[3:]
-    asyncio.run(_worker(int(sys.argv[1]), int(sys.argv[2]), (files[0], files[1]) if files else None))
+    try:
+        asyncio.run(_worker(int(descriptor), int(parent), (files[0], files[1]) if files else None))
+    except StoreError as error:
+        logger.error("%s", error)  # noqa: TRY400  # one line
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -4,6 +4,7 @@ A reader connection lives on the event loop; what it has opened is kept until SQ
 somebody committed, so a change by another process shows at once. Writes go through one connection on a thread of its
 own, each in an immediate transaction, on the disk (WAL, synchronous FULL) before they are acknowledged. What a flipped
 or swapped row could change is inside the seals: which version is current, what a token opens, where a route leads.
+Whoever can write the file can still put an older state of it back, and so undo a revocation or a count of uses.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ import hmac
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .._messages import JSON
-from . import keyring
+from . import database, keyring
 from .keyring import Keyring, Tampered
 from .store import Denial, Kind, Lease, Rate, Result, Route, SecretRef, StoreError, Variable, check_name
 from .tokens import fingerprint, is_token, new_token
@@ -38,23 +38,8 @@ KEPT = 24 * 3600.0
 MAX_VALUE = 512 << 10
 """Bytes of a secret, and of an environment."""
 
+_LONGEST = 100 * 366 * 86400.0  # seconds
 _FRESH = 0.001  # seconds for which what was opened is not asked about again: one request asks for three things
-
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE records (
-    kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL, sealed BLOB NOT NULL,
-    PRIMARY KEY (kind, name, version)
-) WITHOUT ROWID;
-CREATE TABLE tokens (
-    hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, used INTEGER NOT NULL DEFAULT 0, tat REAL NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE results (
-    token TEXT NOT NULL, call BLOB NOT NULL, digest BLOB NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY (token, call)
-) WITHOUT ROWID;
-CREATE INDEX results_at ON results (at);
-"""
 
 
 @dataclass(frozen=True)
@@ -92,15 +77,14 @@ class Vault:
         self._ring = self._load()
         if not self.path.exists():
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
-        self._reader = _connect(self.path)
-        try:
-            self._token_key = keyring.derive(self._read("root", "root", 1), b"double-o token")
-        except (StoreError, sqlite3.Error) as error:
-            self._reader.close()
-            if isinstance(error, sqlite3.Error):
-                raise StoreError(f"the vault {self.path} is damaged: {error}") from None
-            raise StoreError(f"the master key does not open the vault {self.path}; nothing was changed") from None
-        self._writer = _connect(self.path)
+        with database.failures(self.path):
+            self._reader = database.reader(self.path)
+            try:
+                self._token_key = keyring.derive(self._root(), b"double-o token")
+                self._writer = database.writer(self.path)
+            except BaseException:
+                self._reader.close()
+                raise
         self._thread = ThreadPoolExecutor(1, "oo-vault")
         self._data_version = -1
         self._checked = float("-inf")
@@ -108,28 +92,29 @@ class Vault:
 
     @staticmethod
     def create(home: Path, ring: Keyring) -> None:
-        """Make a new vault, of mode 0600; StoreError where there is one."""
+        """Make a new vault; StoreError where there is one."""
         path = home / VAULT_FILE
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+        def fill(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO meta VALUES ('key', ?)", (ring.current,))
+            root = ring.seal(ring.current, "root", "root", 1, keyring.new_key())
+            db.execute("INSERT INTO records VALUES ('root', 'root', 1, ?, ?)", (ring.current, root))
+
         try:
-            path.touch(mode=0o600, exist_ok=False)
+            with database.failures(path):
+                database.create(path, fill)
         except FileExistsError:
             raise StoreError(f"there is a vault at {path} already") from None
-        db = _connect(path)
-        with _transaction(db):
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute("INSERT INTO meta VALUES ('key', ?)", (ring.current,))
-            root = ring.seal("root", "root", 1, keyring.new_key())
-            db.execute("INSERT INTO records VALUES ('root', 'root', 1, ?, ?)", (ring.current, root))
-        db.close()
 
     async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease | Denial:
         """Spend one use of a token; with `spend=False`, only say whether it would open a thing of that kind."""
+        if not is_token(token):
+            return Denial("malformed")
         hashed = fingerprint(self._token_key, token)
-        found = self._cached(hashed, lambda: self._token(hashed) if is_token(token) else None)
+        found = self._cached(hashed, lambda: self._token(hashed))
         if found is None:
-            return Denial("unknown" if is_token(token) else "malformed")
+            return Denial("unknown")
         now = time.time()
         for holds, why in (
             (found.revoked is not None, "revoked"),
@@ -139,7 +124,7 @@ class Vault:
             if holds:
                 return Denial(why, found.id)
         if spend and (found.uses is not None or found.rate is not None):
-            denial = await self._write(lambda db: _spend(db, found, now))
+            denial = await self._write(lambda db: _spend(db, found))
             if denial is not None:
                 return denial
         return Lease(found.id, found.kind, found.name)
@@ -202,8 +187,8 @@ class Vault:
         _check_size(value)
 
         def write(db: sqlite3.Connection) -> int:
-            head = self._json("head", name, db) or {"current": 0, "latest": 0}
-            latest = int(head["latest"]) + 1
+            head = self._head(name, db)
+            latest = 1 if head is None else int(head["latest"]) + 1
             self._put(db, "secret", name, latest, {"value": value, "created": time.time()})
             self._put(db, "head", name, 0, {"current": latest, "latest": latest})
             return latest
@@ -212,29 +197,32 @@ class Vault:
 
     async def versions(self, name: str) -> list[Version]:
         """The versions of a secret, the oldest first."""
-        head = self._json("head", check_name(name))
-        if head is None:
-            raise StoreError(f"there is no secret {name!r}")
-        numbers = self._reader.execute(
-            "SELECT version FROM records WHERE kind = 'secret' AND name = ? ORDER BY version", (name,)
-        )
-        return [
-            Version(number, json.loads(self._read("secret", name, number))["created"], number == head["current"])
-            for (number,) in numbers.fetchall()
-        ]
+        check_name(name)
+        with database.snapshot(self._reader):
+            head = self._known(name)
+            numbers = self._rows(
+                "SELECT version FROM records WHERE kind = 'secret' AND name = ? ORDER BY version", (name,)
+            )
+            return [
+                Version(number, json.loads(self._read("secret", name, number))["created"], number == head["current"])
+                for (number,) in numbers
+            ]
 
     async def rollback(self, name: str, version: int | None = None) -> int:
         """Make an earlier version of a secret the current one: the one before it, unless told; gives its number."""
-        known = {each.version: each for each in await self.versions(name)}
-        current = next(each.version for each in known.values() if each.current)
-        wanted = max((number for number in known if number < current), default=None) if version is None else version
-        if wanted is None or wanted not in known:
-            raise StoreError(
-                f"the secret {name!r} has no version {'before ' + str(current) if version is None else version}"
-            )
-        head = {"current": wanted, "latest": max(known)}
-        await self._write(lambda db: self._put(db, "head", name, 0, head))
-        return wanted
+        check_name(name)
+
+        def write(db: sqlite3.Connection) -> int:
+            head = self._known(name, db)
+            current = int(head["current"])
+            wanted = current - 1 if version is None else version
+            if self._read_or_none("secret", name, wanted, db) is None:
+                lacks = f"before {current}" if version is None else str(version)
+                raise StoreError(f"the secret {name!r} has no version {lacks}")
+            self._put(db, "head", name, 0, {**head, "current": wanted})
+            return wanted
+
+        return await self._write(write)
 
     async def put_environment(self, name: str, variables: Mapping[str, Variable]) -> None:
         """Keep an environment, in the place of an earlier one of that name."""
@@ -244,19 +232,16 @@ class Vault:
             for key, value in variables.items()
         }
         _check_size(json.dumps(stored))
-        self._check_secrets(value.name for value in variables.values() if isinstance(value, SecretRef))
-        await self._write(lambda db: self._put(db, "env", name, 0, stored))
+        needed = {value.name for value in variables.values() if isinstance(value, SecretRef)}
+        await self._write(lambda db: self._put_user(db, "env", name, stored, needed))
 
     async def put_route(self, route: Route) -> None:
         """Keep a route, in the place of an earlier one of that name."""
-        self._check_secrets(route.secrets)
-        await self._write(lambda db: self._put(db, "route", route.name, 0, asdict(route)))
+        await self._write(lambda db: self._put_user(db, "route", route.name, asdict(route), route.secrets))
 
     async def names(self, kind: Kind) -> list[str]:
         """The names of the things of a kind."""
-        stored = "head" if kind == "secret" else kind
-        rows = self._reader.execute("SELECT name FROM records WHERE kind = ? ORDER BY name", (stored,))
-        return [name for (name,) in rows]
+        return self._names(kind)
 
     async def variables(self, name: str) -> dict[str, Variable] | None:
         """An environment's variables as they were put."""
@@ -268,17 +253,20 @@ class Vault:
         }
 
     async def remove(self, kind: Kind, name: str) -> None:
-        """Forget a thing. StoreError where there is none, or where others need it."""
-        if name not in await self.names(kind):
-            raise StoreError(f"there is no {kind} {name!r}")
-        users = await self._users(name) if kind == "secret" else []
-        if users:
-            raise StoreError(f"the secret {name!r} is needed by {', '.join(users)}")
+        """Forget a thing, and revoke its tokens: a later thing of that name is not theirs to open. StoreError where
+        there is none, or where others need it."""
         kinds = ("secret", "head") if kind == "secret" else (kind,)
 
         def write(db: sqlite3.Connection) -> None:
-            for each in kinds:
-                db.execute("DELETE FROM records WHERE kind = ? AND name = ?", (each, name))
+            users = self._users(name, db) if kind == "secret" else []
+            if users:
+                raise StoreError(f"the secret {name!r} is needed by {', '.join(users)}")
+            gone = [db.execute("DELETE FROM records WHERE kind = ? AND name = ?", (each, name)) for each in kinds]
+            if not any(each.rowcount for each in gone):
+                raise StoreError(f"there is no {kind} {name!r}")
+            for token in self._tokens(db):
+                if (token.kind, token.name) == (kind, name):
+                    self._revoke(db, token.id)
 
         await self._write(write)
 
@@ -293,8 +281,8 @@ class Vault:
         label: str = "",
     ) -> str:
         """A new token for one thing, for `ttl` seconds and `uses` uses. It is shown here and never again."""
-        if name not in await self.names(kind):
-            raise StoreError(f"there is no {kind} {name!r}")
+        if ttl is not None and not abs(ttl) <= _LONGEST:  # which NaN is not either
+            raise StoreError("a token lasts 100 years at most")
         token, now = new_token(), time.time()
         hashed = fingerprint(self._token_key, token)
         identity = hashlib.sha256(hashed).hexdigest()[:12]
@@ -302,6 +290,8 @@ class Vault:
         record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex())
 
         def write(db: sqlite3.Connection) -> None:
+            if name not in self._names(kind, db):
+                raise StoreError(f"there is no {kind} {name!r}")
             db.execute("INSERT INTO tokens (hash, id) VALUES (?, ?)", (hashed, identity))
             self._put(db, "token", identity, 0, asdict(record))
 
@@ -310,42 +300,45 @@ class Vault:
 
     async def tokens(self) -> list[Token]:
         """Every token that was issued, the oldest first."""
-        rows = self._reader.execute("SELECT hash FROM tokens").fetchall()
-        found = [self._token(hashed) for (hashed,) in rows]
-        return sorted((token for token in found if token is not None), key=lambda token: token.issued)
+        with database.snapshot(self._reader):
+            return sorted(self._tokens(), key=lambda token: token.issued)
 
     async def revoke(self, token_id: str) -> None:
         """Let a token open nothing from now on."""
-        record = self._json("token", token_id)
-        if record is None:
-            raise StoreError(f"there is no token {token_id!r}; `oo token list` shows the ids")
-        record["revoked"] = record["revoked"] or time.time()
-        await self._write(lambda db: self._put(db, "token", token_id, 0, record))
+        await self._write(lambda db: self._revoke(db, token_id))
 
     async def rekey(self, ring: Keyring) -> int:
         """Seal everything that is not sealed with the ring's current key anew, each record in a transaction of its
         own; gives how many. Readers open either key meanwhile, and a killed run is taken up by the next."""
+
+        def begin(db: sqlite3.Connection) -> None:
+            if any(key not in ring for (key,) in self._rows("SELECT DISTINCT key FROM records", db=db)):
+                raise StoreError("the vault holds what none of these keys opens; nothing was changed")
+            db.execute("REPLACE INTO meta VALUES ('key', ?)", (ring.current,))
+
+        def renew(db: sqlite3.Connection, place: tuple[str, str, int]) -> int:
+            if self._current(db) != ring.current:
+                raise StoreError("another `oo rekey` has taken over")
+            data = self._read_or_none(*place, db=db)
+            if data is None:
+                return 0  # removed since it was looked for
+            self._put_bytes(db, *place, data)
+            return 1
+
+        await self._write(begin)
         self._ring = ring
-        await self._write(lambda db: db.execute("REPLACE INTO meta VALUES ('key', ?)", (ring.current,)))
         count = 0
-        while True:
-            row = self._reader.execute(
-                "SELECT kind, name, version FROM records WHERE key <> ? LIMIT 1", (ring.current,)
-            ).fetchone()
-            if row is None:
-                return count
-
-            def write(db: sqlite3.Connection, place: tuple[str, str, int] = row) -> None:
-                self._put_bytes(db, *place, self._read(*place, db=db))
-
-            await self._write(write)
-            count += 1
+        while places := self._rows("SELECT kind, name, version FROM records WHERE key <> ? LIMIT 256", (ring.current,)):
+            for place in places:
+                count += await self._write(lambda db, place=place: renew(db, place))  # type: ignore[misc]
+        return count
 
     async def close(self) -> None:
         """Close the file."""
         self._thread.shutdown()
-        self._writer.close()
+        # The last to close carries the log over into the file, which the reader cannot.
         self._reader.close()
+        self._writer.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -365,11 +358,23 @@ class Vault:
         if key in self._opened:
             found: T = self._opened[key]
             return found
-        found = read()
+        with database.snapshot(self._reader):
+            found = read()
         # Nothing is kept of what is not there: callers could ask for ever more of it.
         if found is not None:
             self._opened[key] = found
         return found
+
+    def _rows(self, query: str, values: tuple[Any, ...] = (), db: sqlite3.Connection | None = None) -> list[Any]:
+        with database.failures(self.path):
+            return (db or self._reader).execute(query, values).fetchall()
+
+    def _root(self) -> bytes:
+        try:
+            return self._read("root", "root", 1)
+        except Tampered:
+            pass
+        raise StoreError(f"the master key does not open the vault {self.path}; nothing was changed")
 
     def _read(self, kind: str, name: str, version: int, db: sqlite3.Connection | None = None) -> bytes:
         value = self._read_or_none(kind, name, version, db)
@@ -379,23 +384,40 @@ class Vault:
 
     def _read_or_none(self, kind: str, name: str, version: int, db: sqlite3.Connection | None = None) -> bytes | None:
         query = "SELECT key, sealed FROM records WHERE kind = ? AND name = ? AND version = ?"
-        row = (db or self._reader).execute(query, (kind, name, version)).fetchone()
-        if row is None:
-            return None
-        key, sealed = row
-        if key not in self._ring.ids:
+        for key, sealed in self._rows(query, (kind, name, version), db):
+            ring = self._ring_with(key)
+            if ring is None:
+                raise Tampered(f"the {kind} {name!r} in the vault was sealed with a key that is not on the ring")
+            return ring.open(key, kind, name, version, sealed)
+        return None
+
+    def _ring_with(self, key: str) -> Keyring | None:
+        ring = self._ring
+        if key not in ring:
             # `oo rekey` has been, or is, at work.
-            self._ring = self._load()
-        if key not in self._ring.ids:
-            raise Tampered(f"the {kind} {name!r} in the vault was sealed with a key that is not on the ring")
-        return self._ring.open(key, kind, name, version, sealed)
+            ring = self._ring = self._load()
+        return ring if key in ring else None
 
     def _json(self, kind: str, name: str, db: sqlite3.Connection | None = None) -> JSON:
         data = self._read_or_none(kind, name, 0, db)
         return None if data is None else json.loads(data)
 
+    def _head(self, name: str, db: sqlite3.Connection | None = None) -> JSON:
+        head = self._json("head", name, db)
+        ((latest,),) = self._rows("SELECT max(version) FROM records WHERE kind = 'secret' AND name = ?", (name,), db)
+        # An old head would make an old version the current one, and have the next write go over a later one.
+        if latest != (None if head is None else head["latest"]):
+            raise Tampered(f"the versions of the secret {name!r} in the vault are not those that were put there")
+        return head
+
+    def _known(self, name: str, db: sqlite3.Connection | None = None) -> dict[str, int]:
+        head: dict[str, int] | None = self._head(name, db)
+        if head is None:
+            raise StoreError(f"there is no secret {name!r}")
+        return head
+
     def _secret(self, name: str) -> str | None:
-        head = self._json("head", name)
+        head = self._head(name)
         if head is None:
             return None
         value: str = json.loads(self._read("secret", name, int(head["current"])))["value"]
@@ -409,45 +431,64 @@ class Vault:
             raise Tampered(f"the secret of {key} in the environment {env!r} is missing from the vault")
         return value
 
-    def _route(self, name: str) -> Route | None:
-        stored = self._json("route", name)
+    def _route(self, name: str, db: sqlite3.Connection | None = None) -> Route | None:
+        stored = self._json("route", name, db)
         return None if stored is None else Route(**{**stored, "allow": tuple(stored["allow"])})
 
-    def _token(self, hashed: bytes) -> Token | None:
-        row = self._reader.execute("SELECT id, used FROM tokens WHERE hash = ?", (hashed,)).fetchone()
-        if row is None:
-            return None
-        stored = json.loads(self._read("token", row[0], 0))
-        # A row may have been pointed at another token's record.
-        if not hmac.compare_digest(stored["hash"], hashed.hex()):
-            raise Tampered(f"the token {row[0]!r} in the vault is not the one that was stored there")
-        rate = stored["rate"] and Rate(**stored["rate"])
-        return Token(**{**stored, "rate": rate, "used": row[1]})
+    def _token(self, hashed: bytes, db: sqlite3.Connection | None = None) -> Token | None:
+        rows = self._rows("SELECT id, used FROM tokens WHERE hash = ?", (hashed,), db)
+        return self._token_of((hashed, *rows[0]), db) if rows else None
 
-    async def _users(self, secret: str) -> list[str]:
-        ref = SecretRef(secret)
-        envs = {name: await self.variables(name) or {} for name in await self.names("env")}
-        routes = {name: await self.route(name) for name in await self.names("route")}
-        return [f"the environment {name!r}" for name, variables in envs.items() if ref in variables.values()] + [
+    def _tokens(self, db: sqlite3.Connection | None = None) -> list[Token]:
+        return [self._token_of(row, db) for row in self._rows("SELECT hash, id, used FROM tokens", db=db)]
+
+    def _token_of(self, row: tuple[bytes, str, int], db: sqlite3.Connection | None) -> Token:
+        hashed, identity, used = row
+        stored = json.loads(self._read("token", identity, 0, db))
+        # A row may have been pointed at another token's record.
+        if not hmac.compare_digest(stored["hash"], hashed.hex()) or not isinstance(used, int):
+            raise Tampered(f"the token {identity!r} in the vault is not the one that was stored there")
+        rate = stored["rate"] and Rate(**stored["rate"])
+        return Token(**{**stored, "rate": rate, "used": used})
+
+    def _revoke(self, db: sqlite3.Connection, token_id: str) -> None:
+        record = self._json("token", token_id, db)
+        if record is None:
+            raise StoreError(f"there is no token {token_id!r}; `oo token list` shows the ids")
+        self._put(db, "token", token_id, 0, {**record, "revoked": record["revoked"] or time.time()})
+
+    def _names(self, kind: Kind, db: sqlite3.Connection | None = None) -> list[str]:
+        stored = "head" if kind == "secret" else kind
+        return [name for (name,) in self._rows("SELECT name FROM records WHERE kind = ? ORDER BY name", (stored,), db)]
+
+    def _users(self, secret: str, db: sqlite3.Connection) -> list[str]:
+        envs = {name: self._json("env", name, db).values() for name in self._names("env", db)}
+        routes = {name: self._route(name, db) for name in self._names("route", db)}
+        return [f"the environment {name!r}" for name, values in envs.items() if {"secret": secret} in values] + [
             f"the route {name!r}" for name, route in routes.items() if route is not None and secret in route.secrets
         ]
 
-    def _check_secrets(self, names: Any) -> None:
-        missing = sorted(name for name in names if self._json("head", name) is None)
-        if missing:
-            raise StoreError(f"there is no secret {missing[0]!r}: `oo secret set {missing[0]}` first")
+    def _put_user(self, db: sqlite3.Connection, kind: Kind, name: str, data: JSON, needed: Iterable[str]) -> None:
+        for secret in sorted(needed):
+            if self._json("head", secret, db) is None:
+                raise StoreError(f"there is no secret {secret!r}: `oo secret set {secret}` first")
+        self._put(db, kind, name, 0, data)
 
     def _put(self, db: sqlite3.Connection, kind: str, name: str, version: int, data: JSON) -> None:
         self._put_bytes(db, kind, name, version, json.dumps(data).encode())
 
     def _put_bytes(self, db: sqlite3.Connection, kind: str, name: str, version: int, data: bytes) -> None:
-        (current,) = db.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()
-        if current != self._ring.current:
-            self._ring = self._load()
-        if current != self._ring.current:
-            raise StoreError("the vault is being moved to another master key: finish `oo rekey` first")
-        sealed = self._ring.seal(kind, name, version, data)
+        current = self._current(db)
+        ring = self._ring_with(current)
+        if ring is None:
+            raise StoreError("the vault was moved to another master key: restart with the new one")
+        sealed = ring.seal(current, kind, name, version, data)
         db.execute("REPLACE INTO records VALUES (?, ?, ?, ?, ?)", (kind, name, version, current, sealed))
+
+    def _current(self, db: sqlite3.Connection) -> str:
+        for (key,) in self._rows("SELECT value FROM meta WHERE name = 'key'", db=db):
+            return str(key)
+        raise Tampered("the vault does not say which master key is its own")
 
     def _drop_result(self, db: sqlite3.Connection, token: str, call: bytes) -> None:
         db.execute("DELETE FROM results WHERE token = ? AND call = ?", (token, call))
@@ -458,7 +499,7 @@ class Vault:
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         def write() -> T:
-            with _transaction(self._writer):
+            with database.failures(self.path), database.transaction(self._writer):
                 return change(self._writer)
 
         try:
@@ -467,22 +508,21 @@ class Vault:
             self._checked = float("-inf")
 
 
-def _spend(db: sqlite3.Connection, token: Token, now: float) -> Denial | None:
-    hashed = bytes.fromhex(token.hash)
+def _spend(db: sqlite3.Connection, token: Token) -> Denial | None:
+    hashed, now = bytes.fromhex(token.hash), time.time()
+    used, tat = db.execute("SELECT used, tat FROM tokens WHERE hash = ?", (hashed,)).fetchone()
+    if token.uses is not None and used >= token.uses:
+        return Denial("used up", token.id)
     if token.rate is not None:
-        # The generic cell rate algorithm: `tat` is when the bucket would be full again.
-        interval = token.rate.seconds / token.rate.count
-        (tat,) = db.execute("SELECT tat FROM tokens WHERE hash = ?", (hashed,)).fetchone()
-        wait = max(tat, now) + interval - token.rate.seconds - now
+        # The generic cell rate algorithm: `tat` is when the bucket would be full again, which is a whole filling away
+        # at most; more is a clock that was set back.
+        tat = min(max(tat, now), now + token.rate.seconds) + token.rate.seconds / token.rate.count
+        wait = tat - token.rate.seconds - now
         # Rounding must not take the last of the burst away.
         if wait > 1e-6:
             return Denial("rate", token.id, wait)
-        db.execute("UPDATE tokens SET tat = ? WHERE hash = ?", (max(tat, now) + interval, hashed))
-    limit = -1 if token.uses is None else token.uses
-    spent = db.execute(
-        "UPDATE tokens SET used = used + 1 WHERE hash = ? AND (? < 0 OR used < ?)", (hashed, limit, limit)
-    )
-    return None if spent.rowcount else Denial("used up", token.id)
+    db.execute("UPDATE tokens SET used = used + 1, tat = ? WHERE hash = ?", (tat, hashed))
+    return None
 
 
 def _result_name(token: str, call: bytes) -> str:
@@ -492,21 +532,3 @@ def _result_name(token: str, call: bytes) -> str:
 def _check_size(value: str) -> None:
     if len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE:
         raise StoreError(f"the value is larger than {MAX_VALUE} bytes")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
-        db.execute(f"PRAGMA {pragma}")
-    return db
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
