@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 
 def main() -> None:
@@ -14,6 +15,8 @@ def main() -> None:
             raise
         print('oo: the command needs click and rich: pip install "double-o[cli]"', file=sys.stderr)
         sys.exit(1)
+    # A warning is for whoever runs the command, who has no use for a line of its source.
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"oo: {message}\n"
     oo.main(prog_name="oo")
 
 

@@ -6,13 +6,12 @@ import sys
 
 import click
 
-from ._output import errors, fail
-from .vault import store_errors
-
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=3001, show_default=True, help="The port; 0 takes a free one.")
+@click.option(
+    "--port", default=3001, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 takes a free one."
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on that port.")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="A certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
@@ -28,36 +27,37 @@ def serve(
     """
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    with store_errors():
-        from ..server import serving
-        from ..server.home import home
-        from ..server.run import bound, url_of
+    from ..server import serving
+    from ..server.home import home
+    from ..server.run import bound, url_of
 
-        tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
+    tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
+    serving.check(home(), tls)
+    try:
         sock = bound(host, port)
-        if not serving.is_loopback(sock) and tls is None and not behind_tls_proxy:
-            sock.close()
-            fail(f"{host} is not loopback: callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)")
-        serving.check(home(), tls)
-        # Before the workers are up: the system keeps early callers waiting instead of refusing them.
-        sock.listen(1024)
-        click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
-        if workers == 1:
-            serving.work(sock, home(), tls)
-        else:
-            sys.exit(serving.supervise(sock, workers, tls))
+    except OSError as error:
+        raise click.ClickException(f"{host} port {port} cannot be listened on: {error.strerror}") from None
+    if not serving.is_loopback(sock) and tls is None and not behind_tls_proxy:
+        sock.close()
+        need = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
+        raise click.ClickException(f"{host} is not loopback: {need}")
+    # Before the workers are up: the system keeps early callers waiting instead of refusing them.
+    sock.listen(1024)
+    click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
+    if workers == 1:
+        serving.work(sock, home(), tls)
+    else:
+        sys.exit(serving.supervise(sock, workers, tls))
 
 
 @click.command()
 def demo() -> None:
-    """Start a gateway and an API on free loopback ports, and show real calls through the default chain.
+    """Show real calls through the default chain.
+
+    Starts a gateway and an API on free loopback ports for them.
 
     Example: oo demo
     """
-    with errors():
-        from .._demo import run
+    from .._demo import run
 
-        sys.exit(0 if run(click.echo) else 1)
-
-
-COMMANDS = (serve, demo)
+    sys.exit(0 if run(click.echo) else 1)
