@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from oo._io import IO, BlockingIO, LoopIO
 from oo.middleware import shared_cache
 from oo.server.background import Background
 
+from .fresh import ROOT, Fresh, build
 from .upstream import OpenAI
 
 
@@ -113,6 +115,18 @@ def gateway() -> Iterator[oo.testing.LocalGateway]:
 def openai() -> Iterator[OpenAI]:
     with Background() as background:
         yield background.enter(OpenAI())
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project's wheel, built from the checkout."""
+    return build([ROOT], tmp_path_factory.mktemp("wheel") / "wheels")[0]
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Fresh:
+    """An environment with double-o and no extra."""
+    return Fresh(tmp_path_factory.mktemp("core"), [wheel])
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oo
+from oo.testing import MockTransport, VirtualClock
+from tests.conftest import World
+
+TOKEN = "a-token-for-caches"
+URL = "http://localhost:3001"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def cached(world: World, answers: Any = None, clock: Clock | None = None, **settings: Any) -> Any:
+    transport = MockTransport(answers or (lambda _request: {"value": "v"}))
+    store = oo.SecretCache(timer=clock or time.monotonic)
+    middleware = [oo.Cache(store, **settings), oo.ErrorMapping()]
+    return world.client(URL, middleware=middleware, transport=transport), transport
+
+
+def numbered() -> Any:
+    count = iter(range(1000))
+    return lambda _request: {"value": str(next(count))}
+
+
+def test_only_a_call_with_a_ttl_is_cached(world: World) -> None:
+    client, _ = cached(world, numbered())
+    assert [client.get_secret(TOKEN), client.get_secret(TOKEN)] == ["0", "1"]
+    assert [client.get_secret(TOKEN, 60), client.get_secret(TOKEN, cache_ttl=60)] == ["2", "2"]
+    assert [client.get_secret(TOKEN, 0), client.get_secret(TOKEN)] == ["3", "4"]
+
+
+def test_a_hit_is_younger_than_the_ttl_of_both_calls(world: World) -> None:
+    clock = Clock()
+    client, _ = cached(world, numbered(), clock)
+    assert client.get_secret(TOKEN, 10) == "0"
+    clock.now = 5
+    assert client.get_secret(TOKEN, 100) == "0"
+    assert client.get_secret(TOKEN, 5) == "1"
+    clock.now = 9.9
+    assert client.get_secret(TOKEN, 100) == "1"
+    clock.now = 10
+    assert client.get_secret(TOKEN, 100) == "2"
+
+
+def test_operations_servers_and_tokens_never_share_an_answer(world: World) -> None:
+    transport = MockTransport(lambda request: {"value": request.url, "secrets": {"A": request.url}})
+    chain = oo.default_middleware(cache=oo.SecretCache())
+    one, two = (world.client(url, middleware=chain, transport=transport) for url in (URL, URL + "1"))
+    calls = [(one, TOKEN), (one, TOKEN + "2"), (two, TOKEN)]
+    assert [client.get_secret(token, 60) for client, token in calls * 2] == [
+        f"{c.base_url}/api/secret" for c, _ in calls * 2
+    ]
+    assert [client.get_env(token, 60)["A"] for client, token in calls * 2] == [
+        f"{c.base_url}/api/env" for c, _ in calls * 2
+    ]
+    assert len(transport.requests) == 6
+
+
+def test_what_a_caller_gets_is_its_own(world: World) -> None:
+    client, _ = cached(world, lambda _request: {"secrets": {"A": "1"}})
+    for _ in range(3):
+        env = client.get_env(TOKEN, 60)
+        assert env == {"A": "1"}
+        env["B"] = "2"
+
+
+@pytest.mark.parametrize("answer", [500, 404, b"junk", {"error": "x"}, {"value": 3}])
+def test_only_successes_are_stored(world: World, answer: Any) -> None:
+    client, transport = cached(world, lambda _request: answer)
+    for _ in range(2):
+        with pytest.raises(oo.SecretError):
+            client.get_secret(TOKEN, 60)
+    assert len(transport.requests) == 2
+
+
+def slow(make: Callable[..., Any], answer: Any, seconds: float = 0.1) -> Any:
+    async def wait(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        await call_next.io.sleep(seconds)
+        return await call_next(request)
+
+    transport = MockTransport(lambda _request: answer)
+    chain = [oo.Cache(), wait, oo.ErrorMapping()]
+    return make(URL, middleware=chain, transport=transport), transport
+
+
+def test_any_number_of_callers_make_one_request(world: World) -> None:
+    client, transport = slow(world.client, {"value": "v"})
+    results = world.together(*[lambda: client.client.get_secret(TOKEN, 60)] * 200)
+    assert results == ["v"] * 200
+    assert len(transport.requests) == 1
+
+
+def test_any_number_of_callers_share_one_failure_each_with_an_error_of_its_own(world: World) -> None:
+    client, transport = slow(world.client, 500)
+    results = world.together(*[lambda: client.client.get_secret(TOKEN, 60)] * 50)
+    assert {type(result) for result in results} == {oo.SecretError}
+    assert len({id(result) for result in results}) == 50
+    assert len(transport.requests) == 1
+
+
+async def test_a_cancelled_waiter_disturbs_nobody_and_a_cancelled_leader_hands_over() -> None:
+    client, transport = slow(oo.AsyncClient, {"value": "v"}, 0.05)
+    leader, *waiters = [asyncio.create_task(client.get_secret(TOKEN, 60)) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    waiters[0].cancel()
+    leader.cancel()
+    results = await asyncio.gather(leader, *waiters, return_exceptions=True)
+    assert [type(result) for result in results[:2]] == [asyncio.CancelledError] * 2
+    assert results[2:] == ["v"] * 3
+    # The leader was cancelled before it had sent anything.
+    assert len(transport.requests) == 1
+
+
+def test_a_leader_that_is_interrupted_hands_over() -> None:
+    failures = [KeyboardInterrupt()]
+    go = threading.Event()
+
+    async def interrupt(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        if failures:
+            error = failures.pop()
+            go.wait(5)
+            raise error
+        return await call_next(request)
+
+    transport = MockTransport(lambda _request: {"value": "v"})
+    client = oo.Client(URL, middleware=[oo.Cache(), interrupt], transport=transport)
+    results: list[Any] = []
+
+    def call() -> None:
+        try:
+            results.append(client.get_secret(TOKEN, 60))
+        except BaseException as error:
+            results.append(type(error))
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    go.set()
+    for thread in threads:
+        thread.join(5)
+    assert sorted(map(str, results)) == [str(KeyboardInterrupt), "v", "v", "v"]
+    assert len(transport.requests) == 1
+
+
+def test_an_answer_fetched_before_an_invalidation_is_not_stored_after_it(world: World) -> None:
+    store = oo.SecretCache()
+    during: list[Any] = [lambda: store.invalidate(TOKEN), store.clear, lambda: store.invalidate("another-token")]
+
+    async def meanwhile(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await call_next(request)
+        during.pop(0)()
+        return response
+
+    transport = MockTransport(numbered())
+    client = world.client(URL, middleware=[oo.Cache(store), meanwhile], transport=transport)
+    assert [client.get_secret(TOKEN, 60) for _ in range(4)] == ["0", "1", "2", "2"]
+
+
+def test_invalidate_cache_forgets_a_token_or_everything(world: World) -> None:
+    client, _ = cached(world, numbered())
+    first = [client.get_secret(token, 60) for token in ("token-1", "token-2")]
+    client.invalidate_cache("token-1")
+    assert [client.get_secret(token, 60) for token in ("token-1", "token-2")] == ["2", first[1]]
+    client.invalidate_cache()
+    assert [client.get_secret(token, 60) for token in ("token-1", "token-2")] == ["3", "4"]
+
+
+def test_default_stacks_share_one_store_across_the_worlds() -> None:
+    transport = MockTransport(numbered())
+    with oo.Client(URL, transport=transport) as client:
+        assert client.get_secret(TOKEN, 60) == "0"
+
+    async def other() -> str:
+        async with oo.AsyncClient(URL, transport=transport) as client:
+            return await client.get_secret(TOKEN, 60)
+
+    assert asyncio.run(other()) == "0"
+    oo.invalidate_cache(TOKEN)
+    assert asyncio.run(other()) == "1"
+
+
+def test_an_expired_answer_serves_through_an_outage_and_is_marked(world: World) -> None:
+    clock, notes = Clock(), []
+
+    async def note(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await call_next(request)
+        notes.append(response.extensions.get("stale", False))
+        return response
+
+    lost = oo.DoubleOError("gone", reason="connection")
+    transport = MockTransport([{"value": "v"}, lost, 503, 503])
+    cache = oo.Cache(oo.SecretCache(timer=clock), stale_if_error=100)
+    client = world.client(URL, middleware=[note, cache, oo.ErrorMapping()], transport=transport)
+    assert client.get_secret(TOKEN, 10) == "v"
+    clock.now = 50
+    assert [client.get_secret(TOKEN, 10) for _ in range(2)] == ["v", "v"]
+    assert notes == [False, True, True]
+    clock.now = 111
+    with pytest.raises(oo.SecretError):
+        client.get_secret(TOKEN, 10)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("ttl", [None, 5])
+def test_a_refusal_evicts_always(world: World, status: int, ttl: float | None) -> None:
+    clock = Clock()
+    client, _ = cached(world, [{"value": "v"}, status, 503], clock, stale_if_error=100)
+    assert client.get_secret(TOKEN, 60) == "v"
+    clock.now = 10
+    for _ in range(2):
+        with pytest.raises(oo.DoubleOError):
+            client.get_secret(TOKEN, ttl)
+
+
+def test_a_waiter_keeps_to_its_own_deadline(world: World) -> None:
+    client, _ = slow(world.client, {"value": "v"}, 0.3)
+    cache = client.client._pipeline.middleware[0]
+    hurried = world.client(URL, middleware=[cache, oo.ErrorMapping()], transport=MockTransport([]), deadline=0.05)
+
+    def later() -> Any:
+        if world.blocking:
+            time.sleep(0.05)
+            return hurried.client.get_secret(TOKEN, 60)
+
+        async def call() -> str:
+            await asyncio.sleep(0.05)
+            return str(await hurried.client.get_secret(TOKEN, 60))
+
+        return call()
+
+    first, second = world.together(lambda: client.client.get_secret(TOKEN, 60), later)
+    assert first == "v"
+    assert isinstance(second, oo.SecretError)
+    assert second.reason == "deadline"
+
+
+def test_the_store_is_bounded_and_the_least_recently_used_goes_first() -> None:
+    clock = Clock()
+    store = oo.SecretCache(3, timer=clock)
+    for key in "abc":
+        store.set(key, key, 100)
+        clock.now += 2
+    assert store.get("a") == "a"
+    store.set("d", "d", 100)
+    assert [store.get(key) for key in "abcd"] == ["a", None, "c", "d"]
+    assert len(store) == 3
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("set"), st.sampled_from("abcd"), st.integers(1, 5)),
+            st.tuples(st.just("get"), st.sampled_from("abcd"), st.integers(1, 5)),
+            st.tuples(st.just("invalidate"), st.sampled_from("abcd"), st.just(0)),
+            st.tuples(st.just("clear"), st.just(""), st.just(0)),
+            st.tuples(st.just("wait"), st.just(""), st.integers(1, 4)),
+        )
+    )
+)
+def test_the_store_against_a_model(steps: list[tuple[str, str, int]]) -> None:
+    clock, model = Clock(), {}
+    store = oo.SecretCache(10, timer=clock)
+    for number, (step, key, seconds) in enumerate(steps):
+        if step == "set":
+            store.set(key, number, seconds)
+            model[key] = (number, clock.now, seconds)
+        elif step == "get":
+            value, at, ttl = model.get(key, (None, 0.0, 0))
+            age = clock.now - at
+            assert store.recall(key, seconds) == (value if age < min(ttl, seconds) else None)
+        elif step == "invalidate":
+            store.invalidate(key)
+            model.pop(key, None)
+        elif step == "clear":
+            store.clear()
+            model.clear()
+        else:
+            clock.now += seconds
+
+
+def test_a_virtual_clock_is_an_io() -> None:
+    clock = VirtualClock()
+    clock.advance(3)
+    assert clock.now() == 3
