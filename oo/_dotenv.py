@@ -14,7 +14,9 @@ from collections.abc import Collection, Mapping
 
 from .exceptions import EnvError
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
+"""What a variable may be called."""
+
 _BARE = re.compile(r"[A-Za-z0-9_@%+:,./-]+")
 
 _PREFIXES = ("LD_", "DYLD_", "PYTHON", "OO_", "GIT_", "MALLOC_", "NPM_CONFIG_", "BASH_", "CORECLR_", "COR_")
@@ -41,7 +43,7 @@ def check(variables: Mapping[str, str], allow: Collection[str] = ()) -> None:
     if isinstance(allow, str):
         raise TypeError("allow must be a collection of names, not one string")
     for name, value in variables.items():
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise _refused("a name in the environment is no variable name (letters, digits and _)")
         # Programs read http_proxy as they read HTTP_PROXY, and Windows knows no case at all.
         upper = name.upper()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
@@ -69,8 +68,10 @@ def _dotenv(file: IO[str]) -> Iterator[tuple[str, str]]:
 
 
 def _check(key: str, value: Variable) -> None:
+    from .._dotenv import NAME
+
     # Whoever keeps the vault may name what they like; what is no variable, every client would refuse.
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+    if not NAME.fullmatch(key):
         raise click.ClickException(f"{key!r} is no variable name: letters, digits and _")
     if isinstance(value, str):
         value.encode("utf-8")
