@@ -70,23 +70,26 @@ def proxy(path: str, method: str | None, data: str | None, token_file: str | Non
 @click.option("--model", default="gpt-4o-mini", show_default=True, help="The model to ask.")
 @caller
 def chat(text: str, model: str, token_file: str | None, base_url: str | None) -> None:
-    """Say something to a model, and print what it answers.
+    """Say something to a model, and print what it answers as it comes.
 
     The token opens a route to an API of OpenAI's kind.
 
     Example: OO_TOKEN=... oo chat "Hello!"
     """
     token = token_from(token_file)
-    with client_at(base_url) as client:
-        answer = client.chat_completion(token, [{"role": "user", "content": text}], model)
-    try:
-        said = answer["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError):
-        said = None
-    if not isinstance(said, str):
+    messages = [{"role": "user", "content": text}]
+    said = False
+    with client_at(base_url) as client, client.chat_completion(token, messages, model, stream=True) as chunks:
+        try:
+            for part in filter(None, map(_text, chunks)):
+                said = True
+                shown = printable(part, kept="\n\t") if on_terminal() else part
+                click.echo(shown.encode("utf-8", "backslashreplace"), nl=False)
+        finally:
+            # Also where it breaks off: the error has a line of its own.
+            click.echo("", nl=said)
+    if not said:
         raise click.ClickException("the answer is no chat completion with a text")
-    shown = printable(said, kept="\n\t") if on_terminal() else said
-    click.echo(shown.encode("utf-8", "backslashreplace"))
 
 
 @click.command()
@@ -99,6 +102,17 @@ def health(base_url: str | None) -> None:
     with client_at(base_url) as client:
         client.health()
     click.echo("up")
+
+
+def _text(chunk: dict[str, Any]) -> str:
+    """What a chunk adds to the answer's text: "" for one that tells of something else, such as the usage."""
+    if "error" in chunk:
+        raise click.ClickException(f"the API broke off: {printable(json.dumps(chunk['error']))}")
+    try:
+        text = chunk["choices"][0]["delta"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return ""
+    return text if isinstance(text, str) else ""
 
 
 def _payload(data: str) -> Any:

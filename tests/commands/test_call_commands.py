@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -19,6 +24,7 @@ from .terminal import Terminal
 
 CANARY = "sk-canary-0123456789"
 CHAT = "v1/chat/completions"
+DONE = b"data: [DONE]\n\n"
 CALLS = (("get",), ("export",), ("run", "true"), ("proxy", "v1/models"), ("chat", "Hello!"))
 
 
@@ -237,15 +243,54 @@ def test_proxy_prints_text_as_it_is_in_any_locale(api: OpenAI, process: Process)
 def test_chat_prints_what_was_said(api: OpenAI, inside: Inside) -> None:
     assert inside("chat", "Hello!", "--model", "m").stdout == "Hello to you.\n"
     sent = json.loads(api.seen[0]["body"])
-    assert sent == {"model": "m", "messages": [{"role": "user", "content": "Hello!"}]}
+    assert sent == {"model": "m", "messages": [{"role": "user", "content": "Hello!"}], "stream": True}
+
+
+class Slow(OpenAI):
+    """An API that says one word, and the next when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(said("Hello"))
+        assert await asyncio.to_thread(self.go_on.wait, 10)
+        await response.write(said(" you.") + DONE)
+        return response
+
+
+def said(text: object) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode() + b"\n\n"
+
+
+def test_chat_prints_as_it_comes(gateway: oo.testing.LocalGateway) -> None:
+    with Background() as background:
+        slow = Slow()
+        background.enter(slow)
+        environ = {**os.environ, "OO_TOKEN": gateway.route("slow", slow.url)}
+        command = [sys.executable, "-m", "oo.cli", "chat", "Hi"]
+        with subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
+            assert running.stdout is not None
+            # Were it held back until the answer is whole, this would wait for what waits for it.
+            assert running.stdout.read(5) == b"Hello"
+            slow.go_on.set()
+            assert running.stdout.read() == b" you.\n"
+        assert running.returncode == 0
 
 
 class Loud(OpenAI):
     """An API whose answer tries to steer the terminal."""
 
-    answer = completion("m", "\x1b[31mred\x9b0m\n\tline \u202eback")
+    answer: Any = completion("m", "\x1b[31mred\x9b0m\n\tline \u202eback")
+    stream = said("\x1b[31mred\x9b0m\n") + said("\tline \u202eback") + DONE
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if b'"stream":true' in await request.read():
+            return web.Response(body=self.stream, content_type="text/event-stream")
         return web.Response(body=json.dumps(self.answer).encode(), content_type="application/json")
 
 
@@ -271,12 +316,32 @@ def test_what_an_api_says_comes_whole_out_of_a_pipe(loud: Loud, process: Process
     assert json.loads(process("proxy", CHAT).stdout) == loud.answer
 
 
-@pytest.mark.parametrize("answer", [{}, {"choices": []}, {"choices": [{"message": {"content": None}}]}], ids=repr)
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (b"data: {}\n\n" + DONE, "no chat completion"),
+        (b'data: {"choices": []}\n\n' + DONE, "no chat completion"),
+        (said(None) + DONE, "no chat completion"),
+        (b"{}", "before [DONE]"),
+        (b'data: {"error": {"message": "too \xc2\x9b busy"}}\n\n', "too"),
+    ],
+    ids=["no choices", "empty choices", "no text", "no stream", "an error"],
+)
 def test_an_answer_that_is_no_chat_is_one_line(
-    answer: object, loud: Loud, inside: Inside, monkeypatch: pytest.MonkeyPatch
+    stream: bytes, message: str, loud: Loud, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loud, "answer", answer)
-    assert "no chat completion" in refused(inside("chat", "Hello!"))
+    monkeypatch.setattr(loud, "stream", stream)
+    assert message in refused(inside("chat", "Hello!"))
+
+
+def test_a_chat_that_breaks_off_shows_what_came_and_then_why(
+    loud: Loud, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loud, "stream", said("Hello"))
+    result = inside("chat", "Hello!")
+    assert (result.exit_code, result.stdout) == (1, "Hello\n")
+    assert result.stderr.startswith("oo: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_plugins_lists_them_and_the_chain(inside: Inside) -> None:
