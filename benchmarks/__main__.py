@@ -26,7 +26,7 @@ def main() -> int:
         return short.main()
     rows = []
     with upstream() as (url, server), Side(sys.executable, url) as ours, Side(peer_python(), url) as theirs:
-        bench = Bench(url, ours, theirs, arguments.rounds)
+        bench = Bench(url, server, ours, theirs, arguments.rounds)
         for name in arguments.row or ROWS:
             print(f"measuring {name}", file=sys.stderr)
             rows += ROWS[name](bench)

@@ -24,6 +24,7 @@ class Served(NamedTuple):
     """A running gateway, and what opens it."""
 
     port: int
+    pid: int
     secret: str
     route: str
 
@@ -46,16 +47,17 @@ def gateway(upstream: str) -> Iterator[Served]:
         oo("route", "set", "api", "--upstream", upstream, "--inject", "Authorization: Bearer {key}", "--allow-private")
         tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api")
         port = free_port()
-        with running([sys.executable, "-m", "oo.cli", "serve", "--port", str(port)], port, environment):
-            yield Served(port, *tokens)
+        with running([sys.executable, "-m", "oo.cli", "serve", "--port", str(port)], port, environment) as pid:
+            yield Served(port, pid, *tokens)
 
 
 @contextmanager
-def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
+def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[int]:
+    """The process id of a server, while it runs."""
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         wait_for(port)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(15)
@@ -71,7 +73,7 @@ def loaded(port: int, sent: bytes, seconds: float, connections: int = 16) -> Cal
     return measure
 
 
-def gateway_rows(upstream: str, rounds: int, seconds: float) -> Iterator[Row]:
+def gateway_rows(upstream: str, server: str, rounds: int, seconds: float) -> Iterator[Row]:
     """Throughput of a secret, and of a proxied chat against the bare proxy (and nginx, where it is the upstream)."""
     bare_port = free_port()
     bare = [sys.executable, "-m", "benchmarks.bare_proxy", str(bare_port), upstream]
@@ -81,8 +83,9 @@ def gateway_rows(upstream: str, rounds: int, seconds: float) -> Iterator[Row]:
             "ours": loaded(served.port, chat, seconds),
             "bare aiohttp proxy": loaded(bare_port, chat, seconds),
         }
-        relayed = request("POST", "/relay/v1/chat/completions", served.route, BODY)
-        sides["nginx"] = loaded(urlsplit(upstream).port or 80, relayed, seconds)
+        if server == "nginx":
+            relayed = request("POST", "/relay/v1/chat/completions", served.route, BODY)
+            sides["nginx"] = loaded(urlsplit(upstream).port or 80, relayed, seconds)
         yield paired("gateway-chat", "/s", rounds, sides, 0.6, "bare aiohttp proxy", at_least=True)
         secret = request("GET", "/api/secret", served.secret)
         yield paired("gateway-secret", "/s", rounds, {"ours": loaded(served.port, secret, seconds)})

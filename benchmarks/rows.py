@@ -10,15 +10,17 @@ from . import counting
 from .environment import peer_python
 from .gateways import gateway_rows
 from .measure import Row, Side, paired
+from .streams import stream_rows
 
 US = 1e6
 
 
 class Bench:
-    """What the rows share: the upstream, a worker of ours and one of 0.2.1, how many rounds."""
+    """What the rows share: the upstream and its name, a worker of ours and one of 0.2.1, how many rounds."""
 
-    def __init__(self, url: str, ours: Side, theirs: Side, rounds: int) -> None:
+    def __init__(self, url: str, server: str, ours: Side, theirs: Side, rounds: int) -> None:
         self.url = url
+        self.server = server
         self.ours = ours
         self.theirs = theirs
         self.rounds = rounds
@@ -118,7 +120,11 @@ def entries(bench: Bench) -> Iterator[Row]:
 
 
 def gateways(bench: Bench) -> Iterator[Row]:
-    yield from gateway_rows(bench.url, bench.rounds, 2.0)
+    yield from gateway_rows(bench.url, bench.server, bench.rounds, 2.0)
+
+
+def streams(_bench: Bench) -> Iterator[Row]:
+    yield from stream_rows()
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
@@ -132,5 +138,6 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "one-key": one_key,
     "entries": entries,
     "gateway": gateways,
+    "streams": streams,
 }
 """The rows by the name that --row takes."""

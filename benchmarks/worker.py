@@ -281,6 +281,34 @@ class Measures:
         tracemalloc.stop()
         return used / entries
 
+    def stream_growth(self, token, kind, mebibytes):
+        """Bytes by which memory rose at most while a stream was read through to its end."""
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # forgets the peak so far (proc(5))
+        before = resident("VmRSS")
+        path, length = f"stream/{mebibytes}", 0
+        if kind == "sync":
+            with self.client().stream(path, token, payload={}) as response:
+                for piece in response.iter_bytes():
+                    length += len(piece)
+        else:
+
+            async def read():
+                length = 0
+                async with self.async_client().stream(path, token, payload={}) as response:
+                    async for piece in response.iter_bytes():
+                        length += len(piece)
+                return length
+
+            length = self.loop.run_until_complete(read())
+        assert length == mebibytes << 20, length
+        return resident("VmHWM") - before
+
+
+def resident(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+
 
 def main():
     measures = Measures(sys.argv[1])
