@@ -333,4 +333,5 @@ def _json(status: int, data: Mapping[str, JSON], headers: Mapping[str, str] | No
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
-    return CIMultiDict(pairs)
+    # RFC 9110, 10.2.4: aiohttp's own would tell its version and Python's.
+    return CIMultiDict([*pairs, ("Server", "double-o")])

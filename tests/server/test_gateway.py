@@ -43,7 +43,9 @@ def test_an_environment_takes_literals_and_secrets(gateway: oo.testing.LocalGate
 
 
 def test_health_tells_only_that_it_is_up(gateway: oo.testing.LocalGateway) -> None:
-    assert ask(gateway.url, "GET", "/health")[::2] == (200, {"status": "ok"})
+    status, headers, body = ask(gateway.url, "GET", "/health")
+    assert (status, body) == (200, {"status": "ok"})
+    assert headers["Server"] == "double-o"  # of no version, and of nothing beneath it
 
 
 @pytest.mark.parametrize("path", ["/api/secret", "/api/env", "/api/proxy/v1/models"])
