@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ._messages import JSON, Headers, Reader, Request, Response
-from ._paths import proxied
+from ._paths import sent
 from ._version import __version__
 from .exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation
 from .middleware.errors import answer_error, check_status, mapped
@@ -88,7 +88,7 @@ def proxy(
     if not isinstance(path, str):
         raise _refused("proxy", f"the path must be a string, not {type(path).__name__}")
     try:
-        place = proxied(path)
+        place = sent(path)
     except ValueError as error:
         raise _refused("proxy", str(error)) from None
     fields = _PLAIN if payload is None else _JSON

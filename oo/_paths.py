@@ -12,6 +12,11 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 3986: unreserved, sub-delims and what else a path and a query may hold as it is.
 _SAFE = "/:@!$&'()*+,;=~-._%"
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+_PERCENTS = re.compile("%(?:25)+")
+_ELSEWHERE = re.compile("//|/?[A-Za-z][A-Za-z0-9+.-]*://")
+_CUT = re.compile("[;?#]")
+_LABEL = re.compile("[0-9A-Za-z_-]{1,63}")
 
 
 def base_url(url: str) -> str:
@@ -21,16 +26,23 @@ def base_url(url: str) -> str:
         raise ValueError(f"the base URL must be a string, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        host = None
+        host, port = "", None
     if not host or parts.scheme not in ("http", "https") or re.search(r"[^!-~]|\\", url):
         raise ValueError("the base URL is no http or https URL, such as http://localhost:3001")
     if "@" in parts.netloc:
         raise ValueError("the base URL holds a user name or password; the token is all that identifies a caller")
     if "?" in url or "#" in url:
         raise ValueError("the base URL holds a query or a fragment; give only scheme, host, port and path")
-    return url.rstrip("/")
+    # What follows an IPv6 address must be its port: else two libraries read two hosts.
+    name = f"[{host}]" if ":" in host else host
+    if not _is_host(host) or port == 0 or parts.netloc.lower().partition(name)[2].partition(":")[0]:
+        raise ValueError("the base URL names no host, or a port that is none")
+    path = parts.path.rstrip("/")
+    if path.startswith("//") or _BAD_PERCENT.search(path):
+        raise ValueError("the path of the base URL begins with '//' or holds a '%' that begins no escape")
+    return f"{parts.scheme}://{parts.netloc}{normal(path)}"
 
 
 def is_loopback(url: str) -> bool:
@@ -44,6 +56,18 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def normal(text: str) -> str:
+    """A path and query in the one spelling that every library leaves as it is: what may not stand there
+    percent-encoded, escapes in capitals (RFC 3986, 6.2.2.1)."""
+    return _ESCAPE.sub(lambda escape: escape[0].upper(), quote(text, safe=_SAFE + "?"))
+
+
+@lru_cache(256)
+def sent(path: str) -> str:
+    """`path` as a client sends it behind /api/proxy/: checked and spelled as `proxied` and `normal` have it."""
+    return normal(proxied(path))
+
+
 @lru_cache(256)
 def proxied(path: str) -> str:
     """`path` as it stands behind /api/proxy/, spaces and non-ASCII percent-encoded, its query kept.
@@ -54,15 +78,15 @@ def proxied(path: str) -> str:
     place, mark, query = path.partition("?")
     if "#" in path:
         raise ValueError("the path holds a '#'; write it as %23 if it belongs to a name")
-    if place.startswith("//") or _SCHEME.match(place):
+    if _ELSEWHERE.match(place) or _SCHEME.match(place):
         raise ValueError("the path names a host or a scheme; give only what follows /api/proxy/")
     if _BAD_PERCENT.search(path):
         raise ValueError("the path holds a '%' that begins no escape; write it as %25")
     plain = _unquoted(place)
     if "\\" in plain or _CONTROL.search(plain) or _CONTROL.search(_unquoted(query)):
         raise ValueError("the path holds a backslash or a control character")
-    # A parameter (`..;x`) is part of a segment to us, and is cut off by some servers.
-    if any(segment.partition(";")[0].strip() in (".", "..") for segment in plain.split("/")):
+    # A parameter (`..;x`) is part of a segment to us, and is cut off by some servers; so is an escaped query.
+    if any(_CUT.split(segment)[0].strip() in (".", "..") for segment in plain.split("/")):
         raise ValueError("the path holds a '.' or '..' segment and could leave /api/proxy/")
     try:
         return quote(place.removeprefix("/"), safe=_SAFE) + mark + quote(query, safe=_SAFE + '?[]{}|^`"<>')
@@ -73,6 +97,17 @@ def proxied(path: str) -> str:
 
 def _unquoted(text: str) -> str:
     """`text` with its escapes undone until none is left: a server behind a server may undo them twice."""
-    while (plain := unquote(text, errors="replace")) != text:
+    # A '%' escaped n times is undone at once: a long one would take as many turns.
+    while (plain := unquote(_PERCENTS.sub("%", text), errors="replace")) != text:
         text = plain
     return text
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return True
+    return len(host) <= 254 and all(map(_LABEL.fullmatch, host.removesuffix(".").split(".")))
