@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -16,6 +17,12 @@ CacheKey: TypeAlias = tuple[str, str, str]
 
 Reader: TypeAlias = Callable[["Response"], Any]
 """Turns an answer into the operation's value, or raises what is wrong with it."""
+
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What a header's or a method's name is made of (RFC 9110, 5.6.2)."""
+
+VALUE = re.compile("[\\t -~\\x80-\\ud7ff\\ue000-\\U0010ffff]*")
+"""What a header's value is made of (RFC 9110, 5.5): on the wire, what is not ASCII is UTF-8."""
 
 _UNREAD: Any = object()
 

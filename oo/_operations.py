@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from ._messages import JSON, Headers, Reader, Request, Response
+from ._messages import JSON, NAME, VALUE, Headers, Reader, Request, Response
 from ._paths import sent
 from ._version import __version__
 from .exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation
@@ -22,9 +21,12 @@ _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
 _SMALL = 1 << 20  # bytes: no secret and no environment is larger
 
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_FIELD = re.compile(r"[\t -~\x80-\xff]*")
-_OURS = frozenset({"authorization", "connection", "content-length", "host", "te", "trailer", "transfer-encoding"})
+# What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
+# `Expect` would wait for an interim answer in one of the libraries.
+_OURS = frozenset(
+    "authorization connection content-length expect host keep-alive proxy-authorization proxy-connection te trailer "
+    "transfer-encoding upgrade".split()
+)
 
 
 class Target:
@@ -83,8 +85,11 @@ def proxy(
 ) -> Request:
     """METHOD /api/proxy/{path}, with `payload` as its JSON body unless that is None."""
     _check_token("proxy", token)
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
-        raise _refused("proxy", f"the method must be a name such as 'POST', not {type(method).__name__}")
+    if not isinstance(method, str) or not NAME.fullmatch(method):
+        raise _refused("proxy", "the method must be a name such as 'POST'")
+    if method.upper() == "CONNECT":
+        # It names a host instead of a path (RFC 9112, 3.2.3), and one of the libraries would send it so.
+        raise _refused("proxy", "CONNECT is no method of an API")
     if not isinstance(path, str):
         raise _refused("proxy", f"the path must be a string, not {type(path).__name__}")
     try:
@@ -249,7 +254,7 @@ def _checked_headers(headers: Mapping[str, str] | None) -> Sequence[tuple[str, s
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise _refused("proxy", "a header's name and value must both be strings")
-        if not _METHOD.fullmatch(name) or not _FIELD.fullmatch(value) or value != value.strip():
+        if not NAME.fullmatch(name) or not VALUE.fullmatch(value) or value != value.strip():
             raise _refused("proxy", "a header's name or value holds a character that no header has")
         if name.lower() in _OURS:
             raise _refused("proxy", f"the header {name} is the library's own to send")

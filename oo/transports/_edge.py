@@ -6,11 +6,12 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[attr-defined]  # its stub leaves it out
 
-from .._messages import Request
+from .._messages import NAME, VALUE, Request
 from ..exceptions import DoubleOError
 
 
@@ -23,6 +24,27 @@ def limits(request: Request, now: float) -> tuple[float, str]:
     if request.deadline <= now:
         raise timed_out("deadline")
     return request.deadline, "deadline"
+
+
+def fields(request: Request) -> Iterable[tuple[str, str]]:
+    """The request's header fields, one that is repeated under one name; DoubleOError where a middleware made one that
+    would not be read as it was meant."""
+    pairs = request.headers.pairs()
+    names = _names(tuple([name for name, _ in pairs]))
+    values = [value for _, value in pairs]
+    together = "".join(values)
+    if names is None or not (together.isprintable() or VALUE.fullmatch(together)):
+        raise DoubleOError("a header holds a character that no header has", reason="argument")
+    return zip(names, values, strict=True)
+
+
+@lru_cache(256)
+def _names(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    # Most calls have the names of another.
+    if not all(map(NAME.fullmatch, names)):
+        return None
+    first: dict[str, str] = {}
+    return tuple(first.setdefault(name.lower(), name) for name in names)
 
 
 def ca_bundle() -> str | None:

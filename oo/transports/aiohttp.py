@@ -29,7 +29,7 @@ from .._pipeline import finish
 from .._version import __version__
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, limits, nonsense, timed_out, untrusted
+from ._edge import Proxies, broken, ca_bundle, fields, limits, nonsense, timed_out, untrusted
 from ._http import LONGEST_LINE
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
@@ -72,7 +72,6 @@ class AiohttpTransport:
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
                 timeout=_timeout(request, now),
                 ssl=self._trust if self._bundle and url.scheme == "https" else True,
-                skip_auto_headers=None if request.body is None else _NO_TYPE,
             )
             if request.stream:
                 # The body may take longer; the headers may not, however they drip.
@@ -138,6 +137,7 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             middlewares=(_once,),
+            skip_auto_headers=_NO_TYPE,
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
         )
@@ -268,7 +268,7 @@ def _data(body: bytes | None) -> bytes | BytesIO | None:
 
 
 def _headers(request: Request) -> CIMultiDict[str]:
-    headers = CIMultiDict(request.headers.pairs())
+    headers = CIMultiDict(fields(request))
     headers.setdefault(hdrs.ACCEPT_ENCODING, ACCEPT_ENCODING)
     headers.setdefault(hdrs.ACCEPT, "*/*")
     headers.setdefault(hdrs.USER_AGENT, _USER_AGENT)

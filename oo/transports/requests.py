@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, RequestException, Timeout
-from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import ProxyManager
 from urllib3.util import SKIP_HEADER
@@ -19,7 +19,7 @@ from urllib3.util import SKIP_HEADER
 from .._messages import Headers, Request, Response
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, causes, limits, nonsense, timed_out, untrusted
+from ._edge import Proxies, broken, ca_bundle, causes, fields, limits, nonsense, timed_out, untrusted
 from ._timed import POOLS, Clock, current
 
 _POOL = 1024  # connections kept for each host: no thread has to open its own anew
@@ -142,14 +142,17 @@ def _prepared(request: Request) -> PreparedRequest:
     prepared.method = request.method
     prepared.url = request.url
     prepared.body = request.body
-    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(request.headers.pairs())
+    # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
+    headers = HTTPHeaderDict(
+        [(name, value if value.isascii() else value.encode().decode("latin-1")) for name, value in fields(request)]
+    )
     headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
     headers.setdefault("User-Agent", SKIP_HEADER)
     if request.body is not None:
         headers["Content-Length"] = str(len(request.body))
     elif request.method in ("POST", "PUT", "PATCH"):
         headers["Content-Length"] = "0"
-    prepared.headers = headers
+    prepared.headers = headers  # type: ignore[assignment]  # a mapping without case is all that the adapter asks for
     prepared._cookies = None  # type: ignore[attr-defined]  # requests' own, which its stubs leave out
     return prepared
 
