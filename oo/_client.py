@@ -71,7 +71,7 @@ class _Shell:
         _operations.check_seconds("timeout", timeout)
         _operations.check_seconds("deadline", deadline, none=True)
         if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise ValueError(f"retries must be a whole number, 0 or more, not {retries!r}")
+            raise ValueError("retries must be a whole number, 0 or more")
         self.timeout = timeout
         self.retries = retries
         self.backoff_factor = backoff_factor
@@ -80,8 +80,10 @@ class _Shell:
             if plugins:
                 info = ClientInfo(self.base_url, self._blocking, retries)
                 chain = with_plugins(chain, process_plugins.middleware(info))
-        elif retries or logging or cache is not None:
-            raise ValueError("retries, logging and cache shape the default chain: give them to default_middleware()")
+        elif retries or backoff_factor != 0.5 or logging or cache is not None:
+            raise ValueError(
+                "retries, backoff_factor, logging and cache shape the default chain: give them to default_middleware()"
+            )
         else:
             chain = list(middleware)
         self._store = shared_cache() if cache is None else cache

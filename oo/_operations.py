@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 from ._messages import JSON, NAME, VALUE, Headers, Reader, Request, Response
 from ._paths import sent
@@ -20,6 +19,7 @@ _PLAIN = Headers([_USER_AGENT, _ACCEPT])
 _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
 _SMALL = 1 << 20  # bytes: no secret and no environment is larger
+_LONGEST = 10**9  # seconds: no lock and no socket waits for ten times that
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
 # `Expect` would wait for an interim answer in one of the libraries.
@@ -209,7 +209,7 @@ def read_health(response: Response) -> bool:
 
 def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
     """The operation's error where `cache_ttl` is no number of seconds, 0 or more."""
-    if cache_ttl is None or (isinstance(cache_ttl, (int, float)) and cache_ttl >= 0):
+    if cache_ttl is None or (_is_number(cache_ttl) and cache_ttl >= 0):
         return
     raise _refused(operation, "cache_ttl must be a number of seconds, 0 or more, or None")
 
@@ -264,11 +264,13 @@ def _checked_headers(headers: Mapping[str, str] | None) -> Sequence[tuple[str, s
 def _encoded(payload: JSON) -> bytes:
     try:
         return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode("ascii")
-    except (TypeError, ValueError, RecursionError) as error:
-        why = "it holds itself" if isinstance(error, RecursionError) or "Circular" in str(error) else ""
-        why = why or (
-            "it holds NaN or an infinity" if isinstance(error, ValueError) else "it holds an object of a foreign type"
-        )
+    except TypeError:
+        why = "it holds an object of a foreign type"
+    except RecursionError:
+        why = "it is nested too deeply"
+    except ValueError as error:
+        said = str(error)
+        why = "it holds itself" if "Circular" in said else "it holds NaN, an infinity or a number of too many digits"
     # Out here: json's errors quote the payload.
     raise _refused("proxy", f"the payload is not JSON: {why}")
 
@@ -309,8 +311,15 @@ def _is_text(value: str) -> bool:
 
 
 def check_seconds(name: str, value: object, *, none: bool = False) -> None:
-    """ValueError where `value` is no positive, finite number of seconds (or None, where that is allowed)."""
+    """ValueError where `value` is no positive number of seconds that can be waited (or None, where that is allowed)."""
     if none and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
+    if not _is_number(value) or not 0 < value <= _LONGEST:
+        raise ValueError(f"{name} must be a positive number of seconds, at most {_LONGEST:,}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether it can be reckoned with: a float, or an int that is no bool and not larger than any float."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() < 1000
+    return isinstance(value, float)

@@ -14,6 +14,7 @@ from ._budget import Budget
 from .errors import overdue
 
 LONGEST_RETRY_AFTER = 60.0
+_MOST = 10**9  # seconds: no sleep takes ten times that
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.2
 
 
@@ -33,14 +34,11 @@ class Retry:
         jitter: float = 0.25,
         statuses: Container[int] | None = None,
     ) -> None:
-        for name, value in (
-            ("retries", retries),
-            ("backoff_factor", backoff_factor),
-            ("max_wait", max_wait),
-            ("jitter", jitter),
-        ):
-            if not value >= 0:
-                raise ValueError(f"{name} must be 0 or more, not {value!r}")
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise ValueError("retries must be a whole number, 0 or more")
+        for name, value in (("backoff_factor", backoff_factor), ("max_wait", max_wait), ("jitter", jitter)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST:
+                raise ValueError(f"{name} must be a number from 0 to {_MOST:,}")
         self.retries = retries
         self.backoff_factor = backoff_factor
         self.max_wait = max_wait
