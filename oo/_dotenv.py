@@ -64,6 +64,13 @@ _NAMES = frozenset(
     "NETRC".split()
 )
 
+# What a shell that reads the file would set itself, refuse, or compute: bash runs the commands in OPTIND='a[$(...)]'.
+_SHELLS_OWN = frozenset(
+    "_ UID EUID PPID GROUPS SHLVL SHELLOPTS BASHOPTS BASHPID BASH_ALIASES BASH_ARGC BASH_ARGV BASH_ARGV0 BASH_CMDS "
+    "BASH_LINENO BASH_MONOSECONDS BASH_SOURCE BASH_SUBSHELL BASH_TRAPSIG BASH_VERSINFO COMP_WORDBREAKS DIRSTACK "
+    "EPOCHREALTIME EPOCHSECONDS FUNCNAME HISTCMD LINENO OPTIND PIPESTATUS RANDOM SECONDS SRANDOM".split()
+)
+
 
 def check(variables: Mapping[str, str], allow: Collection[str] = ()) -> None:
     """EnvError unless every name is a name, harmless or in `allow`, and every value can be a variable's."""
@@ -121,12 +128,15 @@ def quoted(name: str, value: str) -> str:
 
     Between single quotes sh takes everything as it is, but python-dotenv undoes `\\\\` and `\\'`. Between double
     quotes they agree on `\\\\` and `\\"`, but sh expands `$` and a backtick. python-dotenv expands `${...}` anywhere
-    and reads CR as a line's end.
+    and reads CR as a line's end; up to 1.2.2 it takes a `\\` before the closing quote for an escape of that quote
+    wherever a later line holds another one.
     """
+    if name in _SHELLS_OWN:
+        raise _refused(f"a shell that reads the file sets {name} itself")
     if _BARE.fullmatch(value):
         return value
-    if "${" not in value and "\r" not in value:
-        if "'" not in value and "\\\\" not in value and not value.endswith("\\"):
+    if "${" not in value and "\r" not in value and not value.endswith("\\"):
+        if "'" not in value and "\\\\" not in value:
             return f"'{value}'"
         if "$" not in value and "`" not in value:
             escaped = value.replace("\\", "\\\\").replace('"', '\\"')
