@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from .exceptions import EnvError
 
@@ -111,15 +111,19 @@ def export(
     cannot be. Without `overwrite` they follow what the file holds already."""
     check(variables, allow)
     text = "".join(f"{name}={quoted(name, value)}\n" for name, value in variables.items())
-    target = os.path.realpath(path)  # a link stays a link
     try:
+        target = os.path.realpath(path)  # a link stays a link
+        if os.path.lexists(target) and not os.path.isfile(target):
+            raise OSError("it is no regular file")  # a rename would put one in the place of a device or a pipe
         before = b"" if overwrite else _content(target)
         if before and not before.endswith(b"\n"):
             before += b"\n"
         replace_file(target, before + text.encode("utf-8"))
         return
     except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else "it failed"
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+    except ValueError:
+        why = "no file can be called that or hold that"
     raise _refused(f"the file {os.fspath(path)!r} could not be written: {why}")
 
 
@@ -154,29 +158,34 @@ def _content(path: str) -> bytes:
 
 def replace_file(path: str, content: bytes) -> None:
     """Write a file of mode 0600 in one step: at any moment, a crash included, it is the old one or the new one."""
-    # mkstemp makes the file with mode 0600, beside its target so that the rename is atomic.
-    handle, temporary = tempfile.mkstemp(prefix=".oo-", dir=os.path.dirname(path))
+    folder = os.path.dirname(path) or "."
+    handle, temporary = tempfile.mkstemp(prefix=".oo-", dir=folder)  # beside its target: the rename is atomic
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(os.path.dirname(path) or ".")
+        os.chmod(temporary, 0o600)  # which it has already, less the umask
+        with _synced(folder):
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
 
 
-def _sync_folder(path: str) -> None:
-    # Until its folder is on the disk, so may the rename not be. Windows has no such call.
-    if os.name == "posix":
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+@contextlib.contextmanager
+def _synced(folder: str) -> Iterator[None]:
+    """Until its folder is on the disk, so may a rename not be."""
+    if os.name != "posix":  # Windows has no such call
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)  # before the rename: where this fails, nothing has happened
+    try:
+        yield
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _refused(what: str) -> EnvError:
