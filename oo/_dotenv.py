@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 
@@ -113,12 +114,13 @@ def export(
     text = "".join(f"{name}={quoted(name, value)}\n" for name, value in variables.items())
     try:
         target = os.path.realpath(path)  # a link stays a link
-        if os.path.lexists(target) and not os.path.isfile(target):
-            raise OSError("it is no regular file")  # a rename would put one in the place of a device or a pipe
-        before = b"" if overwrite else _content(target)
-        if before and not before.endswith(b"\n"):
-            before += b"\n"
-        replace_file(target, before + text.encode("utf-8"))
+        with _alone(os.path.dirname(target)):
+            if os.path.lexists(target) and not os.path.isfile(target):
+                raise OSError("it is no regular file")  # a rename would put one in the place of a device or a pipe
+            before = b"" if overwrite else _content(target)
+            if before and not before.endswith(b"\n"):
+                before += b"\n"
+            replace_file(target, before + text.encode("utf-8"))
         return
     except OSError as error:
         why = os.strerror(error.errno).lower() if error.errno else str(error)
@@ -146,6 +148,24 @@ def quoted(name: str, value: str) -> str:
             escaped = value.replace("\\", "\\\\").replace('"', '\\"')
             return f'"{escaped}"'
     raise _refused(f"no way of writing the value of {name} reads the same in sh, bash and python-dotenv")
+
+
+@contextlib.contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    # What another caller appends between reading and replacing would be lost. The folder's lock, since the file is
+    # replaced; it ends with its process. Windows has none, nor have some network file systems.
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _content(path: str) -> bytes:

@@ -589,6 +589,15 @@ def test_without_overwrite_the_variables_follow_what_is_there(
     assert path.read_bytes() == b"A='two words'\nB=''\n"
 
 
+def test_appending_at_the_same_time_loses_nothing(world: World, tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    names = [f"N{number}" for number in range(12)]
+    clients = [answering(world, {name: "x"}).client for name in names]
+    calls = [lambda client=client: client.export_env(TOKEN, path, overwrite=False) for client in clients]
+    assert world.together(*calls) == [{name: "x"} for name in names]
+    assert sorted(path.read_text().split()) == sorted(f"{name}=x" for name in names)
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_of_a_variable_that_is_there_twice_the_later_one_is_read(reader: str, tmp_path: Path) -> None:
     path = tmp_path / ".env"
