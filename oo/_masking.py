@@ -1,48 +1,61 @@
-"""Masking by value: a token or secret that a server sends back never reaches a text that leaves the process."""
+"""Masking by value: a token or secret that a server sends back never reaches a text that leaves the process.
+
+A value is looked for as it is and in base64, in the text as it stands and with the escapes of JSON, of URLs and of HTML
+undone: encoders differ in what they escape and in how, and each of their spellings is the value.
+"""
 
 from __future__ import annotations
 
 import base64
-import json
+import html
 import re
-from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from threading import Lock
 
 from ._messages import JSON
 
 MASK = "***"
-_ESCAPE = re.compile("%[0-9A-F]{2}")
 _SHORTEST = 4  # masking shorter values would tear ordinary words apart and protect nothing
+_SHORTEST_MET = 8  # an environment is full of ordinary words
 
 
 class Mask:
-    """Replaces each of some values by ***, in its plain, percent-encoded, JSON-escaped and base64 spellings."""
+    """Replaces each of some values by ***, in plain and base64, however JSON, a URL or HTML would escape it."""
 
-    def __init__(self, values: Iterable[str]) -> None:
-        spellings = {spelling for value in values for spelling in _spellings(value)}
+    def __init__(self, values: Iterable[str], *others: Mask) -> None:
+        """The values of `others` are hidden as well."""
+        spellings = {spelling.encode("utf-8", "surrogatepass") for value in values for spelling in _spellings(value)}
+        for other in others:
+            spellings |= set(other._spellings)
         # The longest first: a spelling may hold a shorter one.
-        self._text = sorted(spellings, key=len, reverse=True)
-        self._data = [spelling.encode("utf-8", "surrogatepass") for spelling in self._text]
-        self._beginnings = {data[:end] for data in self._data for end in range(1, len(data))}
-        self._longest = max(map(len, self._beginnings), default=0)
+        self._spellings: list[bytes] = sorted(spellings, key=len, reverse=True)
+        self._languages = _USUAL if all(map(_is_usual, self._spellings)) else _ALL
 
     def text(self, text: str) -> str:
         """`text`, masked."""
-        for spelling in self._text:
-            text = text.replace(spelling, MASK)
-        return text
+        data = text.encode("utf-8", "surrogatepass")
+        masked = self.data(data)
+        return text if masked is data else masked.decode("utf-8", "surrogatepass")
 
     def data(self, data: bytes) -> bytes:
         """UTF-8 bytes, masked."""
-        for spelling in self._data:
+        for spelling in self._spellings:
             if spelling in data:
                 data = data.replace(spelling, MASK.encode())
+        for language in self._languages:
+            if language.mark in data and language.escape.search(data):
+                data = self._unescaped(data, language)
         return data
 
     def open_end(self, data: bytes) -> int:
         """How many bytes at the end of `data` may be the beginning of a value."""
-        beginnings, size = self._beginnings, len(data)
-        return next((n for n in range(min(self._longest, size), 0, -1) if data[size - n :] in beginnings), 0)
+        start = self._beginning(data)
+        for language in self._languages:
+            if language.mark in data and (language.begun.search(data, len(data) - 12) or language.escape.search(data)):
+                view = _View(data, language)
+                start = min(start, view.start_of(self._beginning(view.data)), view.end)
+        return len(data) - start
 
     def json(self, data: JSON) -> JSON:
         """A parsed JSON text, each key and string of it masked."""
@@ -53,6 +66,30 @@ class Mask:
         if isinstance(data, dict):
             return {self.text(key): self.json(each) for key, each in data.items()}
         return data
+
+    def _unescaped(self, data: bytes, language: _Language) -> bytes:
+        view = _View(data, language)
+        spans = sorted(
+            (view.start_of(found), view.end_of(found + len(spelling)))
+            for spelling in self._spellings
+            for found in _all(spelling, view.data)
+        )
+        parts, end = [], 0
+        for start, stop in spans:
+            if start >= end:
+                parts += [data[end:start], MASK.encode()]
+            end = max(end, stop)
+        return b"".join([*parts, data[end:]]) if spans else data
+
+    def _beginning(self, data: bytes) -> int:
+        """Where in `data` the earliest spelling may begin that its end cuts off; its length where none does."""
+        earliest = len(data)
+        for spelling in self._spellings:
+            for start in _all(spelling[:1], data, max(0, len(data) - len(spelling) + 1)):
+                if spelling.startswith(data[start:]):
+                    earliest = min(earliest, start)
+                    break
+        return earliest
 
 
 class StreamMask:
@@ -76,17 +113,139 @@ class StreamMask:
         return rest
 
 
+class Met:
+    """The last values that were sent or fetched, so that a later answer which quotes one is masked."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._masks: dict[str, Mask] = {}
+        self._all: Mask | None = None
+        self._lock = Lock()
+
+    def add(self, *values: str) -> None:
+        """Take in some values; those that were not met for the longest time go."""
+        with self._lock:
+            for value in values:
+                mask = self._masks.pop(value, None)
+                if mask is None:
+                    if len(value) < _SHORTEST_MET:
+                        continue
+                    mask, self._all = Mask([value]), None
+                self._masks[value] = mask
+            while len(self._masks) > self._most:
+                del self._masks[next(iter(self._masks))]
+
+    def mask(self) -> Mask:
+        """What hides them."""
+        with self._lock:
+            if self._all is None:
+                self._all = Mask((), *self._masks.values())
+            return self._all
+
+
+met = Met()
+"""What this process has met."""
+
+
+class _Language:
+    """A way of escaping: the byte that begins an escape, what those that may be part of a value look like, those that
+    are passed over, and what the end of a text may leave of one."""
+
+    def __init__(
+        self, mark: bytes, escape: bytes, half: bytes, plain: Callable[[bytes], bytes], other: bytes = b""
+    ) -> None:
+        self.mark = mark
+        self.plain = plain
+        self.begun = re.compile(b"(?:" + half + rb")\Z")
+        self.escape = re.compile(escape)
+        # A run of others is one match: a text may hold a great many.
+        passed = b"|" + other + b"(?:[^" + re.escape(mark) + b"]*" + other + b")*" if other else b""
+        self.each = re.compile(b"(" + escape + b")|(" + half + rb")\Z" + passed)
+
+
+class _View:
+    """`data`, with the escapes of a language undone, and where in the text each byte of it stands. `end` is where the
+    text holds nothing but half an escape any more."""
+
+    def __init__(self, data: bytes, language: _Language) -> None:
+        # Where, here and in the text, what is unescaped and what is escaped begin, by turns.
+        self._here, self._there = [0], [0]
+        view, end, self.end = bytearray(), 0, len(data)
+        for match in language.each.finditer(data):
+            if match[1] is not None:
+                view += data[end : match.start()]
+                self._turn(len(view), match.start())
+                end = match.end()
+                view += language.plain(match[1])
+                self._turn(len(view), end)
+            elif match[2] is not None:
+                self.end = match.start()
+        self.data = bytes(view + data[end : self.end])
+
+    def start_of(self, at: int) -> int:
+        """Where in the text a byte begins; what stands for it may be longer."""
+        turn = bisect_right(self._here, at) - 1
+        return self._there[turn] + (0 if turn % 2 else at - self._here[turn])
+
+    def end_of(self, at: int) -> int:
+        """Where in the text the byte before this one ends."""
+        turn = bisect_right(self._here, at - 1) - 1
+        return self._there[turn + 1] if turn % 2 else self._there[turn] + at - self._here[turn]
+
+    def _turn(self, here: int, there: int) -> None:
+        self._here.append(here)
+        self._there.append(there)
+
+
+def _of_json(escape: bytes) -> bytes:
+    if escape[1:2] != b"u":
+        return _SHORT.get(escape[1:], escape)
+    units = bytes.fromhex(escape.replace(b"\\u", b"").decode())
+    return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
+
+
+def _of_html(escape: bytes) -> bytes:
+    return html.unescape(escape.decode()).encode("utf-8", "surrogatepass")
+
+
+_SHORT = dict(zip([bytes([each]) for each in b'"\\/bfnrt'], [bytes([each]) for each in b'"\\/\b\f\n\r\t'], strict=True))
+_HEX = rb"[0-9a-fA-F]"
+_UNIT = rb"\\u" + _HEX + b"{4}"
+_HIGH = rb"\\u[dD][89abAB]" + _HEX + b"{2}"
+_LOW = rb"\\u[dD][c-fC-F]" + _HEX + b"{2}"
+_HALF = rb"\\(?:u" + _HEX + b"{0,3})?"
+
+# RFC 8259, 7: any character may be \u and four digits, and one beyond the first 65,536 is two of these. Most values
+# are of characters that a text has few escapes of.
+_USUAL_JSON = _Language(
+    b"\\", rb"\\u00[2-7]" + _HEX + rb"|\\/", _HALF, _of_json, other=rb"\\(?:[^u/]|u(?!00[2-7])" + _HEX + b"{4})"
+)
+_ANY_JSON = _Language(
+    b"\\",
+    _HIGH + _LOW + b"|(?!" + _HIGH + b"(?:" + _HALF + rb")?\Z)" + _UNIT + rb"|\\[^u]",
+    b"(?:" + _HIGH + b")?" + _HALF + b"|" + _HIGH,
+    _of_json,
+)
+# RFC 3986, 2.1: any byte may be escaped, and the digits have no case.
+_PERCENT = _Language(b"%", b"%" + _HEX + b"{2}", b"%" + _HEX + b"?", lambda escape: bytes.fromhex(escape[1:].decode()))
+_HTML = _Language(
+    b"&",
+    b"&(?:#[0-9]{1,7}|#[xX]" + _HEX + b"{1,6}|[A-Za-z]{2,8});",
+    b"&(?:#[0-9]{0,7}|#[xX]" + _HEX + b"{0,6}|[A-Za-z]{0,8})",
+    _of_html,
+)
+_USUAL, _ALL = (_USUAL_JSON, _PERCENT, _HTML), (_ANY_JSON, _PERCENT, _HTML)
+
+
+def _is_usual(spelling: bytes) -> bool:
+    return spelling.isascii() and not re.search(rb'[\0-\x1f"\\\x7f]', spelling)
+
+
 def _spellings(value: str) -> Iterator[str]:
     if len(value) < _SHORTEST:
         return
     yield value
-    for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
-        yield encoded
-        yield _ESCAPE.sub(lambda escape: escape[0].lower(), encoded)  # RFC 3986, 2.1: the digits have no case
-    escaped = json.dumps(value)[1:-1]
-    yield escaped
-    yield escaped.replace("/", "\\/")
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield value.replace(" ", "+")  # as forms have it
     raw = value.encode("utf-8", "surrogatepass")
     # Inside a longer base64 text the value may start at any of three offsets; the outer characters mix with its
     # neighbours, so only the inner ones are the value's own.
@@ -96,3 +255,9 @@ def _spellings(value: str) -> Iterator[str]:
         if len(inner) >= _SHORTEST:
             yield inner
             yield inner.replace("+", "-").replace("/", "_")
+
+
+def _all(part: bytes, data: bytes, start: int = 0) -> Iterator[int]:
+    while (start := data.find(part, start)) >= 0:
+        yield start
+        start += 1

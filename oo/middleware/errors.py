@@ -6,8 +6,9 @@ import math
 import re
 import time
 from email.utils import parsedate_to_datetime
+from typing import Any
 
-from .._masking import Mask
+from .._masking import Mask, StreamMask, met
 from .._messages import JSON, Request, Response, parse_json
 from .._pipeline import CallNext
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
@@ -21,6 +22,7 @@ _TASKS = {
     "proxy": "make the proxied call",
     "health": "check the server's health",
 }
+_KEPT = 1 << 16  # bytes of an error's body that is no JSON
 _LONGEST = 300  # characters of a server's own words in a message
 
 
@@ -29,11 +31,12 @@ class ErrorMapping:
     that each attempt fails with an error that says whether another may help."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        met.add(request.token)
         try:
             response = await call_next(request)
             if response.stream is not None:
                 response = await settled(response)
-            response.read()
+            _meet(request, response.read())
             return response
         except DoubleOError as error:
             failure = mapped(error, request)
@@ -66,7 +69,7 @@ def check_status(response: Response) -> None:
         return
     body = _error_body(response)
     kind = AuthenticationError if status == 401 else ERROR_OF[request.operation]
-    said = _said(body)
+    said = _said(body, _mask(request))
     text = f"the server answered {status}" + (f": {said}" if said else "") + _HINTS.get(status // 100, "")
     if status == 401:
         text = f"the token was not accepted (401){f': {said}' if said else ''}; is it whole, current and for this call?"
@@ -84,7 +87,7 @@ def check_status(response: Response) -> None:
 def answer_error(response: Response, said: JSON) -> DoubleOError:
     """The error that a 200 `{"error": said}` stands for."""
     request = response.request
-    text = _said(Mask([request.token]).json(said))
+    text = _said(said, _mask(request))
     accused = any(word in text.lower() for word in ("auth", "token"))
     kind = AuthenticationError if accused else ERROR_OF[request.operation]
     message = _message(request, f"the server answered with an error: {text}")
@@ -94,7 +97,7 @@ def answer_error(response: Response, said: JSON) -> DoubleOError:
 def request_id(response: Response) -> str | None:
     """The answer's `X-Request-Id`, if it is one that a log line can hold."""
     value = response.headers.get("X-Request-Id", "")
-    return Mask([response.request.token]).text(value) if re.fullmatch(r"[!-~]{1,128}", value) else None
+    return _mask(response.request).text(value) if re.fullmatch(r"[!-~]{1,128}", value) else None
 
 
 def retry_after(value: str | None, now: float | None = None) -> float | None:
@@ -118,21 +121,38 @@ def _message(request: Request, what: str) -> str:
     return Mask([request.token]).text(text)
 
 
+def _meet(request: Request, value: Any) -> None:
+    if request.operation == "secret":
+        met.add(value)
+    elif request.operation == "env":
+        met.add(*value.values())
+
+
+def _mask(request: Request) -> Mask:
+    """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
+    base URL, which may well be in an environment that was fetched."""
+    return Mask([request.token], met.mask())
+
+
 def _error_body(response: Response) -> JSON:
+    mask, body = _mask(response.request), response.body
     try:
-        body: JSON = parse_json(response.body)
-    except DoubleOError:
-        body = response.body[: 1 << 16].decode("utf-8", "replace")
-    return Mask([response.request.token]).json(body)
+        return mask.json(parse_json(body))
+    except (DoubleOError, RecursionError):
+        pass
+    # A value that would be cut in two is left out.
+    kept = mask.data(body) if len(body) <= _KEPT else StreamMask(mask).feed(body[:_KEPT])
+    return kept.decode("utf-8", "replace")
 
 
-def _said(body: JSON) -> str:
+def _said(body: JSON, mask: Mask) -> str:
     """The server's own words, short and on one line: `{"error": m}`, OpenAI's `{"error": {"message": m}}`, or text."""
     for name in ("error", "message", "detail"):
         if isinstance(body, dict):
             body = body.get(name, body)
     if not isinstance(body, str) or body.lstrip().startswith("<"):
         return ""
+    body = mask.text(body)
     return " ".join("".join(c if c.isprintable() else " " for c in body[:_LONGEST]).split())
 
 
