@@ -7,7 +7,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from typing import Any
@@ -134,7 +134,7 @@ class AiohttpTransport:
         connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]  # partial is invariant
         return aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             auto_decompress=False,
             middlewares=(_once,),
             skip_auto_headers=_NO_TYPE,
@@ -163,6 +163,13 @@ class AiohttpTransport:
                 self._forget(loop)
                 if session.connector is not None:
                     session.connector._close()
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookies, and does not look at those that come: aiohttp logs the names of those that are none."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        pass
 
 
 class _Connection(ResponseHandler):
