@@ -85,9 +85,9 @@ class SwapCredential:
             response.abandon()
             raise DoubleOError("it switched to another protocol, unasked", reason="protocol")
         mask, headers = credential.mask, response.headers
-        together = "\n".join([value for _, value in headers.pairs()])
+        together = "\n".join([text for pair in headers.pairs() for text in pair])
         if mask.text(together) != together:
-            headers = Headers([(name, mask.text(value)) for name, value in headers.pairs()])
+            headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
         if getattr(response.stream, "ready", False):
             response = await response.whole()
             return response.replace(headers=headers, body=mask.data(response.body))
