@@ -13,7 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 READ = "read"
 """Wait for one whole request."""
@@ -48,6 +48,9 @@ Step: TypeAlias = "bytes | str | float | Drip | Endless"
 Script: TypeAlias = Sequence[Step]
 """What one connection does."""
 
+Reply: TypeAlias = "bytes | Script"
+"""What one request gets."""
+
 
 SECRET = "gleaming-canary-55"
 BODY = b'{"value": "%b", "secrets": {"NAME": "%b"}}' % (SECRET.encode(), SECRET.encode())
@@ -71,12 +74,12 @@ GOOD = answer(BODY)
 class FaultServer:
     """Listens on loopback; the connections follow `scripts` in the order they come.
 
-    `reply` answers what comes after them, in the place of GOOD. `requests` holds the bytes of each request,
-    `connections` counts those accepted, `left` those that have ended.
+    `reply` answers what comes after them, in the place of GOOD, with bytes or a script. `requests` holds the bytes of
+    each request, `connections` counts those accepted, `left` those that have ended.
     """
 
     def __init__(
-        self, *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], bytes] | None = None
+        self, *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], Reply] | None = None
     ) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
@@ -142,15 +145,12 @@ class FaultServer:
                 self._sockets.append(connection)
                 connection.do_handshake()
             reader = connection.makefile("rb")
-            for step in script:
-                if step in (CLOSE, RESET):
-                    reader.close()
-                    if step == RESET:
-                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    return
-                self._take(step, connection, reader)
+            if not self._follow(script, connection, reader):
+                return
             while request := self._read(reader):
-                connection.sendall(self._reply(request))
+                reply = self._reply(request)
+                if not self._follow([reply] if isinstance(reply, bytes) else reply, connection, reader):
+                    return
         except (OSError, ValueError):
             # ValueError: the reader of a socket that `close` has shut.
             pass
@@ -160,7 +160,18 @@ class FaultServer:
                 self.left += 1
                 self._changed.notify_all()
 
-    def _take(self, step: Step, connection: socket.socket, reader: object) -> None:
+    def _follow(self, script: Script, connection: socket.socket, reader: BinaryIO) -> bool:
+        """Whether the connection goes on after it."""
+        for step in script:
+            if step in (CLOSE, RESET):
+                reader.close()
+                if step == RESET:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return False
+            self._take(step, connection, reader)
+        return True
+
+    def _take(self, step: Step, connection: socket.socket, reader: BinaryIO) -> None:
         if isinstance(step, bytes):
             connection.sendall(step)
         elif isinstance(step, float):
@@ -182,14 +193,14 @@ class FaultServer:
             while self._read(reader):
                 pass
 
-    def _read(self, reader: object) -> bytes:
+    def _read(self, reader: BinaryIO) -> bytes:
         text, length = b"", 0
-        while line := reader.readline():  # type: ignore[attr-defined]  # a file
+        while line := reader.readline():
             text += line
             if line.lower().startswith(b"content-length:"):
                 length = int(line.split(b":")[1])
             if line == b"\r\n":
-                text += reader.read(length)  # type: ignore[attr-defined]  # a file
+                text += reader.read(length)
                 with self._changed:
                     self.requests.append(text)
                     self._changed.notify_all()
@@ -199,7 +210,7 @@ class FaultServer:
 
 @contextmanager
 def serving(
-    *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], bytes] | None = None
+    *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], Reply] | None = None
 ) -> Iterator[FaultServer]:
     """A FaultServer while the block runs."""
     server = FaultServer(*scripts, tls=tls, reply=reply)
