@@ -88,7 +88,7 @@ class _Shell:
             chain = list(middleware)
         self._store = shared_cache() if cache is None else cache
         if isinstance(max_response_bytes, bool) or not isinstance(max_response_bytes, int) or max_response_bytes < 1:
-            raise ValueError(f"max_response_bytes must be a whole number, 1 or more, not {max_response_bytes!r}")
+            raise ValueError("max_response_bytes must be a whole number, 1 or more")
         self._target = Target(self.base_url, timeout, deadline, max_response_bytes)
         transport = self._transport() if transport is None else transport
         io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())

@@ -35,6 +35,9 @@ def _refuse_constant(name: str) -> None:
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 _SPACE = " \t\n\r"
 
+TOKEN = re.compile("oo_[A-Za-z0-9_-]{16,}")
+"""What looks like a gateway's token, wherever it was given by mistake."""
+
 
 class Headers(Mapping[str, str]):
     """Header fields in the order they came. Names compare without case (RFC 9110, 5.1). Immutable."""
@@ -148,8 +151,8 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path below the base URL, without the query: what a log line may show."""
-        return self.url[len(self.base_url) :].partition("?")[0]
+        """The path below the base URL, without the query: what a log line may show, a token given as a path masked."""
+        return TOKEN.sub("oo_***", self.url[len(self.base_url) :].partition("?")[0])
 
     def with_header(self, name: str, value: str) -> Request:
         """This request with one header set."""

@@ -19,6 +19,7 @@ _PLAIN = Headers([_USER_AGENT, _ACCEPT])
 _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
 _SMALL = 1 << 20  # bytes: no secret and no environment is larger
+_LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
 _LONGEST = 10**9  # seconds: no lock and no socket waits for ten times that
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
@@ -85,8 +86,8 @@ def proxy(
 ) -> Request:
     """METHOD /api/proxy/{path}, with `payload` as its JSON body unless that is None."""
     _check_token("proxy", token)
-    if not isinstance(method, str) or not NAME.fullmatch(method):
-        raise _refused("proxy", "the method must be a name such as 'POST'")
+    if not isinstance(method, str) or not NAME.fullmatch(method) or len(method) > _LONGEST_METHOD:
+        raise _refused("proxy", f"the method must be a name such as 'POST', of at most {_LONGEST_METHOD} characters")
     if method.upper() == "CONNECT":
         # It names a host instead of a path (RFC 9112, 3.2.3), and one of the libraries would send it so.
         raise _refused("proxy", "CONNECT is no method of an API")

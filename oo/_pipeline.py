@@ -151,7 +151,7 @@ def check(middleware: Middleware) -> None:
     if isinstance(middleware, type):
         raise TypeError(f"middleware {name_of(middleware)} is a class: pass an object, {middleware.__name__}(...)")
     if not callable(middleware):
-        raise TypeError(f"middleware {middleware!r} is not callable: write `async def name(request, call_next)`")
+        raise TypeError(f"middleware {name_of(middleware)} is not callable: write `async def name(request, call_next)`")
     if not (inspect.iscoroutinefunction(middleware) or inspect.iscoroutinefunction(type(middleware).__call__)):
         raise TypeError(f"middleware {name_of(middleware)} is a plain function: write it with `async def`")
     try:
