@@ -8,11 +8,12 @@ from typing import Any, NoReturn
 
 import click
 
+from .._messages import TOKEN
 from ..exceptions import DoubleOError
 from ._output import printable
 
 _EXTRAS = {"aiohttp": "server", "cryptography": "server", "platformdirs": "server", "dotenv": "cli", "rich": "cli"}
-_TOKEN = re.compile(r"oo_[A-Za-z0-9_-]{16,}")
+_EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
 _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.2; earlier ones print the help and end
 
 
@@ -28,7 +29,9 @@ class Program(click.Group):
             sys.exit(error.exit_code)
         except click.UsageError as error:
             command = "oo" if error.ctx is None else error.ctx.command_path
-            _fail(f"{error.format_message().rstrip('.')} (see {command} --help)", error.exit_code)
+            # Whoever gives a secret as an argument does not want to read it again in a log.
+            usage = _EXTRA.sub(r"\1", error.format_message().rstrip("."))
+            _fail(f"{usage} (see {command} --help)", error.exit_code)
         except click.ClickException as error:
             _fail(error.format_message())
         except click.Abort:
@@ -63,5 +66,5 @@ def _explained(error: Exception) -> str | None:
 
 def _fail(message: str, code: int = 1) -> NoReturn:
     # A token that somebody gave as an argument is not said again.
-    click.echo(f"oo: {printable(' '.join(_TOKEN.sub('oo_***', message).split()))}", err=True)
+    click.echo(f"oo: {printable(' '.join(TOKEN.sub('oo_***', message).split()))}", err=True)
     sys.exit(code)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .._masking import Mask, StreamMask
 from ._caller import base_url_option, caller, client_at, token_from
 from ._output import on_terminal, printable
 
@@ -62,7 +63,11 @@ def proxy(path: str, method: str | None, data: str | None, token_file: str | Non
     with client_at(base_url) as client:
         answer = client.proxy(path, token, method or ("GET" if data is None else "POST"), payload)
     # Some terminals obey characters that JSON need not escape.
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=on_terminal()).encode("utf-8", "backslashreplace"))
+    try:
+        shown = json.dumps(Mask([token]).json(answer), indent=2, ensure_ascii=on_terminal())
+    except RecursionError:
+        raise click.ClickException("the answer is nested too deeply to be printed") from None
+    click.echo(shown.encode("utf-8", "backslashreplace"))
 
 
 @click.command()
@@ -78,15 +83,15 @@ def chat(text: str, model: str, token_file: str | None, base_url: str | None) ->
     """
     token = token_from(token_file)
     messages = [{"role": "user", "content": text}]
-    said = False
+    hidden, said = StreamMask(Mask([token])), False
     with client_at(base_url) as client, client.chat_completion(token, messages, model, stream=True) as chunks:
         try:
             for part in filter(None, map(_text, chunks)):
                 said = True
-                shown = printable(part, kept="\n\t") if on_terminal() else part
-                click.echo(shown.encode("utf-8", "backslashreplace"), nl=False)
+                _show(hidden.feed(part.encode("utf-8", "surrogatepass")))
         finally:
             # Also where it breaks off: the error has a line of its own.
+            _show(hidden.finish())
             click.echo("", nl=said)
     if not said:
         raise click.ClickException("the answer is no chat completion with a text")
@@ -113,6 +118,12 @@ def _text(chunk: dict[str, Any]) -> str:
     except (KeyError, IndexError, TypeError):
         return ""
     return text if isinstance(text, str) else ""
+
+
+def _show(said: bytes) -> None:
+    text = said.decode("utf-8", "surrogatepass")
+    shown = printable(text, kept="\n\t") if on_terminal() else text
+    click.echo(shown.encode("utf-8", "backslashreplace"), nl=False)
 
 
 def _payload(data: str) -> Any:

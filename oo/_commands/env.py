@@ -51,7 +51,8 @@ def _variable(text: str) -> tuple[str, Variable]:
 
     key, equals, value = text.partition("=")
     if not equals:
-        raise click.ClickException(f"{key!r} is no KEY=@SECRET and no KEY=literal")
+        # It may be a value, and is not said again.
+        raise click.ClickException("an argument without '=' is no KEY=@SECRET and no KEY=literal")
     if value.startswith("@@"):
         return key, value[1:]
     return key, SecretRef(value[1:]) if value.startswith("@") else value

@@ -55,7 +55,8 @@ def _headers(inject: tuple[str, ...]) -> dict[str, str]:
     for text in inject:
         name, colon, value = (part.strip() for part in text.partition(":"))
         if not colon:
-            raise click.ClickException(f"{name!r} is no 'Header: text'")
+            # It may be a key, and is not said again.
+            raise click.ClickException("an --inject without ':' is no 'Header: text'")
         if name.lower() in map(str.lower, headers):
             raise click.ClickException(f"{name} is injected twice")
         headers[name] = value
