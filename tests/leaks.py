@@ -251,10 +251,15 @@ def _raised(args: Any) -> str:
     return "".join(lines) + repr(getattr(args, "object", ""))
 
 
-def processes() -> Iterator[tuple[str, bytes]]:
+def processes() -> Iterator[tuple[int, bytes]]:
     """The command line of every process, as `ps` shows it."""
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            yield str(place), place.read_bytes()
+            yield int(place.parent.name), place.read_bytes()
         except OSError:  # it has ended
             pass
+
+
+def environment_of(pid: int) -> bytes:
+    """The environment that a process was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes()
