@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -188,11 +188,21 @@ def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
         yield "args", repr(each.args)
         for name, value in vars(each).items():
             yield f"its {name}", f"{value!r}"
+            yield f"what its {name} holds", "\n".join(_held(value))
             yield f"its {name}, as JSON", json.dumps(value, default=repr, ensure_ascii=False)
         chain += [each.__cause__, each.__context__]
     yield "traceback", "".join(traceback.TracebackException.from_exception(error).format(chain=True))
     for protocol in (0, pickle.HIGHEST_PROTOCOL):
         yield f"pickle {protocol}", pickle.dumps(error, protocol)
+
+
+def _held(value: object, depth: int = 3) -> Iterator[str]:
+    # A foreign error keeps the request that it is about, and that its headers.
+    yield repr(value)
+    inside = value if isinstance(value, Mapping) else getattr(value, "__dict__", None)
+    if depth and isinstance(inside, Mapping):
+        for each in (*inside.keys(), *inside.values()):
+            yield from _held(each, depth - 1)
 
 
 class Watch(logging.Handler):
