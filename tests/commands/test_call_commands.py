@@ -257,7 +257,7 @@ class Slow(OpenAI):
         await request.read()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(said("Hello"))
+        await response.write(said("Hi"))
         assert await asyncio.to_thread(self.go_on.wait, 10)
         await response.write(said(" you.") + DONE)
         return response
@@ -276,7 +276,7 @@ def test_chat_prints_as_it_comes(gateway: oo.testing.LocalGateway) -> None:
         with subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
             assert running.stdout is not None
             # Were it held back until the answer is whole, this would wait for what waits for it.
-            assert running.stdout.read(5) == b"Hello"
+            assert running.stdout.read(2) == b"Hi"
             slow.go_on.set()
             assert running.stdout.read() == b" you.\n"
         assert running.returncode == 0
@@ -332,6 +332,14 @@ def test_an_answer_that_is_no_chat_is_one_line(
 ) -> None:
     monkeypatch.setattr(loud, "stream", stream)
     assert message in refused(inside("chat", "Hello!"))
+
+
+def test_a_token_that_comes_back_in_pieces_is_masked(
+    loud: Loud, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = os.environ["OO_TOKEN"]
+    monkeypatch.setattr(loud, "stream", said(f"<{token[:9]}") + said(f"{token[9:]}>") + DONE)
+    assert inside("chat", "Hello!").stdout == "<***>\n"
 
 
 def test_a_chat_that_breaks_off_shows_what_came_and_then_why(
