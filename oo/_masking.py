@@ -11,7 +11,6 @@ import html
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from threading import Lock
 
 from ._messages import JSON
 
@@ -23,11 +22,8 @@ _SHORTEST_MET = 8  # an environment is full of ordinary words
 class Mask:
     """Replaces each of some values by ***, in plain and base64, however JSON, a URL or HTML would escape it."""
 
-    def __init__(self, values: Iterable[str], *others: Mask) -> None:
-        """The values of `others` are hidden as well."""
+    def __init__(self, values: Iterable[str]) -> None:
         spellings = {spelling.encode("utf-8", "surrogatepass") for value in values for spelling in _spellings(value)}
-        for other in others:
-            spellings |= set(other._spellings)
         # The longest first: a spelling may hold a shorter one.
         self._spellings: list[bytes] = sorted(spellings, key=len, reverse=True)
         self._languages = _USUAL if all(map(_is_usual, self._spellings)) else _ALL
@@ -114,33 +110,31 @@ class StreamMask:
 
 
 class Met:
-    """The last values that were sent or fetched, so that a later answer which quotes one is masked."""
+    """The values that were sent or fetched, the last `most` of them at least and twice as many at most, so that a later
+    answer which quotes one is masked."""
 
     def __init__(self, most: int = 256) -> None:
         self._most = most
-        self._masks: dict[str, Mask] = {}
-        self._all: Mask | None = None
-        self._lock = Lock()
+        # Two generations instead of an order that every call would renew under a lock.
+        self._young: dict[str, None] = {}
+        self._old: dict[str, None] = {}
+        self._made: tuple[dict[str, None], int, Mask] | None = None
 
-    def add(self, *values: str) -> None:
-        """Take in some values; those that were not met for the longest time go."""
-        with self._lock:
-            for value in values:
-                mask = self._masks.pop(value, None)
-                if mask is None:
-                    if len(value) < _SHORTEST_MET:
-                        continue
-                    mask, self._all = Mask([value]), None
-                self._masks[value] = mask
-            while len(self._masks) > self._most:
-                del self._masks[next(iter(self._masks))]
+    def add(self, value: str) -> None:
+        """Take in a value."""
+        if value in self._young or len(value) < _SHORTEST_MET:
+            return
+        self._young[value] = None
+        if len(self._young) >= self._most:
+            self._old, self._young = self._young, {}
 
     def mask(self) -> Mask:
         """What hides them."""
-        with self._lock:
-            if self._all is None:
-                self._all = Mask((), *self._masks.values())
-            return self._all
+        young, made = self._young, self._made
+        if made is None or made[0] is not young or made[1] != len(young):
+            known = list(young)
+            self._made = made = (young, len(known), Mask([*self._old, *known]))
+        return made[2]
 
 
 met = Met()

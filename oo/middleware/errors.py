@@ -6,7 +6,6 @@ import math
 import re
 import time
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from .._masking import Mask, StreamMask, met
 from .._messages import JSON, Request, Response, parse_json
@@ -36,7 +35,8 @@ class ErrorMapping:
             response = await call_next(request)
             if response.stream is not None:
                 response = await settled(response)
-            _meet(request, response.read())
+            response.read()
+            _meet(response)
             return response
         except DoubleOError as error:
             failure = mapped(error, request)
@@ -121,17 +121,20 @@ def _message(request: Request, what: str) -> str:
     return Mask([request.token]).text(text)
 
 
-def _meet(request: Request, value: Any) -> None:
-    if request.operation == "secret":
-        met.add(value)
-    elif request.operation == "env":
-        met.add(*value.values())
+def _meet(response: Response) -> None:
+    operation = response.request.operation
+    if operation == "secret":
+        met.add(response.value)
+    elif operation == "env":
+        for value in response.value.values():
+            met.add(value)
 
 
 def _mask(request: Request) -> Mask:
     """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
     base URL, which may well be in an environment that was fetched."""
-    return Mask([request.token], met.mask())
+    met.add(request.token)
+    return met.mask()
 
 
 def _error_body(response: Response) -> JSON:
