@@ -11,14 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._io import IO, BlockingIO, Event
 from ._messages import Headers, Request, Response
-from .exceptions import DoubleOError
 
 if TYPE_CHECKING:
     from .server.background import Background
@@ -94,8 +92,6 @@ class MockTransport:
 
 async def respond(request: Request, scripted: Scripted) -> Response:
     """The Response that a scripted answer stands for; raises where it is an exception."""
-    if isinstance(scripted, DoubleOError):
-        raise copy(scripted)  # one that stands in a script twice would be told of twice
     if isinstance(scripted, Exception):
         raise scripted
     if isinstance(scripted, Streamed):

@@ -52,8 +52,9 @@ def mapped(error: DoubleOError, request: Request) -> DoubleOError:
     """`error` as the operation's own; one that already is of the four stays as it is."""
     if type(error) is not DoubleOError:
         return error
-    error.args = (_message(request, str(error)),)
-    return error.become(ERROR_OF[request.operation])
+    own = error.become(ERROR_OF[request.operation])
+    own.args = (_message(request, str(error)),)
+    return own
 
 
 def overdue(request: Request) -> DoubleOError:
