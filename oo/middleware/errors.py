@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from .._masking import Mask, StreamMask, met
@@ -109,7 +110,9 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
     if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", value):
         return float(value)
     try:
-        at = parsedate_to_datetime(value).timestamp()
+        date = parsedate_to_datetime(value)
+        # asctime's form names no zone, and means UTC (RFC 9110, 5.6.7).
+        at = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     seconds = at - (time.time() if now is None else now)
