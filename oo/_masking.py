@@ -16,7 +16,6 @@ from ._messages import JSON
 
 MASK = "***"
 _SHORTEST = 4  # masking shorter values would tear ordinary words apart and protect nothing
-_SHORTEST_MET = 8  # an environment is full of ordinary words
 
 
 class Mask:
@@ -122,7 +121,7 @@ class Met:
 
     def add(self, value: str) -> None:
         """Take in a value."""
-        if value in self._young or len(value) < _SHORTEST_MET:
+        if value in self._young:
             return
         self._young[value] = None
         if len(self._young) >= self._most:

@@ -23,6 +23,7 @@ _TASKS = {
     "health": "check the server's health",
 }
 _KEPT = 1 << 16  # bytes of an error's body that is no JSON
+_SHORTEST = 8  # characters of a value that is masked in later errors: an environment is full of ordinary words
 _LONGEST = 300  # characters of a server's own words in a message
 
 
@@ -71,7 +72,7 @@ def check_status(response: Response) -> None:
         return
     body = _error_body(response)
     kind = AuthenticationError if status == 401 else ERROR_OF[request.operation]
-    said = _said(body, _mask(request))
+    said = _short(_words(body))
     text = f"the server answered {status}" + (f": {said}" if said else "") + _HINTS.get(status // 100, "")
     if status == 401:
         text = f"the token was not accepted (401){f': {said}' if said else ''}; is it whole, current and for this call?"
@@ -89,10 +90,10 @@ def check_status(response: Response) -> None:
 def answer_error(response: Response, said: JSON) -> DoubleOError:
     """The error that a 200 `{"error": said}` stands for."""
     request = response.request
-    text = _said(said, _mask(request))
-    accused = any(word in text.lower() for word in ("auth", "token"))
+    words = _mask(request).text(_words(said))
+    accused = any(word in words.lower() for word in ("auth", "token"))
     kind = AuthenticationError if accused else ERROR_OF[request.operation]
-    message = _message(request, f"the server answered with an error: {text}")
+    message = _message(request, f"the server answered with an error: {_short(words)}")
     return kind(message, status=response.status, reason="answer", request_id=request_id(response))
 
 
@@ -127,11 +128,12 @@ def _message(request: Request, what: str) -> str:
 
 def _meet(response: Response) -> None:
     operation = response.request.operation
-    if operation == "secret":
+    if operation == "secret" and len(response.value) >= _SHORTEST:
         met.add(response.value)
     elif operation == "env":
         for value in response.value.values():
-            met.add(value)
+            if len(value) >= _SHORTEST:
+                met.add(value)
 
 
 def _mask(request: Request) -> Mask:
@@ -142,25 +144,30 @@ def _mask(request: Request) -> Mask:
 
 
 def _error_body(response: Response) -> JSON:
-    mask, body = _mask(response.request), response.body
+    mask = _mask(response.request)
     try:
-        return mask.json(parse_json(body))
+        return mask.json(parse_json(response.body))
     except (DoubleOError, RecursionError):
         pass
-    # A value that would be cut in two is left out.
-    kept = mask.data(body) if len(body) <= _KEPT else StreamMask(mask).feed(body[:_KEPT])
-    return kept.decode("utf-8", "replace")
+    data = response.body
+    # A token that the cut goes through would not be known by its half.
+    data = mask.data(data) if len(data) <= _KEPT else StreamMask(mask).feed(data[:_KEPT])
+    return data.decode("utf-8", "replace")
 
 
-def _said(body: JSON, mask: Mask) -> str:
-    """The server's own words, short and on one line: `{"error": m}`, OpenAI's `{"error": {"message": m}}`, or text."""
+def _words(body: JSON) -> str:
+    """The server's own words: `{"error": m}`, OpenAI's `{"error": {"message": m}}`, or text."""
     for name in ("error", "message", "detail"):
         if isinstance(body, dict):
             body = body.get(name, body)
-    if not isinstance(body, str) or body.lstrip().startswith("<"):
+    return body if isinstance(body, str) else ""
+
+
+def _short(words: str) -> str:
+    """Words as a message can quote them, on one line; HTML not at all."""
+    if words.lstrip().startswith("<"):
         return ""
-    body = mask.text(body)
-    return " ".join("".join(c if c.isprintable() else " " for c in body[:_LONGEST]).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in words[:_LONGEST]).split())
 
 
 _HINTS = {3: "; redirects are not followed: is the base URL right?"}
