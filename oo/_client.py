@@ -19,10 +19,10 @@ from ._pipeline import Middleware, Pipeline, Transport, answer, finish
 from ._plugins import plugins as process_plugins
 from ._plugins import with_plugins
 from ._streaming import AsyncChunks, AsyncStream, Chunks, Stream
-from .exceptions import ERROR_OF, DoubleOError
+from .exceptions import ERROR_OF
 from .hooks import ClientInfo
 from .middleware import SecretCache, default_middleware, shared_cache
-from .middleware.errors import mapped, settled
+from .middleware.errors import failure_of, settled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -299,8 +299,10 @@ class Client(_Shell):
                 response = finish(settled(response))
             response.read()
             return response
-        except DoubleOError as error:
-            failure = mapped(error, request)
+        except Exception as error:
+            failure = failure_of(error, request)
+            if failure is None:
+                raise
         raise failure
 
 
@@ -479,8 +481,10 @@ class AsyncClient(_Shell):
                 response = await settled(response)
             response.read()
             return response
-        except DoubleOError as error:
-            failure = mapped(error, request)
+        except Exception as error:
+            failure = failure_of(error, request)
+            if failure is None:
+                raise
         raise failure
 
 

@@ -12,6 +12,7 @@ from .._masking import Mask, StreamMask, met
 from .._messages import JSON, Request, Response, parse_json
 from .._pipeline import CallNext
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
+from ._foreign import translated
 
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """The statuses after which the same call may succeed."""
@@ -40,14 +41,22 @@ class ErrorMapping:
             response.read()
             _meet(response)
             return response
-        except DoubleOError as error:
-            failure = mapped(error, request)
+        except Exception as error:
+            failure = failure_of(error, request)
+            if failure is None:
+                raise
         raise failure
 
 
 async def settled(response: Response) -> Response:
     """A streamed response as it is where it succeeded; where it did not, its body read whole, for the error."""
     return response if 200 <= response.status < 300 else await response.whole()
+
+
+def failure_of(error: Exception, request: Request) -> DoubleOError | None:
+    """What the caller is to get for `error`; None where it is no failure of the call but a bug, to travel on whole."""
+    ours = error if isinstance(error, DoubleOError) else translated(error)
+    return None if ours is None else mapped(ours, request)
 
 
 def mapped(error: DoubleOError, request: Request) -> DoubleOError:
