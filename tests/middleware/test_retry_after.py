@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from oo.middleware.errors import retry_after
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+YEAR = 365 * 86400
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
@@ -40,12 +41,12 @@ def forms(at: datetime) -> list[str]:
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="needs a zone that can be set")
 # A year of two digits says which it is within fifty years alone.
-@given(st.datetimes(datetime(1976, 1, 1), datetime(2060, 1, 1), timezones=st.just(timezone.utc)))
-@example(datetime(2026, 7, 1, 12, tzinfo=timezone.utc))
-def test_each_form_of_a_date_means_the_same_in_every_zone(zone: str, at: datetime) -> None:
-    at = at.replace(microsecond=0)
-    seconds = max(0.0, (at - NOW).total_seconds())
-    assert [retry_after(form, NOW.timestamp()) for form in forms(at)] == [seconds] * 3
+@given(st.integers(-49 * YEAR, 33 * YEAR))
+@example(YEAR // 3)  # summer
+def test_each_form_of_a_date_means_the_same_in_every_zone(zone: str, seconds: int) -> None:
+    assert [retry_after(form, NOW.timestamp()) for form in forms(NOW + timedelta(seconds=seconds))] == [
+        max(0, seconds)
+    ] * 3
 
 
 @given(st.integers(0, 10**15 - 1))
@@ -95,5 +96,5 @@ def test_the_far_past_is_no_wait(value: str) -> None:
 
 
 def test_the_far_future_is_a_long_wait() -> None:
-    years = (retry_after("Fri, 31 Dec 9999 23:59:59 GMT", NOW.timestamp()) or 0) / (365.25 * 86400)
-    assert 7973 < years < 7974
+    years = (retry_after("Fri, 31 Dec 9999 23:59:59 GMT", NOW.timestamp()) or 0) / YEAR
+    assert 7973 < years < 7980
