@@ -9,15 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from . import _dotenv, _operations
+from . import _dotenv, _operations, _plugins
 from ._io import IO, BlockingIO, LoopIO
 from ._messages import JSON, Request, Response
 from ._operations import Target
 from ._paths import base_url as checked_base_url
 from ._paths import is_loopback
 from ._pipeline import Middleware, Pipeline, Transport, answer, finish
-from ._plugins import plugins as process_plugins
-from ._plugins import with_plugins
 from ._streaming import AsyncChunks, AsyncStream, Chunks, Stream
 from .exceptions import ERROR_OF
 from .hooks import ClientInfo
@@ -79,7 +77,7 @@ class _Shell:
             chain = default_middleware(retries=retries, backoff_factor=backoff_factor, logging=logging, cache=cache)
             if plugins:
                 info = ClientInfo(self.base_url, self._blocking, retries)
-                chain = with_plugins(chain, process_plugins.middleware(info))
+                chain = _plugins.with_plugins(chain, _plugins.plugins.middleware(info))
         elif retries or backoff_factor != 0.5 or logging or cache is not None:
             raise ValueError(
                 "retries, backoff_factor, logging and cache shape the default chain: give them to default_middleware()"
@@ -497,4 +495,4 @@ def _warn_of_plain_http(base_url: str) -> None:
     if base_url.startswith("http:") and not is_loopback(base_url) and base_url not in _warned:
         _warned.add(base_url)
         text = f"{base_url} is plain http: whoever is on the way can read the token and the secret; use https"
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warnings.warn(text, UserWarning, stacklevel=_plugins.outside())
