@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, overload
 
@@ -16,7 +15,6 @@ from .middleware import shared_cache
 
 _MOST = 64  # clients kept; the one made first goes first, its connections with it
 _clients: dict[str, Client] = {}
-_making = threading.Lock()
 
 
 def get_secret(token: str, base_url: str | None = None, cache_ttl: float | None = None) -> str:
@@ -170,8 +168,8 @@ def unregister(name: str) -> None:
 
 def forget_clients() -> None:
     """Let the functions of `oo` begin with new clients."""
-    with _making:
-        _clients.clear()
+    global _clients
+    _clients = {}
 
 
 def _client(base_url: str | None, operation: Operation) -> Client:
@@ -185,11 +183,10 @@ def _client(base_url: str | None, operation: Operation) -> Client:
 
 
 def _made(url: str) -> Client:
-    with _making:
-        client = _clients.get(url)
-        if client is None:
-            client = Client(url)
-            while len(_clients) >= _MOST:
-                _clients.pop(next(iter(_clients)))
-            _clients[url] = client
-        return client
+    # Without a lock: making a client runs plugins, which may use the functions of `oo`. One that a plugin registered
+    # meanwhile has no part in goes into a dict that is no longer looked into.
+    clients = _clients
+    client = clients.setdefault(url, Client(url))
+    for oldest in list(clients)[:-_MOST]:
+        clients.pop(oldest, None)
+    return client

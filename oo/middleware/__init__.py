@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from .._pipeline import Middleware
 from ._store import SecretCache
 from .auth import BearerAuth
@@ -23,17 +21,12 @@ __all__ = [
     "shared_cache",
 ]
 
-_shared: SecretCache | None = None
-_making = threading.Lock()
+_shared = SecretCache()
 
 
 def shared_cache() -> SecretCache:
     """The one store of every default stack in this process, blocking and async."""
-    global _shared
-    with _making:
-        if _shared is None:
-            _shared = SecretCache()
-        return _shared
+    return _shared
 
 
 def default_middleware(
