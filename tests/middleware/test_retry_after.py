@@ -39,8 +39,8 @@ def forms(at: datetime) -> list[str]:
     ]
 
 
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="needs a zone that can be set")
 # A year of two digits says which it is within fifty years alone.
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="needs a zone that can be set")
 @given(st.integers(-49 * YEAR, 33 * YEAR))
 @example(YEAR // 3)  # summer
 def test_each_form_of_a_date_means_the_same_in_every_zone(zone: str, seconds: int) -> None:
