@@ -2,7 +2,7 @@
 
 A connection follows a script: bytes to send, and the steps below. What comes after the script, on that connection or a
 new one, is answered with GOOD, so that a client which silently sends again is seen to succeed, and one whose
-connection is out of step is seen to fail.
+connection is out of step is seen to fail. Or each request is answered with what `reply` makes of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
+
+from .listening import Listener
 
 READ = "read"
 """Wait for one whole request."""
@@ -25,6 +27,9 @@ RESET = "reset"
 """End it with a RST."""
 SILENCE = "silence"
 """Read, and say nothing, until the client has left."""
+
+PATIENCE = 10.0
+"""Seconds that a server waits for its client to read or to write."""
 
 
 class Drip:
@@ -48,9 +53,6 @@ Step: TypeAlias = "bytes | str | float | Drip | Endless"
 Script: TypeAlias = Sequence[Step]
 """What one connection does."""
 
-Reply: TypeAlias = "bytes | Script"
-"""What one request gets."""
-
 
 SECRET = "gleaming-canary-55"
 BODY = b'{"value": "%b", "secrets": {"NAME": "%b"}}' % (SECRET.encode(), SECRET.encode())
@@ -71,15 +73,19 @@ def head(*fields: bytes, status: bytes = b"200 OK") -> bytes:
 GOOD = answer(BODY)
 
 
-class FaultServer:
+class FaultServer(Listener):
     """Listens on loopback; the connections follow `scripts` in the order they come.
 
-    `reply` answers what comes after them, in the place of GOOD, with bytes or a script. `requests` holds the bytes of
-    each request, `connections` counts those accepted, `left` those that have ended.
+    `reply` answers what comes after them, in the place of GOOD, with bytes or a script of its own. `requests` holds the
+    bytes of each request, `connections` counts those accepted, `left` those that have ended. A client that waits, or
+    keeps waiting, for longer than PATIENCE loses its connection, and so the test fails instead of hanging.
     """
 
     def __init__(
-        self, *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], Reply] | None = None
+        self,
+        *scripts: Script,
+        tls: ssl.SSLContext | None = None,
+        reply: Callable[[bytes], bytes | Script] | None = None,
     ) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
@@ -89,14 +95,9 @@ class FaultServer:
         self._reply = reply or (lambda _request: GOOD)
         self._changed = threading.Condition()
         self._over = threading.Event()
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        # Little is taken in unread, so that a client notices.
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
-        self._start(self._accept)
+        super().__init__()
+        if tls is not None:
+            self.url = f"https://{self.address}"
 
     def until(self, *, connections: int = 0, left: int = 0, requests: int = 0) -> bool:
         """Wait until so many were seen; False where that takes over two seconds."""
@@ -107,50 +108,30 @@ class FaultServer:
 
     def close(self) -> None:
         self._over.set()
-        # A blocked accept() is woken by shutdown(), not by close().
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for each in self._sockets:
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        for thread in self._threads:
-            thread.join(5)
-            assert not thread.is_alive()
+        super().close()
 
-    def _start(self, target: object, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]  # a function
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets.append(connection)
-            with self._changed:
-                script = self._scripts[self.connections] if self.connections < len(self._scripts) else ()
-                self.connections += 1
-                self._changed.notify_all()
-            self._start(self._serve, connection, script)
+    def accepted(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE)
+        with self._changed:
+            script = self._scripts[self.connections] if self.connections < len(self._scripts) else ()
+            self.connections += 1
+            self._changed.notify_all()
+        self.start(self._serve, connection, script)
 
     def _serve(self, connection: socket.socket, script: Script) -> None:
         try:
             if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-                self._sockets.append(connection)
-                connection.do_handshake()
+                connection = self.keep(
+                    self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                )
+                connection.do_handshake()  # type: ignore[attr-defined]  # an SSLSocket
             reader = connection.makefile("rb")
-            if not self._follow(script, connection, reader):
-                return
-            while request := self._read(reader):
-                reply = self._reply(request)
-                if not self._follow([reply] if isinstance(reply, bytes) else reply, connection, reader):
-                    return
+            if self._play(script, connection, reader):
+                while request := self._read(reader):
+                    reply = self._reply(request)
+                    if not self._play([reply] if isinstance(reply, bytes) else reply, connection, reader):
+                        break
+            reader.close()
         except (OSError, ValueError):
             # ValueError: the reader of a socket that `close` has shut.
             pass
@@ -160,18 +141,17 @@ class FaultServer:
                 self.left += 1
                 self._changed.notify_all()
 
-    def _follow(self, script: Script, connection: socket.socket, reader: BinaryIO) -> bool:
-        """Whether the connection goes on after it."""
+    def _play(self, script: Script, connection: socket.socket, reader: object) -> bool:
+        """Take the steps; False where one of them ended the connection."""
         for step in script:
             if step in (CLOSE, RESET):
-                reader.close()
                 if step == RESET:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return False
             self._take(step, connection, reader)
         return True
 
-    def _take(self, step: Step, connection: socket.socket, reader: BinaryIO) -> None:
+    def _take(self, step: Step, connection: socket.socket, reader: object) -> None:
         if isinstance(step, bytes):
             connection.sendall(step)
         elif isinstance(step, float):
@@ -193,14 +173,14 @@ class FaultServer:
             while self._read(reader):
                 pass
 
-    def _read(self, reader: BinaryIO) -> bytes:
+    def _read(self, reader: object) -> bytes:
         text, length = b"", 0
-        while line := reader.readline():
+        while line := reader.readline():  # type: ignore[attr-defined]  # a file
             text += line
             if line.lower().startswith(b"content-length:"):
                 length = int(line.split(b":")[1])
             if line == b"\r\n":
-                text += reader.read(length)
+                text += reader.read(length)  # type: ignore[attr-defined]  # a file
                 with self._changed:
                     self.requests.append(text)
                     self._changed.notify_all()
@@ -208,16 +188,8 @@ class FaultServer:
         return b""
 
 
-@contextmanager
-def serving(
-    *scripts: Script, tls: ssl.SSLContext | None = None, reply: Callable[[bytes], Reply] | None = None
-) -> Iterator[FaultServer]:
-    """A FaultServer while the block runs."""
-    server = FaultServer(*scripts, tls=tls, reply=reply)
-    try:
-        yield server
-    finally:
-        server.close()
+serving = FaultServer
+"""`with serving(...) as server:` reads well."""
 
 
 @contextmanager

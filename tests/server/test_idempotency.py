@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from oo.server.run import Gateway
 from oo.server.vault import KEPT, Vault
 from tests.conftest import World
 from tests.faults import CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
+from tests.listening import Listener, shut
 from tests.server.test_gateway import ask
 from tests.upstream import OpenAI
 
@@ -293,41 +294,21 @@ def test_two_gateways_over_one_vault_make_a_call_once(tmp_path: Path, ring: Keyr
         assert len(upstream.requests) == 1
 
 
-class Relay:
+class Relay(Listener):
     """A TCP relay before a gateway, which resets its first connection: before the answer, or after `passed` bytes."""
 
     def __init__(self, to: str, passed: int) -> None:
         self._to = urlsplit(to)
         self._passed = passed
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.connections = 0
-        self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
+        super().__init__()
 
-    def close(self) -> None:
-        for each in (self._listener, *self._sockets):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        for thread in self._threads:
-            thread.join(5)
-            assert not thread.is_alive()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            there = socket.create_connection((self._to.hostname, self._to.port))
-            self._sockets += [caller, there]
-            cut = self._passed if self.connections == 1 else None
-            for pair in ((caller, there, None), (there, caller, cut)):
-                self._threads.append(threading.Thread(target=self._pump, args=pair))
-                self._threads[-1].start()
+    def accepted(self, connection: socket.socket) -> None:
+        self.connections += 1
+        there = self.keep(socket.create_connection((self._to.hostname, self._to.port)))
+        cut = self._passed if self.connections == 1 else None
+        self.start(self._pump, connection, there, None)
+        self.start(self._pump, there, connection, cut)
 
     def _pump(self, one: socket.socket, other: socket.socket, cut: int | None) -> None:
         try:
@@ -342,22 +323,18 @@ class Relay:
             pass
         for each in (one, other):
             # Wakes the other thread of this pair, whose recv() would keep the socket open.
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RD)
+            shut(each, socket.SHUT_RD)
         other.close()
 
 
 @pytest.mark.parametrize("passed", [0, 20, 300])
 def test_a_retried_post_happens_once(world: World, gateway: LocalGateway, openai: OpenAI, passed: int) -> None:
     token = gateway.route("openai", openai.url)
-    relay = Relay(gateway.url, passed)
-    try:
+    with Relay(gateway.url, passed) as relay:
         client = world.client(relay.url, retries=3, backoff_factor=0.01)
         completion = client.chat_completion(token, [{"role": "user", "content": "Hi"}])
         assert completion["choices"][0]["message"]["content"] == "Hello to you."
         client.close()
-    finally:
-        relay.close()
     assert relay.connections == 2
     assert [json.loads(each["body"])["messages"] for each in openai.seen] == [[{"role": "user", "content": "Hi"}]]
 

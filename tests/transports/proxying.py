@@ -4,42 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from tests.listening import Listener, shut
 
-class ForwardProxy:
+
+class ForwardProxy(Listener):
     """Passes on what it is sent. `heads` holds the head of the first request of each connection."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.url = f"http://{self.address}"
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        super().__init__()
 
-    def close(self) -> None:
-        # A blocked accept() is woken by shutdown(), not by close().
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(5)
-            assert not thread.is_alive()
-
-    def _start(self, target: object, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]  # a function
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self._start(self._serve, client)
+    def accepted(self, connection: socket.socket) -> None:
+        self.start(self._serve, connection)
 
     def _serve(self, client: socket.socket) -> None:
         reader = client.makefile("rb", buffering=0)
@@ -70,17 +48,4 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     except OSError:
         # One of the two has left; so does the other.
         for each in (source, sink):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-
-@contextmanager
-def proxying() -> Iterator[ForwardProxy]:
-    """A ForwardProxy while the block runs."""
-    proxy = ForwardProxy()
-    try:
-        yield proxy
-    finally:
-        proxy.close()
+            shut(each)

@@ -10,7 +10,7 @@ from tests.conftest import World
 from tests.faults import BODY, CLOSE, GOOD, READ, SECRET, Drip, answer, nobody, serving
 
 from .probing import PROBE, TOKEN, assert_bounded, failure
-from .proxying import proxying
+from .proxying import ForwardProxy
 
 
 def bearer(request: bytes) -> list[bytes]:
@@ -35,7 +35,7 @@ def test_no_netrc_takes_the_place_of_the_token(world: World, tmp_path: Path, mon
 def test_a_proxy_of_the_environment_is_used(
     world: World, name: str, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving() as server, proxying() as proxy:
+    with serving() as server, ForwardProxy() as proxy:
         # urllib leaves HTTP_PROXY out where a CGI's client may have set it.
         monkeypatch.delenv("REQUEST_METHOD", raising=False)
         monkeypatch.setenv(name, scheme + proxy.address)
@@ -47,7 +47,7 @@ def test_a_proxy_of_the_environment_is_used(
 
 
 def test_the_proxy_s_own_credentials_go_to_the_proxy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving() as server, proxying() as proxy:
+    with serving() as server, ForwardProxy() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@{proxy.address}")
         client = world.client(server.url)
         assert client.get_secret(TOKEN) == SECRET
@@ -57,7 +57,7 @@ def test_the_proxy_s_own_credentials_go_to_the_proxy(world: World, monkeypatch: 
 
 
 def test_the_environment_is_read_once_when_the_client_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving() as server, proxying() as proxy:
+    with serving() as server, ForwardProxy() as proxy:
         before = world.client(server.url)
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "elsewhere")

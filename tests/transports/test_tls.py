@@ -17,7 +17,7 @@ from tests.conftest import World
 from tests.faults import CLOSE, GOOD, GULP, READ, RESET, SECRET, SILENCE, Drip, serving
 
 from .probing import PROBE, TOKEN, assert_bounded, failure
-from .proxying import proxying
+from .proxying import ForwardProxy
 
 
 class Certificate(NamedTuple):
@@ -147,7 +147,7 @@ def test_a_slow_handshake_ends_a_call_within_50_ms_of_its_limit(world: World, li
 def test_a_proxy_of_the_environment_tunnels_tls(
     world: World, trusted: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(tls=trusted.server) as server, proxying() as proxy:
+    with serving(tls=trusted.server) as server, ForwardProxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         client = world.client(server.url)
         assert [client.get_secret(TOKEN), client.get_secret(TOKEN)] == [SECRET, SECRET]
