@@ -273,6 +273,7 @@ class Response:
             try:
                 self._json = parse_json(self.body)
             except DoubleOError as error:
+                error.status, error.attempts = self.status, self.extensions.get("attempts", 0)
                 failure = error.become(ERROR_OF[self.request.operation])
             else:
                 return self._json

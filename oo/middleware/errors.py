@@ -65,6 +65,8 @@ def mapped(error: DoubleOError, request: Request) -> DoubleOError:
         return error
     own = error.become(ERROR_OF[request.operation])
     own.args = (_message(request, str(error)),)
+    # Retry sees no error of a stream that breaks off once it has begun.
+    own.attempts = request.extensions.get("attempts", error.attempts)
     return own
 
 
