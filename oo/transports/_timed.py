@@ -15,6 +15,7 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
 from ._http import StrictResponse
 
@@ -93,7 +94,8 @@ class _Timed:
                 failure = error
             else:
                 return sock
-        raise failure
+        # urllib3 takes a reset for one that came after the request was sent, and then reads from no socket at all.
+        raise NewConnectionError(self, "no address answers") from failure  # type: ignore[arg-type]  # a connection
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         sock: socket.socket | None = self.sock  # type: ignore[attr-defined]  # a connection's, None before it is open
