@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -38,7 +39,8 @@ _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _USER_AGENT = f"double-o/{__version__}"
 _LARGE = 1 << 16  # bytes
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
-_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
+_NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
+_ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
 
 class AiohttpTransport:
@@ -173,7 +175,7 @@ class _NoCookies(aiohttp.DummyCookieJar):
 
 
 class _Connection(ResponseHandler):
-    """aiohttp's end of a connection, less three habits."""
+    """aiohttp's end of a connection, less four habits."""
 
     def is_connected(self) -> bool:
         # What came over an idle connection would be taken for the answer to the next request.
@@ -184,6 +186,13 @@ class _Connection(ResponseHandler):
         if self.transport is not None and self.transport.get_write_buffer_size():
             self.transport.abort()
         super().close()
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        # aiohttp tells this to who waits for an answer's head; who reads its body would wait for ever.
+        payload = self._payload
+        super().set_exception(exc, *cause)
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(exc, *cause)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         transport = self.transport
@@ -287,6 +296,6 @@ def _translated(error: BaseException, limit: str) -> DoubleOError:
         return timed_out(limit)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return broken(error)
-    if isinstance(error, (aiohttp.ClientResponseError, aiohttp.InvalidURL, ValueError)):
+    if isinstance(error, _NONSENSE):  # aiohttp.InvalidURL is a ValueError
         return nonsense()
     return broken(error)
