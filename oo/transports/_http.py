@@ -21,6 +21,17 @@ _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\0\r\n]*)\r?\n")
 _SIZE = re.compile(r"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n")
 
 
+def field_text(value: str, encoding: str = "utf-8") -> str:
+    """A header's value that was decoded as `encoding`: UTF-8 where its bytes are that, else Latin-1 (RFC 9110, 5.5)."""
+    if value.isascii():
+        return value
+    raw = value.encode(encoding, "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 class StrictResponse(HTTPResponse):
     """An answer as urllib3 reads it. HTTPException where it is not HTTP, RemoteDisconnected where it breaks off."""
 
@@ -58,7 +69,7 @@ class StrictResponse(HTTPResponse):
         while (line := self._line()) not in ("\r\n", "\n"):
             found = _FIELD.fullmatch(line)
             if found is not None and len(pairs) < MOST_FIELDS:
-                pairs.append((found[1], found[2].strip(" \t")))
+                pairs.append((found[1], field_text(found[2].strip(" \t"), "latin-1")))
             elif line[0] in " \t" and pairs and len(pairs[-1][1]) < LONGEST_LINE:
                 # RFC 9112, 5.2: a folded field is one line.
                 pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line.strip()}")

@@ -31,7 +31,7 @@ from .._version import __version__
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, Body, Framing, whole
 from ._edge import Proxies, broken, ca_bundle, fields, limits, nonsense, timed_out, untrusted
-from ._http import LONGEST_LINE
+from ._http import LONGEST_LINE, field_text
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _FRAMING = ("Content-Length", "Transfer-Encoding")
@@ -84,7 +84,7 @@ class AiohttpTransport:
             source = _Source(answer, request, limit)
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise nonsense()
-            headers = Headers(answer.headers.items())
+            headers = Headers([(name, field_text(value)) for name, value in answer.headers.items()])
             framing = Framing(headers)
             if request.stream:
                 return Response(answer.status, headers, request=request, stream=Body(source, framing))
