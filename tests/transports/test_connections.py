@@ -12,13 +12,6 @@ from tests.faults import BODY, CLOSE, GOOD, READ, RESET, SECRET, SILENCE, answer
 from .probing import CHUNK, END, LONG, PROBE, TOKEN, chunked, encoded, failure, rest
 
 
-def test_a_cookie_is_not_kept(world: World) -> None:
-    with serving([READ, answer(BODY, b"Set-Cookie: a=b; Path=/", b"Set-Cookie: \xff=;;")]) as server:
-        client = world.client(server.url)
-        assert [client.get_secret(TOKEN), client.get_secret(TOKEN)] == [SECRET, SECRET]
-        assert not any(b"cookie" in request.lower() for request in server.requests)
-
-
 @pytest.mark.parametrize(
     "first",
     [GOOD, chunked(CHUNK + END), encoded(b"gzip", gzip.compress(BODY)), answer(LONG * 99), head(status=b"204 None")],
