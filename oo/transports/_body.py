@@ -54,7 +54,7 @@ class Framing:
         if len(pairs) > MOST_FIELDS:
             raise DoubleOError("the answer has too many headers", reason="protocol")
         self.length: int | None = None
-        self.encoding = "identity"
+        codings: list[str] = []
         chunked = False
         for field, value in pairs:
             name = field.lower()
@@ -68,10 +68,11 @@ class Framing:
                     raise DoubleOError("the answer's Transfer-Encoding was not asked for", reason="protocol")
                 chunked = True
             elif name == "content-encoding":
-                self.encoding = value.lower() or "identity"
+                codings.append(value.lower())
         if chunked and self.length is not None:
             # RFC 9112, 6.1: so answers are smuggled.
             raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
+        self.encoding = ", ".join(codings) or "identity"
         if self.encoding not in _WINDOWS:
             raise DoubleOError("the answer came in an encoding that was not asked for", reason="protocol")
 
@@ -86,6 +87,7 @@ class Decoder:
         self._window = _WINDOWS[encoding]
         self._deflate = encoding == "deflate"
         self._inflate: zlib._Decompress | None = None
+        self._over = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The decoded bytes of one chunk, in pieces of at most CHUNK."""
@@ -93,6 +95,8 @@ class Decoder:
             yield chunk
             return
         while chunk:
+            if self._over:
+                break
             if self._inflate is None:
                 self._inflate = self._start(chunk)
             try:
@@ -101,8 +105,9 @@ class Decoder:
                 break
             chunk = self._inflate.unconsumed_tail
             if self._inflate.eof:
-                # A gzip body may be of several members (RFC 1952, 2.2).
+                # A gzip body may be of several members (RFC 1952, 2.2), one of zlib's may not.
                 chunk, self._inflate = self._inflate.unused_data, None
+                self._over = self._deflate
             if piece:
                 yield piece
         else:

@@ -221,6 +221,10 @@ FAULTS: dict[str, Fault] = {
     "gzip with a tail": nonsense(encoded(b"gzip", ZIPPED + b"tail")),
     "deflate with a broken middle": nonsense(encoded(b"deflate", ZLIBBED[:500] + b"\xff" * 99 + ZLIBBED[599:])),
     "deflate with a wrong checksum": nonsense(encoded(b"deflate", ZLIBBED[:-4] + b"\0\0\0\0")),
+    "deflate with a tail": nonsense(encoded(b"deflate", ZLIBBED + b"tail")),
+    "deflate with a tail that comes later": nonsense(
+        head(b"Content-Encoding: deflate", b"Content-Length: %d" % (len(ZLIBBED) + 4)), ZLIBBED, PAUSE, b"tail"
+    ),
     "deflate cut short": lost(encoded(b"deflate", ZLIBBED[:900])),
     "deflate without its checksum": lost(encoded(b"deflate", ZLIBBED[:-4])),
     "deflate without its wrapping, cut short": lost(encoded(b"deflate", bare_deflate(LONG)[:900])),
@@ -236,6 +240,12 @@ FAULTS: dict[str, Fault] = {
     "zstd": nonsense(encoded(b"zstd", BODY)),
     "a coding that nobody knows": nonsense(encoded(b"rot13", BODY)),
     "codings of which one does nothing": nonsense(encoded(b"identity, gzip", gzip.compress(BODY))),
+    "two codings in two fields": nonsense(
+        answer(gzip.compress(BODY), b"Content-Encoding: gzip", b"Content-Encoding: identity")
+    ),
+    "gzip twice, in two fields": nonsense(
+        answer(gzip.compress(ZIPPED), b"Content-Encoding: gzip", b"Content-Encoding: gzip")
+    ),
     "gzip twice": nonsense(encoded(b"gzip, gzip", gzip.compress(ZIPPED))),
     "a header of 100 kB": nonsense(answer(BODY, b"X-Long: " + b"a" * 100_000)),
     "a header without an end": nonsense(b"HTTP/1.1 200 OK\r\nX-Long: ", Endless(b"a" * 4096)),
