@@ -62,8 +62,12 @@ def test_an_answer_that_holds_the_token_is_printed_without_it(
     token = awkward(random.Random(SEED))
     canaries = Canaries(token=token)
     monkeypatch.setenv("OO_TOKEN", token)
-    said = {"choices": [{"message": {"content": f"it is {SPELLINGS[spelling](token)}."}}]}
-    with serving(reply=lambda _request: answer(json.dumps(said).encode())) as server:
+    said = json.dumps({"choices": [{"delta": {"content": f"it is {SPELLINGS[spelling](token)}."}}]}).encode()
+
+    def reply(request: bytes) -> bytes:
+        return answer(b"data: " + said + b"\n\ndata: [DONE]\n\n" if b'"stream":true' in request else said)
+
+    with serving(reply=reply) as server:
         monkeypatch.setenv("OO_BASE_URL", server.url)
         for call in (("proxy", "v1/x"), ("chat", "Hello!")):
             shown = inside(*call).stdout
