@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
-import time
-from datetime import timezone
-from email.utils import parsedate_to_datetime
-
-from .._masking import Mask, StreamMask, met
-from .._messages import JSON, Request, Response, parse_json
+from .._masking import Mask, met
+from .._messages import JSON, Request, Response
 from .._pipeline import CallNext
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
 from ._foreign import translated
+from ._said import error_body, mask_of, meet, request_id, retry_after, short, words_of
 
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """The statuses after which the same call may succeed."""
@@ -23,9 +18,6 @@ _TASKS = {
     "proxy": "make the proxied call",
     "health": "check the server's health",
 }
-_KEPT = 1 << 16  # bytes of an error's body that is no JSON
-_SHORTEST = 8  # characters of a value that is masked in later errors: an environment is full of ordinary words
-_LONGEST = 300  # characters of a server's own words in a message
 
 
 class ErrorMapping:
@@ -39,7 +31,7 @@ class ErrorMapping:
             if response.stream is not None:
                 response = await settled(response)
             response.read()
-            _meet(response)
+            meet(response)
             return response
         except Exception as error:
             failure = failure_of(error, request)
@@ -81,9 +73,9 @@ def check_status(response: Response) -> None:
     status, request = response.status, response.request
     if 200 <= status < 300:
         return
-    body = _error_body(response)
+    body = error_body(response)
     kind = AuthenticationError if status == 401 else ERROR_OF[request.operation]
-    said = _short(_words(body))
+    said = short(words_of(body))
     text = f"the server answered {status}" + (f": {said}" if said else "") + _HINTS.get(status // 100, "")
     if status == 401:
         text = f"the token was not accepted (401){f': {said}' if said else ''}; is it whole, current and for this call?"
@@ -101,84 +93,17 @@ def check_status(response: Response) -> None:
 def answer_error(response: Response, said: JSON) -> DoubleOError:
     """The error that a 200 `{"error": said}` stands for."""
     request = response.request
-    words = _mask(request).text(_words(said))
+    words = mask_of(request).text(words_of(said))
     accused = any(word in words.lower() for word in ("auth", "token"))
     kind = AuthenticationError if accused else ERROR_OF[request.operation]
-    message = _message(request, f"the server answered with an error: {_short(words)}")
+    message = _message(request, f"the server answered with an error: {short(words)}")
     return kind(message, status=response.status, reason="answer", request_id=request_id(response))
-
-
-def request_id(response: Response) -> str | None:
-    """The answer's `X-Request-Id`, if it is one that a log line can hold."""
-    value = response.headers.get("X-Request-Id", "")
-    return _mask(response.request).text(value) if re.fullmatch(r"[!-~]{1,128}", value) else None
-
-
-def retry_after(value: str | None, now: float | None = None) -> float | None:
-    """Seconds of a `Retry-After` (RFC 9110, 10.2.3: digits, or a date), never negative; None where it is neither."""
-    if value is None:
-        return None
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", value):
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-        # asctime's form names no zone, and means UTC (RFC 9110, 5.6.7).
-        at = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    seconds = at - (time.time() if now is None else now)
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _message(request: Request, what: str) -> str:
     base = f" at {request.base_url}" if request.base_url else ""
     text = f"could not {_TASKS[request.operation]} ({request.method} {request.path}{base}): {what}"
     return Mask([request.token]).text(text)
-
-
-def _meet(response: Response) -> None:
-    operation = response.request.operation
-    if operation == "secret" and len(response.value) >= _SHORTEST:
-        met.add(response.value)
-    elif operation == "env":
-        for value in response.value.values():
-            if len(value) >= _SHORTEST:
-                met.add(value)
-
-
-def _mask(request: Request) -> Mask:
-    """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
-    base URL, which may well be in an environment that was fetched."""
-    met.add(request.token)
-    return met.mask()
-
-
-def _error_body(response: Response) -> JSON:
-    mask = _mask(response.request)
-    try:
-        return mask.json(parse_json(response.body))
-    except (DoubleOError, RecursionError):
-        pass
-    data = response.body
-    # A token that the cut goes through would not be known by its half.
-    data = mask.data(data) if len(data) <= _KEPT else StreamMask(mask).feed(data[:_KEPT])
-    return data.decode("utf-8", "replace")
-
-
-def _words(body: JSON) -> str:
-    """The server's own words: `{"error": m}`, OpenAI's `{"error": {"message": m}}`, or text."""
-    for name in ("error", "message", "detail"):
-        if isinstance(body, dict):
-            body = body.get(name, body)
-    return body if isinstance(body, str) else ""
-
-
-def _short(words: str) -> str:
-    """Words as a message can quote them, on one line; HTML not at all."""
-    if words.lstrip().startswith("<"):
-        return ""
-    return " ".join("".join(c if c.isprintable() else " " for c in words[:_LONGEST]).split())
 
 
 _HINTS = {3: "; redirects are not followed: is the base URL right?"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oo
-from oo.middleware.errors import retry_after
+from oo.middleware._said import retry_after
 from oo.testing import MockTransport
 from tests.conftest import World
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oo.middleware.errors import retry_after
+from oo.middleware._said import retry_after
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 YEAR = 365 * 86400
