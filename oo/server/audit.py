@@ -1,16 +1,23 @@
-"""The audit: one JSON line for each decision, never a token or a value."""
+"""The audit: one JSON line for each decision, never a token or a value. A flood of callers who open nothing must not
+fill the disk: where a second has more than `REFUSALS` of them, the rest share lines with a `count`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
 AUDIT_FILE = "audit.jsonl"
+REFUSALS = 100
+"""Decisions on callers who opened nothing that a process writes down one by one in a second."""
+
 _POLL = 0.1  # seconds between two looks for a further line
 
 
@@ -36,6 +43,9 @@ class AuditFile:
 
     def __init__(self, home: Path) -> None:
         self._file = os.open(home / AUDIT_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._second = 0
+        self._refused = 0
+        self._counted: Counter[tuple[str | None, str, str, int]] = Counter()
 
     def write(
         self,
@@ -48,7 +58,42 @@ class AuditFile:
         status: int,
         ms: float,
     ) -> None:
-        """Append one line."""
+        """Append one line, or count what has none of its own; that needs a running event loop."""
+        if target is None and self._is_flood():
+            if not self._counted:
+                asyncio.get_running_loop().call_later(1, self._sum_up)
+            self._counted[token_id, operation, outcome, status] += 1
+            return
+        self._append(request_id, token_id, operation, target, outcome, status, round(ms, 1))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._sum_up()
+        os.close(self._file)
+
+    def _is_flood(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._refused = second, 0
+        self._refused += 1
+        return self._refused > REFUSALS
+
+    def _sum_up(self) -> None:
+        for (token_id, operation, outcome, status), count in self._counted.items():
+            self._append(None, token_id, operation, None, outcome, status, None, count=count)
+        self._counted.clear()
+
+    def _append(
+        self,
+        request_id: str | None,
+        token_id: str | None,
+        operation: str,
+        target: str | None,
+        outcome: str,
+        status: int,
+        ms: float | None,
+        **more: int,
+    ) -> None:
         line = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "request_id": request_id,
@@ -57,13 +102,10 @@ class AuditFile:
             "target": target,
             "outcome": outcome,
             "status": status,
-            "ms": round(ms, 1),
+            "ms": ms,
+            **more,
         }
         os.write(self._file, json.dumps(line).encode() + b"\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
 
 
 def read(home: Path, follow: bool = False) -> Iterator[str]:

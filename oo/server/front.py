@@ -19,6 +19,7 @@ from .._messages import JSON, Response
 from .._paths import proxied
 from ..exceptions import DoubleOError
 from .audit import Audit
+from .connections import Pace
 from .idempotency import Claim, Conflict, claimed
 from .proxy import Upstreams, caller_headers, pieces_of, upstream_request
 from .store import Denial, Kind, Lease, Result, Route, Store
@@ -227,6 +228,8 @@ class Front:
                             await answer.prepare(call.request)
                         if piece:
                             await answer.write(piece)
+                            # The next one is asked for when the caller has taken this one.
+                            await call.request.writer.drain()
                     except (ConnectionError, ClientConnectionError):
                         if kept is None:
                             raise ConnectionResetError from None
@@ -307,6 +310,15 @@ async def _body(request: web.BaseRequest) -> bytes | None:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # nothing of the answer itself has gone yet
     body = bytearray()
+    slow = False
+
+    def give_up() -> None:
+        nonlocal slow
+        slow = True
+        request.protocol.close()  # once it is answered; what comes until then is left unread
+        request.content.feed_eof()
+
+    pace = Pace(lambda: len(body), give_up)
     try:
         async for chunk in request.content.iter_any():
             body += chunk
@@ -314,6 +326,10 @@ async def _body(request: web.BaseRequest) -> bytes | None:
                 raise _too_large()
     except web.RequestPayloadError:
         raise Refusal(400, "the request's body is not framed as HTTP has it", "bad request") from None
+    finally:
+        pace.stop()
+    if slow:
+        raise Refusal(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
     return bytes(body)
 
 

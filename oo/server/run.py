@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from .audit import Audit
-from .connections import Server
+from .connections import BACKLOG, HEAD, Server
 from .front import Front
 from .proxy import Upstreams
 from .store import Store
@@ -49,10 +48,13 @@ class Gateway:
             sock = bound(*self._address) if self._sock is None else self._sock
             stack.callback(sock.close)
             front = Front(self._store, upstreams, self._audit)
-            runner = web.ServerRunner(Server(front.handle, front.refuse), shutdown_timeout=2)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, sock, ssl_context=self._tls).start()
+            server = Server(front.handle, front.refuse)
+            stack.push_async_callback(server.end)
+            patience = None if self._tls is None else HEAD
+            listener = await asyncio.get_running_loop().create_server(
+                server, sock=sock, ssl=self._tls, ssl_handshake_timeout=patience, backlog=BACKLOG
+            )
+            stack.callback(listener.close)
             self.url = url_of(sock, self._tls is not None)
             self._stack = stack.pop_all()
         return self
