@@ -4,7 +4,8 @@ A reader connection lives on the event loop; what it has opened is kept until SQ
 somebody committed, so a change by another process shows at once. Writes go through one connection on a thread of its
 own, each in an immediate transaction, on the disk (WAL, synchronous FULL) before they are acknowledged. What a flipped
 or swapped row could change is inside the seals: which version is current, what a token opens, where a route leads.
-Whoever can write the file can still put an older state of it back, and so undo a revocation or a count of uses.
+Whoever can write the file can still put an older state of it back, and so undo a revocation or a count of uses; and
+where the log that a crash left is damaged, SQLite goes by what was committed before the damage.
 """
 
 from __future__ import annotations
@@ -155,13 +156,13 @@ class Vault:
             row = db.execute(
                 "SELECT digest, until FROM results WHERE token = ? AND call = ?", (token_id, call)
             ).fetchone()
-            if row is not None and not hmac.compare_digest(row[0], digest):
+            if row is not None and not hmac.compare_digest(_of(bytes, row[0]), digest):
                 return "other"
             stored = self._json("result", _result_name(token_id, call), db) if row is not None else None
             if stored is not None:
                 headers = tuple((name, value) for name, value in stored["headers"])
                 return Result(stored["status"], headers, bytes.fromhex(stored["body"]))
-            if row is not None and row[1] > now:
+            if row is not None and _of(float, row[1]) > now:
                 return "taken"
             # Nobody's, or that of a process which died over it.
             db.execute("REPLACE INTO results VALUES (?, ?, ?, ?, ?)", (token_id, call, digest, now, now + seconds))
@@ -446,10 +447,10 @@ class Vault:
         hashed, identity, used = row
         stored = json.loads(self._read("token", identity, 0, db))
         # A row may have been pointed at another token's record.
-        if not hmac.compare_digest(stored["hash"], hashed.hex()) or not isinstance(used, int):
+        if not hmac.compare_digest(stored["hash"], _of(bytes, hashed).hex()):
             raise Tampered(f"the token {identity!r} in the vault is not the one that was stored there")
         rate = stored["rate"] and Rate(**stored["rate"])
-        return Token(**{**stored, "rate": rate, "used": used})
+        return Token(**{**stored, "rate": rate, "used": _of(int, used)})
 
     def _revoke(self, db: sqlite3.Connection, token_id: str) -> None:
         record = self._json("token", token_id, db)
@@ -511,18 +512,25 @@ class Vault:
 def _spend(db: sqlite3.Connection, token: Token) -> Denial | None:
     hashed, now = bytes.fromhex(token.hash), time.time()
     used, tat = db.execute("SELECT used, tat FROM tokens WHERE hash = ?", (hashed,)).fetchone()
-    if token.uses is not None and used >= token.uses:
+    if token.uses is not None and _of(int, used) >= token.uses:
         return Denial("used up", token.id)
     if token.rate is not None:
         # The generic cell rate algorithm: `tat` is when the bucket would be full again, which is a whole filling away
         # at most; more is a clock that was set back.
-        tat = min(max(tat, now), now + token.rate.seconds) + token.rate.seconds / token.rate.count
+        tat = min(max(_of(float, tat), now), now + token.rate.seconds) + token.rate.seconds / token.rate.count
         wait = tat - token.rate.seconds - now
         # Rounding must not take the last of the burst away.
         if wait > 1e-6:
             return Denial("rate", token.id, wait)
     db.execute("UPDATE tokens SET used = used + 1, tat = ? WHERE hash = ?", (tat, hashed))
     return None
+
+
+def _of(kind: type[T], value: object) -> T:
+    """The value of a column that is not sealed: in a damaged file it may be anything."""
+    if not isinstance(value, kind):
+        raise Tampered("the vault is damaged: a column of it holds what was never put there")
+    return value
 
 
 def _result_name(token: str, call: bytes) -> str:
