@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -244,3 +245,35 @@ def test_a_second_run_goes_on_behind_the_first(tmp_path: Path) -> None:
         ("id 0", "t\n", 1.3),
         ("id 1", "t\n", 1.3),
     ]
+
+
+async def test_of_a_flood_that_opens_nothing_most_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oo.server.audit.REFUSALS", 3)
+    audit = AuditFile(tmp_path)
+
+    def write(outcome: str, target: str | None = None, token_id: str | None = None) -> None:
+        audit.write(
+            request_id="id", token_id=token_id, operation="secret", target=target, outcome=outcome, status=401, ms=1.0
+        )
+
+    def lines(outcome: str) -> list[dict[str, Any]]:
+        return [line for line in map(json.loads, read(tmp_path)) if line["outcome"] == outcome]
+
+    for _ in range(50):
+        write("allowed", "a")
+        write("malformed")
+        write("revoked", token_id="some")
+    # What opened something has a line each; nothing is summed up before the second is over.
+    assert len(lines("allowed")) == 50
+    assert not any("count" in line for outcome in ("malformed", "revoked") for line in lines(outcome))
+    await asyncio.sleep(1.1)
+    for outcome, token_id in (("malformed", None), ("revoked", "some")):
+        *own, last = lines(outcome)
+        assert list(last) == [*FIELDS, "count"]
+        assert (last["request_id"], last["token_id"], last["operation"]) == (None, token_id, "secret")
+        assert last["count"] + len(own) == 50
+        assert len(own) <= 6
+    for _ in range(10):
+        write("malformed")
+    audit.close()
+    assert sum(line.get("count", 1) for line in lines("malformed")) == 60

@@ -238,6 +238,7 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
             with lab.calling():
                 for n in range(KILLS):
                     before = lab.acknowledged()
+                    lab.more()
                     until(partial(goes_on, lab, before), 30)
                     time.sleep(chance.random() / 10)
                     if n % 3 == 0:
@@ -248,7 +249,6 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
                     else:
                         lab.kill_writer()
                         lab.write()
-                    lab.more()
                     home.run(lab.check)
             unheard = set(lab.open)
             # Nobody is at work any more: the time is over that a call which died with its process is waited for.
