@@ -22,6 +22,8 @@ IDLE = 75.0
 PATIENCE = 30.0
 """Seconds in which `PACE` bytes of a body must come, or of an answer be taken."""
 PACE = 16 << 10
+PIPELINED = 128
+"""Requests that a caller may send before their answers; later aiohttps (3.14.3) take fewer at a time by themselves."""
 MOST = 4096
 """Connections that a process holds at once, where it may have that many files open."""
 
@@ -152,6 +154,8 @@ class _Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count > before:
             self._stop_head()
+            if len(self._messages) > PIPELINED:
+                self.cut()
         elif self._head is None and self._waiter is not None and data:
             self._head = self._loop.call_later(HEAD, self.cut)
 

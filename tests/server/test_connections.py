@@ -157,7 +157,7 @@ def test_a_reader_of_a_stream_that_does_not_read_is_cut_off(quick: None, monkeyp
 def test_a_reader_that_asks_and_asks_and_reads_nothing_is_cut_off(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oo.server.connections.PATIENCE", LIMIT)
     with oo.testing.gateway() as gateway, connected(gateway.url) as sock:
-        sock.settimeout(3)  # when the gateway takes no more either, and yet does not end it
+        sock.settimeout(10)  # when the gateway takes no more either, and yet does not end it
         with pytest.raises(ConnectionError):
             sock.sendall(ASK * 1_000_000)
 
