@@ -16,7 +16,7 @@ from tests.faults import READ, Endless, head, serving
 
 from .processes import get
 
-LIMIT = 0.3
+LIMIT = 0.2
 ASK = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -160,6 +160,25 @@ def test_a_reader_that_asks_and_asks_and_reads_nothing_is_cut_off(quick: None, m
         sock.settimeout(10)  # when the gateway takes no more either, and yet does not end it
         with pytest.raises(ConnectionError):
             sock.sendall(ASK * 1_000_000)
+
+
+def test_the_last_of_an_answer_that_is_not_read_is_not_held_for_ever(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oo.server.connections.PATIENCE", LIMIT)
+    with oo.testing.gateway() as gateway, ExitStack() as stack:
+        socks = []
+        for size in range(64 << 10, 480 << 10, 16 << 10):
+            token = gateway.secret(f"s{size}", "x" * size)
+            ask = f"GET /api/secret HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+            socks.append((size, stack.enter_context(connected(gateway.url, ask.encode()))))
+        time.sleep(LIMIT * 3)
+        found = [(size, len(read(sock))) for size, sock in socks]
+    # What the system has taken arrives; as soon as an answer is longer, the rest of it is gone.
+    whole = [size for size, length in found if length > size]
+    cut = [length for size, length in found if length <= size]
+    assert whole
+    assert max(whole) < min(cut) + (40 << 10)
 
 
 def test_a_reader_that_keeps_the_pace_gets_all_of_it(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
