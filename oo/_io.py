@@ -89,21 +89,35 @@ class _ThreadEvent:
 
 
 class _LoopEvent:
-    __slots__ = ("_event",)
+    __slots__ = ("_is_set", "_waiters")
 
     def __init__(self) -> None:
-        import asyncio
-
-        self._event: asyncio.Event = asyncio.Event()
+        self._is_set = False
+        self._waiters: dict[asyncio.Future[bool], None] = {}
 
     def set(self) -> None:
-        self._event.set()
+        self._is_set = True
+        for waiter in self._waiters:
+            _settle(waiter, True)
 
     async def wait(self, seconds: float | None = None) -> bool:
+        # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes in the same turn as the event.
         import asyncio
 
+        if self._is_set:
+            return True
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, _settle, waiter, False)
+        self._waiters[waiter] = None
         try:
-            await asyncio.wait_for(self._event.wait(), seconds)
-        except asyncio.TimeoutError:
-            return False
-        return True
+            return await waiter
+        finally:
+            del self._waiters[waiter]
+            if timer is not None:
+                timer.cancel()
+
+
+def _settle(waiter: asyncio.Future[bool], value: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(value)
