@@ -37,7 +37,7 @@ class Entry:
 
 
 class Flight:
-    """One fetch under way; `outcome` stays None where the fetch was cancelled."""
+    """One fetch under way, or one that its caller would begin; `outcome` stays None where it was cancelled."""
 
     __slots__ = ("event", "key", "outcome", "scope")
 
@@ -51,6 +51,8 @@ class Flight:
 class SecretCache:
     """A thread-safe store of at most `maxsize` values, each with its own time to live, the least recently used going
     first. Time is monotonic. Values are kept in this process's memory only."""
+
+    _entries: TLRUCache[Any, Entry]
 
     def __init__(self, maxsize: int = 1024, *, timer: Callable[[], float] = time.monotonic) -> None:
         if maxsize < 1:
@@ -72,20 +74,29 @@ class SecretCache:
     def invalidate(self, key: Hashable) -> None:
         """Forget a key; where it is a token, whatever any server answered to that token."""
         with self._lock:
-            for each in (key, *((*family, key) for family in self._families)):
-                self._entries.pop(each, None)
+            try:
+                for each in (key, *((*family, key) for family in self._families)):
+                    self._entries.pop(each, None)
+            except BaseException:
+                self._entries = self._emptied()
+                raise
             for place in [place for place in self._flights if key in (place[1], _token(place[1]))]:
                 del self._flights[place]
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._entries.clear()
+            self._entries = self._emptied()
             self._flights.clear()
             self._families.clear()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        with self._lock:
+            try:
+                return len(self._entries)  # and what has expired is dropped
+            except BaseException:
+                self._entries = self._emptied()
+                raise
 
     def __repr__(self) -> str:
         return f"<SecretCache {len(self)} of {self.maxsize}>"
@@ -107,52 +118,64 @@ class SecretCache:
     def stale(self, key: Hashable) -> Any:
         """The value of a key, expired or not, while it is kept for an outage; or None."""
         with self._lock:
-            entry: Entry | None = self._entries.get(key)
+            entry = self._found(key)
             return None if entry is None else entry.value
 
-    def board(self, scope: Hashable, key: Hashable, max_age: float, event: Callable[[], Event]) -> tuple[Any, bool]:
-        """The stored value, or the flight that fetches it, with whether the caller is the one to fly it."""
+    def board(self, flight: Flight, max_age: float) -> Any:
+        """The stored value; else the flight that fetches it, which is `flight` itself where there was none."""
         with self._lock:
-            value = self._recall_locked(key, max_age)
+            value = self._recall_locked(flight.key, max_age)
             if value is not None:
-                return value, False
-            flight = self._flights.get((scope, key))
-            if flight is not None:
-                return flight, False
-            flight = self._flights[scope, key] = Flight(scope, key, event())
-            return flight, True
+                return value
+            return self._flights.setdefault((flight.scope, flight.key), flight)
 
     def land(self, flight: Flight, outcome: Any, ttl: float | None = None, stale: float = 0.0) -> None:
         """End a flight: store its outcome where `ttl` is given and nothing was invalidated since, and let the
-        waiters go."""
+        waiters go. A flight may land again, where its first landing was interrupted; its outcome stays."""
         with self._lock:
             if self._flights.get((flight.scope, flight.key)) is flight:
                 del self._flights[flight.scope, flight.key]
                 if ttl is not None:
                     self._set(flight.key, outcome, ttl, ttl + stale)
-        flight.outcome = outcome
+            if flight.outcome is None:
+                flight.outcome = outcome
         flight.event.set()
 
     def _recall_locked(self, key: Hashable, max_age: float) -> Any:
-        entry: Entry | None = self._entries.get(key)
+        entry = self._found(key)
         if entry is None:
             return None
         age = self._timer() - entry.stored
         return entry.value if age < entry.ttl and age < max_age else None
 
+    def _found(self, key: Hashable) -> Entry | None:
+        # Not its `get`, which an interrupt can leave with a clock that stands still.
+        try:
+            return self._entries[key]
+        except KeyError:
+            return None
+
     def _set(self, key: Hashable, value: Any, ttl: float, keep: float) -> None:
-        self._entries[key] = Entry(value, ttl, keep, self._timer())
         if _token(key) is not None:
             self._families.add(key[:2])  # type: ignore[index]  # _token saw a tuple
+        try:
+            self._entries[key] = Entry(value, ttl, keep, self._timer())
+        except BaseException:
+            # An interrupt, by Ctrl-C say: the parts of cachetools' store may not fit together any more.
+            self._entries = self._emptied()
+            raise
 
     def _touch(self, key: Hashable, entry: Entry, now: float) -> None:
         with self._lock:
             entry.touched = now
-            self._entries.get(key)
+            self._found(key)
+
+    def _emptied(self) -> TLRUCache[Any, Entry]:
+        return TLRUCache(self.maxsize, _expiry, timer=self._timer)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
-        self._entries: TLRUCache[Any, Entry] = TLRUCache(self.maxsize, _expiry, timer=self._timer)
+        self._entries = self._emptied()
         self._flights: dict[tuple[Hashable, Hashable], Flight] = {}
         self._families: set[Any] = set()
 

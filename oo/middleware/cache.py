@@ -40,11 +40,17 @@ class Cache:
                 raise
         io = call_next.io
         while True:
-            found, leads = self.store.board(io.scope(), request.cache_key, request.cache_ttl, io.event)
+            flight = Flight(io.scope(), request.cache_key, io.event())
+            try:
+                found = self.store.board(flight, request.cache_ttl)
+                if found is flight:
+                    return await self._lead(flight, request, call_next)
+            except BaseException:
+                # Cancelled, or interrupted at whatever line: the first of its waiters to come by leads.
+                self.store.land(flight, None)
+                raise
             if isinstance(found, Response):
                 return _hit(found, request)
-            if leads:
-                return await self._lead(found, request, call_next)
             left = None if request.deadline is None else request.deadline - io.now()
             if not await found.event.wait(left):
                 raise overdue(request)
@@ -52,7 +58,6 @@ class Cache:
                 return _hit(found.outcome, request)
             if isinstance(found.outcome, Exception):
                 raise _own(found.outcome)
-            # The leader was cancelled. The first of its waiters to come by here leads.
 
     async def _lead(self, flight: Flight, request: Request, call_next: CallNext) -> Response:
         try:
@@ -67,9 +72,6 @@ class Cache:
                     self.store.land(flight, stale)
                     return _hit(stale, request)
             self.store.land(flight, error)
-            raise
-        except BaseException:
-            self.store.land(flight, None)
             raise
         self.store.land(flight, response, request.cache_ttl, self.stale_if_error)
         return response
