@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from ._forks import keep
+
 CAPACITY = 500
 COST = 5
 REFUND = 1
@@ -16,6 +18,7 @@ class Budget:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = self._left = capacity
         self._lock = threading.Lock()
+        keep(self)
 
     def spend(self) -> bool:
         """Pay for a retry; False where there is not enough left."""
@@ -31,3 +34,8 @@ class Budget:
             return
         with self._lock:
             self._left = min(self._capacity, self._left + (retries * COST or REFUND))
+
+    def after_fork(self) -> None:
+        """In a child: let go of the lock."""
+        if self._lock.locked():
+            self._lock = threading.Lock()

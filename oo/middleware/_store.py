@@ -7,16 +7,15 @@ table, and a flight that is no longer there stores nothing.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from cachetools import Cache, TLRUCache
 
 from .._io import Event
+from ._forks import keep
 
 _TOUCH = 1.0  # seconds: a hit renews an entry's place in the order of eviction at most this often
 
@@ -39,12 +38,13 @@ class Entry:
 class Flight:
     """One fetch under way, or one that its caller would begin; `outcome` stays None where it was cancelled."""
 
-    __slots__ = ("event", "key", "outcome", "scope")
+    __slots__ = ("chain", "event", "key", "outcome", "scope")
 
-    def __init__(self, scope: Hashable, key: Hashable, event: Event) -> None:
+    def __init__(self, scope: Hashable, key: Hashable, event: Event, chain: object = None) -> None:
         self.scope = scope
         self.key = key
         self.event = event
+        self.chain = chain
         self.outcome: Any = None
 
 
@@ -60,7 +60,7 @@ class SecretCache:
         self.maxsize = maxsize
         self._timer = timer
         self._renew()
-        _caches.add(self)
+        keep(self)
 
     def get(self, key: Hashable) -> Any:
         """The value of a key, or None."""
@@ -179,8 +179,8 @@ class SecretCache:
         self._flights: dict[tuple[Hashable, Hashable], Flight] = {}
         self._families: set[Any] = set()
 
-    def _after_fork(self) -> None:
-        # A lock that another thread held at the fork stays locked for ever in the child, over a store half changed.
+    def after_fork(self) -> None:
+        """In a child: begin anew where the store was half changed."""
         if self._lock.locked():
             self._renew()
 
@@ -191,15 +191,3 @@ def _expiry(_key: object, entry: Entry, now: float) -> float:
 
 def _token(key: Hashable) -> Any:
     return key[2] if isinstance(key, tuple) and len(key) == 3 else None
-
-
-_caches: weakref.WeakSet[SecretCache] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,31 @@
+"""What a fork must not leave locked: a lock that another thread held stays locked for ever in the child."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+
+class Forked(Protocol):
+    """What holds a lock."""
+
+    def after_fork(self) -> None:
+        """In the child: give up a lock that is held, and whatever it guarded half changed."""
+
+
+_kept: weakref.WeakSet[Forked] = weakref.WeakSet()
+
+
+def keep(each: Forked) -> None:
+    """Call `each.after_fork()` in every child, for as long as `each` lives."""
+    _kept.add(each)
+
+
+def _after_fork() -> None:
+    for each in list(_kept):
+        each.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
