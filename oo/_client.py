@@ -120,6 +120,7 @@ class _Shell:
     def _shut(self) -> bool:
         """Whether it was open until now."""
         was_open, self._closed, self._recall = not self._closed, True, None
+        self._pipeline.shut()
         return was_open
 
 
@@ -270,7 +271,7 @@ class Client(_Shell):
         self._forget(token)
 
     def close(self) -> None:
-        """Close the connections. A call after that is an error."""
+        """Close the connections. A call after that is an error; one under way may end, and sends nothing more."""
         if self._shut():
             finish(self._pipeline.transport.close())
 
@@ -448,7 +449,7 @@ class AsyncClient(_Shell):
         self._forget(token)
 
     async def close(self) -> None:
-        """Close the connections of this loop. A call after that is an error."""
+        """Close the connections of this loop, those of calls under way as well. A call after that is an error."""
         if self._shut():
             await self._pipeline.transport.close()
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ._io import IO
 from ._messages import CacheKey, Request, Response
+from .exceptions import DoubleOError
 
 T = TypeVar("T")
 
@@ -41,11 +42,19 @@ class Send:
     __slots__ = ("_send", "io")
 
     def __init__(self, transport: Transport, io: IO) -> None:
-        self._send = transport.send
+        self._send: Callable[[Request], Coroutine[Any, Any, Response]] = transport.send
         self.io = io
 
     def __call__(self, request: Request) -> Awaitable[Response]:
         return self._send(request)
+
+    def shut(self) -> None:
+        """Refuse what comes from now on, a further attempt of a call that has begun as well."""
+        self._send = _refused
+
+
+async def _refused(_request: Request) -> Response:
+    raise DoubleOError("the client was closed during the call", reason="closed")
 
 
 Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Response]]
@@ -74,11 +83,16 @@ class Pipeline:
         self.middleware = tuple(middleware)
         self.transport = transport
         self.io = io
-        following: CallNext | Send = Send(transport, io)
+        self._end = Send(transport, io)
+        following: CallNext | Send = self._end
         for each in reversed(self.middleware):
             following = CallNext(each, following, io)
         self.handle: Callable[[Request], Coroutine[Any, Any, Response]] = following  # type: ignore[assignment]  # check saw that each is a coroutine function
         self.recall = _recall(self.middleware)
+
+    def shut(self) -> None:
+        """Send nothing more."""
+        self._end.shut()
 
     def run(self, request: Request) -> Response:
         """The whole chain on this thread, without a loop. RuntimeError names a middleware that needs one."""

@@ -40,7 +40,7 @@ class Cache:
                 raise
         io = call_next.io
         while True:
-            flight = Flight(io.scope(), request.cache_key, io.event())
+            flight = Flight(io.scope(), request.cache_key, io.event(), call_next)
             try:
                 found = self.store.board(flight, request.cache_ttl)
                 if found is flight:
@@ -56,7 +56,7 @@ class Cache:
                 raise overdue(request)
             if isinstance(found.outcome, Response):
                 return _hit(found.outcome, request)
-            if isinstance(found.outcome, Exception):
+            if isinstance(found.outcome, Exception) and (found.chain is call_next or _is_shared(found.outcome)):
                 raise _own(found.outcome)
 
     async def _lead(self, flight: Flight, request: Request, call_next: CallNext) -> Response:
@@ -90,6 +90,11 @@ def _hit(stored: Response, request: Request) -> Response:
 
 def _is_outage(error: DoubleOError) -> bool:
     return error.reason in _OUTAGES or (error.status or 0) >= 500
+
+
+def _is_shared(error: Exception) -> bool:
+    # That one client was closed, or its deadline passed, says nothing of another over the same store.
+    return not isinstance(error, DoubleOError) or error.reason not in ("closed", "deadline")
 
 
 def _own(error: Exception) -> Exception:

@@ -62,10 +62,11 @@ class AiohttpTransport:
         """The answer, its body read whole unless the request asks for a stream; DoubleOError where there is none."""
         now = time.monotonic()
         until, limit = limits(request, now)
-        source = None
+        session = source = None
         try:
             url = _url(request.url)
-            sending = self._session().request(
+            session = self._session()
+            sending = session.request(
                 request.method,
                 url,
                 data=_data(request.body),
@@ -81,7 +82,7 @@ class AiohttpTransport:
                     answer = await sending
             else:
                 answer = await sending
-            source = _Source(answer, request, limit)
+            source = _Source(answer, request, limit, session)
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise nonsense()
             headers = Headers([(name, field_text(value)) for name, value in answer.headers.items()])
@@ -90,7 +91,7 @@ class AiohttpTransport:
                 return Response(answer.status, headers, request=request, stream=Body(source, framing))
             return Response(answer.status, headers, await whole(source, framing, request.limit), request=request)
         except _ERRORS as error:
-            failure = _translated(error, limit)
+            failure = _translated(error, limit, session)
         except BaseException:
             if source is not None:
                 source.abandon()
@@ -185,7 +186,14 @@ class _Connection(ResponseHandler):
         # What the server does not read would keep the connection, and itself, for as long as the server likes.
         if self.transport is not None and self.transport.get_write_buffer_size():
             self.transport.abort()
+        payload = self._payload
         super().close()
+        _cut(payload)
+
+    def abort(self) -> None:
+        payload = self._payload
+        super().abort()
+        _cut(payload)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         # aiohttp tells this to who waits for an answer's head; who reads its body would wait for ever.
@@ -202,15 +210,24 @@ class _Connection(ResponseHandler):
             transport.close()
 
 
+def _cut(payload: aiohttp.StreamReader | None) -> None:
+    # Whoever reads a body as its session is closed would wait for ever: aiohttp only lets go of it.
+    if payload is not None and not payload.is_eof() and payload.exception() is None:
+        payload.set_exception(aiohttp.ClientConnectionError())
+
+
 class _Source:
     """The bytes of an answer of aiohttp's."""
 
-    __slots__ = ("_answer", "_limit", "_request")
+    __slots__ = ("_answer", "_limit", "_request", "_session")
 
-    def __init__(self, answer: aiohttp.ClientResponse, request: Request, limit: str) -> None:
+    def __init__(
+        self, answer: aiohttp.ClientResponse, request: Request, limit: str, session: aiohttp.ClientSession
+    ) -> None:
         self._answer = answer
         self._request = request
         self._limit = limit
+        self._session = session
 
     @property
     def over(self) -> bool:
@@ -229,7 +246,7 @@ class _Source:
         except _ERRORS as error:
             request = self._request
             late = request.deadline is not None and time.monotonic() >= request.deadline
-            failure = _translated(error, "deadline" if late else self._limit)
+            failure = _translated(error, "deadline" if late else self._limit, self._session)
         raise failure
 
     def release(self) -> None:
@@ -254,7 +271,7 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        failure = broken(error)
+        failure = _translated(error, "", request.session)
     raise failure
 
 
@@ -291,9 +308,11 @@ def _headers(request: Request) -> CIMultiDict[str]:
     return headers
 
 
-def _translated(error: BaseException, limit: str) -> DoubleOError:
+def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
+    if session is not None and session.closed:
+        return DoubleOError("the client was closed during the call", reason="closed")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return broken(error)
     if isinstance(error, _NONSENSE):  # aiohttp.InvalidURL is a ValueError
