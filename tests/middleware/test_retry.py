@@ -171,19 +171,6 @@ def test_statuses_replace_the_set(world: World) -> None:
     assert len(transport.requests) == 3
 
 
-def test_a_budget_keeps_an_outage_from_multiplying_traffic(world: World) -> None:
-    down = True
-    transport = MockTransport(lambda _request: 503 if down else GOOD, io=world.clock())
-    client = world.client(URL, middleware=[oo.Retry(3), oo.ErrorMapping()], transport=transport)
-    calls = 10_000 if world.blocking else 2_000
-    for _ in range(calls):
-        with pytest.raises(oo.SecretError):
-            client.get_secret(TOKEN)
-    assert len(transport.requests) == calls + 100
-    down = False
-    assert [client.get_secret(TOKEN) for _ in range(10)] == ["v"] * 10
-
-
 def test_the_timeline_tells_each_attempt(world: World) -> None:
     client, _, _ = retrying(world, 503, lost("timeout"), {"a": 1}, jitter=0)
     timeline = client.send("v1/x", TOKEN).timeline
