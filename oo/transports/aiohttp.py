@@ -315,6 +315,7 @@ def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession
         return DoubleOError("the client was closed during the call", reason="closed")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return broken(error)
-    if isinstance(error, _NONSENSE):  # aiohttp.InvalidURL is a ValueError
+    # aiohttp.InvalidURL is a ValueError, and so is a certificate's error.
+    if isinstance(error, _NONSENSE) and not isinstance(error, OSError):
         return nonsense()
     return broken(error)
