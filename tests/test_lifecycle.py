@@ -235,7 +235,7 @@ def run(program: str, url: str, *options: str) -> subprocess.CompletedProcess[st
 
 
 FORK = """
-import asyncio, json, os, sys, threading
+import asyncio, json, os, signal, sys, threading
 import oo
 from oo.middleware import shared_cache
 from oo.middleware._budget import Budget
@@ -265,6 +265,7 @@ held.wait()
 reader, writer = os.pipe()
 pid = os.fork()
 if pid == 0:
+    signal.alarm(20)
     found = [call(client, f"{where}-child-{n}") for where in ("new", "busy") for n, client in enumerate(clients)]
     os.write(writer, json.dumps(found).encode())
     os._exit(0)
