@@ -15,6 +15,7 @@ import oo
 import oo.testing
 from oo._functions import forget_clients
 from oo._io import IO, BlockingIO, LoopIO
+from oo._masking import met
 from oo.middleware import shared_cache
 from oo.server.background import Background
 
@@ -135,6 +136,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     shared_cache().clear()
+    met.__init__()  # type: ignore[misc]  # as it was at the start of the process
     yield
     shared_cache().clear()
     forget_clients()
