@@ -14,7 +14,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SAFE = "/:@!$&'()*+,;=~-._%"
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 _PERCENTS = re.compile("%(?:25)+")
-_ELSEWHERE = re.compile("//|/?[A-Za-z][A-Za-z0-9+.-]*://")
 _CUT = re.compile("[;?#]")
 _LABEL = re.compile("[0-9A-Za-z_-]{1,63}")
 
@@ -78,7 +77,8 @@ def proxied(path: str) -> str:
     place, mark, query = path.partition("?")
     if "#" in path:
         raise ValueError("the path holds a '#'; write it as %23 if it belongs to a name")
-    if _ELSEWHERE.match(place) or _SCHEME.match(place):
+    place = place.removeprefix("/")
+    if path.startswith("//") or _SCHEME.match(place):
         raise ValueError("the path names a host or a scheme; give only what follows /api/proxy/")
     if _BAD_PERCENT.search(path):
         raise ValueError("the path holds a '%' that begins no escape; write it as %25")
@@ -89,7 +89,7 @@ def proxied(path: str) -> str:
     if any(_CUT.split(segment)[0].strip() in (".", "..") for segment in plain.split("/")):
         raise ValueError("the path holds a '.' or '..' segment and could leave /api/proxy/")
     try:
-        return quote(place.removeprefix("/"), safe=_SAFE) + mark + quote(query, safe=_SAFE + '?[]{}|^`"<>')
+        return quote(place, safe=_SAFE) + mark + quote(query, safe=_SAFE + '?[]{}|^`"<>')
     except UnicodeEncodeError:
         pass
     raise ValueError("the path holds half a character (a lone surrogate)")

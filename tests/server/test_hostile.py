@@ -123,6 +123,7 @@ HOSTILE: dict[str, tuple[bytes, set[int]]] = {
     "a URL behind the prefix": (request(b"/api/proxy/http://{decoy}/v1/x"), BAD),
     "a URL behind the prefix, encoded": (request(b"/api/proxy/http:%2f%2f{decoy}/v1/x"), BAD),
     "another scheme": (request(b"/api/proxy/file:/v1/x"), BAD),
+    "another scheme behind a slash": (request(b"/api/proxy//file:/v1/x"), BAD),
     "a user before the host": (request(b"/api/proxy/@{decoy}/v1/x"), {403}),
     "the absolute form": (request(b"http://{decoy}/api/proxy/v1/x"), GONE | BAD),
     "the absolute form of the gateway": (request(b"http://{host}/api/proxy/v1/x"), GONE | BAD),
