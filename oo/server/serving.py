@@ -85,7 +85,7 @@ async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
 
 
 def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
-    """Keep that many workers on a bound socket until SIGINT or SIGTERM; gives the exit code."""
+    """Keep that many workers on a bound socket until SIGINT or SIGTERM, and close it; gives the exit code."""
     _log()
     stopping = False
 
@@ -112,6 +112,7 @@ def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
         with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(_PATIENCE)
         worker.kill()  # nothing, where it has ended
+    sock.close()
     if not stopping:
         logger.error("%d workers in a row did not come up", died_young)
     return 0 if stopping else 1

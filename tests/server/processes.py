@@ -36,8 +36,9 @@ class Home:
     def __init__(self, path: Path, **environ: str) -> None:
         self.path = path
         self.key = keyring.key_path(path, {})
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("OO_")}
-        self.environ = {**kept, "OO_HOME": str(path), **environ}
+        # asyncio's debug mode would write into the logs how long each callback took.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OO_", "PYTHONDEVMODE"))}
+        self.environ = {**kept, "OO_HOME": str(path), "PYTHONWARNINGS": "always::ResourceWarning", **environ}
 
     def made(self) -> Home:
         keyring.write_keys(self.key, [keyring.new_key()])
