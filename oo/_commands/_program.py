@@ -14,7 +14,6 @@ from ._output import printable
 
 _EXTRAS = {"aiohttp": "server", "cryptography": "server", "platformdirs": "server", "dotenv": "cli", "rich": "cli"}
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
-_NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.2; earlier ones print the help and end
 
 
 class Program(click.Group):
@@ -24,7 +23,7 @@ class Program(click.Group):
         """Run the program and exit."""
         try:
             sys.exit(super().main(*args, **{**settings, "standalone_mode": False}))
-        except _NO_ARGUMENTS as error:
+        except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(error.exit_code)
         except click.UsageError as error:

@@ -218,7 +218,7 @@ SEEDS = (
     b"2\x05" + _ZIPPED,
     b"2\x05" + _ZIPPED + _ZIPPED,
     b"2\x05" + zlib.compress(_JSON),
-    b"2\x05" + zlib.compress(_JSON, wbits=-15),
+    b"2\x05" + zlib.compress(_JSON)[2:-4],
     b"3120",
     b"3Wed, 21 Oct 2015 07:28:00 GMT",
     b"3Mon, 01 Jan 2000 00:00:00 +99999999999999",
