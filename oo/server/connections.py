@@ -1,5 +1,5 @@
-"""aiohttp.web's server, less its habit of quoting what it could not read, to the caller and to the log, and less its
-patience: a caller that is slow, or one too many, holds nothing for long.
+"""aiohttp.web's server, less three habits: it quotes what it could not read, to the caller and to the log, lets a request
+wait for a body that has broken, and waits for a caller that is slow, or one too many.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from aiohttp import web
+from aiohttp.web_protocol import _ErrInfo
 
 logger = logging.getLogger("oo.server")
 
@@ -158,6 +159,8 @@ class _Connection(web.RequestHandler):
                 self.cut()
         elif self._head is None and self._waiter is not None and data:
             self._head = self._loop.call_later(HEAD, self.cut)
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            self._break_bodies()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -181,6 +184,14 @@ class _Connection(web.RequestHandler):
 
     def log_exception(self, *_what: object, exc_info: object = None) -> None:
         logger.error("a connection failed: %s", type(exc_info).__name__)
+
+    def _break_bodies(self) -> None:
+        # The error stands in line behind the request whose body it broke, and that one would wait for the rest.
+        current = [] if self._current_request is None else [self._current_request.content]
+        for body in [*current, *(body for _, body in self._messages)]:
+            if not body.is_eof():
+                body.set_exception(web.RequestPayloadError())
+                body.feed_eof()  # so that nothing is read of it after the answer
 
     def _taken(self) -> int:
         return 0 if self.transport is None else -self.transport.get_write_buffer_size()
