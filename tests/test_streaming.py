@@ -182,6 +182,15 @@ def test_a_stream_is_not_open_before_its_block(world: World) -> None:
     assert transport.requests == []
 
 
+def test_a_stream_that_a_middleware_answered_itself_is_read_as_any_other(world: World) -> None:
+    async def answered(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        return oo.Response(200, body=b"one\ntwo", request=request)
+
+    client = world.client(transport=MockTransport([]), middleware=[answered])
+    with opened(client) as stream:
+        assert taken(world, stream.iter_lines()) == ["one", "two"]
+
+
 def test_bad_arguments_of_a_stream_are_refused_before_any_io(world: World) -> None:
     client, transport = mocked(world)
     for arguments, kind in ((("../x", TOKEN), oo.ProxyError), (("x", "a b"), oo.AuthenticationError)):
