@@ -79,7 +79,7 @@ def proxied(path: str) -> str:
         raise ValueError("the path holds a '#'; write it as %23 if it belongs to a name")
     place = place.removeprefix("/")
     if path.startswith("//") or _SCHEME.match(place):
-        raise ValueError("the path names a host or a scheme; give only what follows /api/proxy/")
+        raise ValueError("the path names a host or a scheme; write a ':' in its first segment as %3A")
     if _BAD_PERCENT.search(path):
         raise ValueError("the path holds a '%' that begins no escape; write it as %25")
     plain = _unquoted(place)

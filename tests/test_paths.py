@@ -290,7 +290,7 @@ TARGETS = {
     "v1/-._~!$&'()*+,;=:@": "v1/-._~!$&'()*+,;=:@",
     "v1/...a/.well-known/a..b/x.": "v1/...a/.well-known/a..b/x.",
     "v1/models/gemini:generate": "v1/models/gemini:generate",
-    "/videos:annotate": "videos:annotate",
+    "/videos%3aannotate": "videos%3Aannotate",
     "v1/{id}/[x]": "v1/%7Bid%7D/%5Bx%5D",
     "v1/\x85\u2028": "v1/%C2%85%E2%80%A8",
 }

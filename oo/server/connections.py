@@ -1,5 +1,5 @@
-"""aiohttp.web's server, less three habits: it quotes what it could not read, to the caller and to the log, lets a request
-wait for a body that has broken, and waits for a caller that is slow, or one too many.
+"""aiohttp.web's server, less three habits: it quotes what it could not read, to the caller and to the log, lets a
+request wait for a body that has broken, and waits for a caller that is slow, or one too many.
 """
 
 from __future__ import annotations
