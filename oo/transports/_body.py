@@ -18,6 +18,7 @@ ACCEPT_ENCODING = "gzip, deflate"
 """What `Decoder` undoes."""
 
 _HELD = 4 << 20  # bytes of a compressed body's contents that are kept before it is known to be within the limit
+_FIELDS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _LENGTH = re.compile("[0-9]{1,18}")
 _WINDOWS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
@@ -58,6 +59,8 @@ class Framing:
         chunked = False
         for field, value in pairs:
             name = field.lower()
+            if name not in _FIELDS:
+                continue
             if name == "content-length":
                 # RFC 9112, 6.3: even a list of equal lengths may be refused, and aiohttp does.
                 if self.length is not None or not _LENGTH.fullmatch(value):
@@ -67,7 +70,7 @@ class Framing:
                 if chunked or value.lower() != "chunked":
                     raise DoubleOError("the answer's Transfer-Encoding was not asked for", reason="protocol")
                 chunked = True
-            elif name == "content-encoding":
+            else:
                 codings.append(value.lower())
         if chunked and self.length is not None:
             # RFC 9112, 6.1: so answers are smuggled.

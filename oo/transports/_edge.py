@@ -30,12 +30,13 @@ def fields(request: Request) -> Iterable[tuple[str, str]]:
     """The request's header fields, one that is repeated under one name; DoubleOError where a middleware made one that
     would not be read as it was meant."""
     pairs = request.headers.pairs()
-    names = _names(tuple([name for name, _ in pairs]))
-    values = [value for _, value in pairs]
-    together = "".join(values)
+    if not pairs:
+        return ()
+    written, values = zip(*pairs, strict=True)
+    names, together = _names(written), "".join(values)
     if names is None or not (together.isprintable() or VALUE.fullmatch(together)):
         raise DoubleOError("a header holds a character that no header has", reason="argument")
-    return zip(names, values, strict=True)
+    return pairs if names == written else zip(names, values, strict=True)
 
 
 @lru_cache(256)

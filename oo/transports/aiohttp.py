@@ -36,6 +36,7 @@ from ._http import LONGEST_LINE, field_text
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _FRAMING = ("Content-Length", "Transfer-Encoding")
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
+_TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 _USER_AGENT = f"double-o/{__version__}"
 _LARGE = 1 << 16  # bytes
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
@@ -71,6 +72,7 @@ class AiohttpTransport:
                 url,
                 data=_data(request.body),
                 headers=_headers(request),
+                skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
                 timeout=_timeout(request, now),
@@ -85,7 +87,8 @@ class AiohttpTransport:
             source = _Source(answer, request, limit, session)
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise nonsense()
-            headers = Headers([(name, field_text(value)) for name, value in answer.headers.items()])
+            pairs = answer.headers.items()
+            headers = Headers([(name, value if value.isascii() else field_text(value)) for name, value in pairs])
             framing = Framing(headers)
             if request.stream:
                 return Response(answer.status, headers, request=request, stream=Body(source, framing))
@@ -140,7 +143,6 @@ class AiohttpTransport:
             cookie_jar=_NoCookies(),
             auto_decompress=False,
             middlewares=(_once,),
-            skip_auto_headers=_NO_TYPE,
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
         )
