@@ -175,8 +175,11 @@ def forget_clients() -> None:
 def _client(base_url: str | None, operation: Operation) -> Client:
     url = resolve_base_url(None) if base_url is None else base_url
     try:
-        client = _clients.get(url)
-        return _made(url) if client is None else client
+        return _clients[url]
+    except (KeyError, TypeError):
+        pass
+    try:
+        return _made(url)
     except (TypeError, ValueError) as error:
         why = str(error)
     raise ERROR_OF[operation](f"this {operation} call was refused before it was sent: {why}", reason="argument")

@@ -309,6 +309,9 @@ async def _body(request: web.BaseRequest) -> bytes | None:
             raise Refusal(417, "only 100-continue can be expected", "bad request")
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # nothing of the answer itself has gone yet
+    content = request.content
+    if content.is_eof() and content.exception() is None and content.total_bytes <= MAX_BODY:
+        return content.read_nowait()  # all of it has come
     body = bytearray()
     slow = False
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from .._io import LoopIO
@@ -88,9 +89,9 @@ class SwapCredential:
         together = "\n".join([text for pair in headers.pairs() for text in pair])
         if mask.text(together) != together:
             headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
-        if getattr(response.stream, "ready", False):
-            response = await response.whole()
-            return response.replace(headers=headers, body=mask.data(response.body))
+        if response.stream is not None and getattr(response.stream, "ready", False):
+            body = b"".join([piece async for piece in response.stream])
+            return response.replace(headers=headers, body=mask.data(body), stream=None)
         return response.replace(headers=headers, stream=Masked(response.stream, mask))
 
 
@@ -227,10 +228,12 @@ def caller_headers(response: Response) -> list[tuple[str, str]]:
 
 
 def _named_by_connection(pairs: Iterable[tuple[str, str]]) -> set[str]:
-    named = (value for name, value in pairs if name.lower() == "connection")
-    return {_plain(option.strip()) for value in named for option in value.split(",")}
+    return {
+        _plain(option.strip()) for name, value in pairs if _plain(name) == "connection" for option in value.split(",")
+    }
 
 
+@lru_cache(512)  # most calls have the names of another
 def _plain(name: str) -> str:
     # CGI and WSGI take X_Key for X-Key (RFC 3875, 4.1.18).
     return name.lower().replace("_", "-")

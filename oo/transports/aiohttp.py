@@ -286,15 +286,13 @@ def _timeout(request: Request, now: float) -> aiohttp.ClientTimeout:
     left = None if request.deadline is None else request.deadline - now
     if request.stream:
         # A stream takes as long as it takes, but must not stall.
-        return aiohttp.ClientTimeout(total=left, sock_read=request.timeout, ceil_threshold=_EXACT)
-    if left is None or left > request.timeout:
-        return _attempt(request.timeout)
-    return aiohttp.ClientTimeout(total=left, ceil_threshold=_EXACT)
+        return _limits(left, request.timeout)
+    return _limits(request.timeout if left is None or left > request.timeout else left, None)
 
 
-@lru_cache(16)
-def _attempt(seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
+@lru_cache(64)
+def _limits(total: float | None, stall: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total, sock_read=stall, ceil_threshold=_EXACT)
 
 
 def _data(body: bytes | None) -> bytes | BytesIO | None:
