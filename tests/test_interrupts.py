@@ -20,6 +20,8 @@ from tests.faults import answer, serving
 
 from .waiting import Watched
 
+pytestmark = pytest.mark.campaign
+
 ROOTS = tuple(str(Path(module.__file__).parent) for module in (oo, cachetools))
 PATIENCE = 5.0  # seconds, of which a run that is well takes none
 

@@ -30,6 +30,8 @@ from .conftest import World
 from .faults import CLOSE, RESET, Script, answer, head, serving
 from .leaks import CASES, FILLING, SEED, SPELLINGS, Canaries, Watch, awkward, foreign, shaped, told, watching
 
+pytestmark = pytest.mark.campaign
+
 STATUSES = (b"200 OK 201 Created 204 Empty 301 Moved 302 Found 400 Bad 401 No 402 Pay 403 Never 404 None 409 Other "
             b"413 Large 422 What 429 Slow 500 Fail 502 Bad 503 Busy 504 Late 599 Odd").split(b" ")  # fmt: skip
 STATUSES = [b" ".join(STATUSES[at : at + 2]) for at in range(0, len(STATUSES), 2)]

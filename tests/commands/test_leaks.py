@@ -15,6 +15,8 @@ from tests.test_leaks import Campaign
 
 from .conftest import Inside
 
+pytestmark = pytest.mark.campaign
+
 CALLS = (
     ("get",),
     ("export", "file"),

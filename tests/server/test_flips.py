@@ -22,6 +22,8 @@ from oo.server.keyring import Keyring, new_key
 from oo.server.store import Denial, Lease, Rate, Result, Route, SecretRef, StoreError
 from oo.server.vault import VAULT_FILE, Vault
 
+pytestmark = pytest.mark.campaign
+
 FLIPS = int(os.environ.get("OO_FLIPS", "300"))
 CANARY = "canary-31bb"
 ROUTE = Route("r", f"http://{CANARY}.example", {"X-Key": "{a} text"}, ("POST /v1/*",), 5.0, True)

@@ -22,11 +22,15 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 from oo.server.store import Denial, Lease, Route
 from oo.server.vault import VAULT_FILE, Vault
 from tests.faults import answer, serving
 
 from .processes import Home, Serving, get, kill, needs_proc, until
+
+pytestmark = pytest.mark.campaign
 
 KILLS = int(os.environ.get("OO_KILLS", "3"))
 USES = 40

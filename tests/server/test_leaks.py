@@ -31,6 +31,8 @@ from tests.test_leaks import Campaign, Case
 from .processes import Home, children, files, kill, needs_proc, until
 from .wire import converse
 
+pytestmark = pytest.mark.campaign
+
 
 class Site(NamedTuple):
     """A gateway over a vault on the disk, and an upstream that echoes."""

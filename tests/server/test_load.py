@@ -34,7 +34,7 @@ CROWD = {"silent": 250, "half": 250, "head": 250, "body": 125, "unread": 125}
 SMALL = {kind: count // 5 for kind, count in CROWD.items()}
 NOISE = 0.005  # seconds: what this machine does besides
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.campaign, needs_proc]
 
 
 class Limited(Home):

@@ -453,6 +453,7 @@ def most(end: End | None, retries: int, waits: tuple[float, ...]) -> int:
     return 1 + len(waits) if retries and end is not None and end.retryable else 1
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_ends_each_operation_as_the_table_says(world: World, name: str) -> None:
     fault, faulty = FAULTS[name], threading.Event()
@@ -485,6 +486,7 @@ def test_a_fault_ends_each_operation_as_the_table_says(world: World, name: str) 
         assert not [request for request in server.requests if b"cookie" in request.lower()]
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(("faults", "tries"), [(WAITS, (0, 2)), (STORMS, (0,))], ids=["silences", "storms"])
 def test_what_waits_ends_each_operation_as_the_table_says(
     world: World, faults: dict[str, Fault], tries: tuple[int, ...]
