@@ -53,7 +53,7 @@ def test_no_answer_has_a_command_print_its_token(
             ended.append(result.exit_code)
             campaign.search(case, [("output", result.stdout), ("output", result.stderr)])
             campaign.look(case, None)
-    assert {0, 1} <= set(ended)
+    assert 1 in ended
     campaign.done(failures=0)
 
 
