@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -103,6 +104,11 @@ class World:
 # A suite that a script starts in the background ignores Ctrl-C, and what it starts inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: many tests wait for a process or a clock."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(params=["blocking", "asyncio"])

@@ -19,6 +19,8 @@ from tests.faults import BODY, READ, SECRET, SILENCE, answer, serving
 from .conftest import World
 from .waiting import PATIENCE, Watched
 
+pytestmark = pytest.mark.campaign
+
 TOKEN = "a-token-of-a-thousand"
 URL = "http://localhost:3001"
 CALLERS = 1000

@@ -26,6 +26,8 @@ from tests.faults import GOOD, READ, SECRET, SILENCE, answer, head, serving
 from .conftest import World
 from .waiting import PATIENCE, Watched
 
+pytestmark = pytest.mark.campaign
+
 TOKEN = "a-token-of-a-life"
 URL = "http://localhost:3001"
 BUSY = answer(b"{}", status=b"503 Busy")

@@ -9,11 +9,15 @@ import os
 import time
 from typing import Any
 
+import pytest
+
 import oo
 from oo.middleware._budget import CAPACITY, COST, Budget
 from oo.testing import MockTransport
 from tests.conftest import World
 from tests.faults import BODY, answer, serving
+
+pytestmark = pytest.mark.campaign
 
 TOKEN = "a-token-of-an-outage"
 URL = "http://localhost:3001"

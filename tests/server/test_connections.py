@@ -16,6 +16,8 @@ from tests.faults import READ, Endless, head, serving
 
 from .processes import get
 
+pytestmark = pytest.mark.campaign
+
 LIMIT = 0.2
 ASK = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -77,6 +77,7 @@ def test_a_server_answers_all_through_a_rekey(home: Home) -> None:
         Vault(home.path, lambda: Keyring([base64.b64decode(old[0])]))
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("share", [None, 0.0, 0.25, 0.5])
 def test_a_rekey_that_was_killed_is_taken_up_by_the_next(home: Home, share: float | None) -> None:
     token = home.token("secret", "s70")
