@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import oo
 import oo.testing
@@ -104,6 +105,11 @@ class World:
 # A suite that a script starts in the background ignores Ctrl-C, and what it starts inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A property says what is true, not how fast: a busy machine fails none.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(optionalhook=True)  # -p no:xdist

@@ -299,3 +299,21 @@ def test_a_virtual_clock_is_an_io() -> None:
     clock = VirtualClock()
     clock.advance(3)
     assert clock.now() == 3
+
+
+def test_an_answer_says_whether_it_was_stored_and_whose_it_is(world: World) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    async def watch(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await call_next(request)
+        notes = response.extensions
+        seen.append((notes["from_cache"], notes["attempts"], notes is request.extensions, response.request is request))
+        return response
+
+    chain = [watch, *oo.default_middleware(cache=oo.SecretCache())]
+    transport = MockTransport(lambda _request: {"value": "v"})
+    client = world.client(URL, middleware=chain, transport=transport)
+    for _ in range(2):
+        client.get_secret(TOKEN, 60)
+    # A miss comes back with the request as it was sent, the token in its header.
+    assert seen == [(False, 1, True, False), (True, 0, True, True)]

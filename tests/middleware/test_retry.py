@@ -186,3 +186,28 @@ def test_negative_settings_are_refused(name: str, value: float) -> None:
 
 def test_the_client_takes_a_date_of_its_own_clock() -> None:
     assert 0 < (retry_after(formatdate(time.time() + 30, usegmt=True)) or 0) <= 30
+
+
+def test_the_timeline_tells_when_each_attempt_began_and_how_it_ended(world: World) -> None:
+    clock = world.clock()
+    clock.advance(100)  # the timeline counts from the call's beginning, not the clock's
+    transport = MockTransport([503, lost(), {}], io=clock)
+    chain = [oo.Retry(2, backoff_factor=1, jitter=0), oo.ErrorMapping()]
+    response = world.client(URL, middleware=chain, transport=transport).send("v1/x", TOKEN)
+    ends = [("attempt", 0), (503, 0), ("attempt", 1), ("connection", 1), ("attempt", 3), (200, 3)]
+    assert [(what, seconds) for what, seconds in response.timeline] == ends
+
+
+def test_a_call_that_succeeds_gives_its_retries_back_to_the_budget(world: World) -> None:
+    retry = oo.Retry(1, backoff_factor=0)
+    answers = iter([*[503] * 2, *[503, {"value": "v"}] * 3, {"value": "v"}])
+    transport = MockTransport(lambda _request: next(answers))
+    client = world.client(URL, middleware=[retry, oo.ErrorMapping()], transport=transport)
+    with pytest.raises(oo.SecretError):
+        client.get_secret(TOKEN)
+    left = [retry.budget._left]
+    for _ in range(4):
+        client.get_secret(TOKEN)
+        left.append(retry.budget._left)
+    # A failed call's retry is lost; one that helped costs nothing; a call that needed none gives a little.
+    assert left == [495, 495, 495, 495, 496]
