@@ -114,7 +114,7 @@ def stream_rows(mebibytes: int = 1024) -> Iterator[Row]:
                 grown = client("stream_growth", token=served.route, kind=kind, mebibytes=mebibytes)
                 yield Row(f"{mebibytes:,} MiB streamed, client ({kind})", "MiB", {"ours": grown / MIB}, {}, 16.0)
                 grown = resident(served.pid, "VmHWM") - before
-                yield Row(f"{mebibytes:,} MiB streamed, gateway", "MiB", {"ours": grown / MIB}, {}, 16.0)
+                yield Row(f"{mebibytes:,} MiB streamed, gateway ({kind})", "MiB", {"ours": grown / MIB}, {}, 16.0)
 
 
 def resident(pid: int, field: str) -> int:
