@@ -17,6 +17,7 @@ from . import hooks
 from ._pipeline import Middleware, check, name_of
 from .hooks import ClientInfo, Slot
 from .middleware import BearerAuth, Cache, Retry
+from .middleware._forks import keep
 
 GROUP = "oo"
 
@@ -117,9 +118,10 @@ class Plugins:
         text = f"plugin {plugin.name}{origin} is left out: {type(error).__name__}: {error}"
         warnings.warn(text, RuntimeWarning, stacklevel=outside())
 
-    def _after_fork(self) -> None:
-        # A lock that another thread held at the fork stays locked for ever in the child. A scan that was under way is
-        # not begun anew: what was being imported can never be imported in the child, as Python has it.
+    def after_fork(self) -> None:
+        """In a child: let go of the lock."""
+        # A scan that was under way is not begun anew: what was being imported can never be imported in the child, as
+        # Python has it.
         self._lock = threading.RLock()
 
 
@@ -180,6 +182,4 @@ def outside() -> int:
 
 plugins = Plugins()
 """The plugins of this process."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=plugins._after_fork)
+keep(plugins)

@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 from urllib.parse import unquote
 
+from .. import _messages
 from .._paths import base_url
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
 _ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
 
@@ -60,7 +60,7 @@ class Route:
         except ValueError as error:
             raise StoreError(str(error).replace("base URL", "upstream")) from None
         for name, text in self.inject.items():
-            if not _FIELD.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
+            if not _messages.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
                 raise StoreError(f"{name!r} is no header that can be injected")
         for pattern in self.allow:
             if not _ALLOW.fullmatch(pattern):

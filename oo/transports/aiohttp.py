@@ -190,19 +190,17 @@ class _Connection(ResponseHandler):
             self.transport.abort()
         payload = self._payload
         super().close()
-        _cut(payload)
+        _fail(payload, aiohttp.ClientConnectionError())
 
     def abort(self) -> None:
         payload = self._payload
         super().abort()
-        _cut(payload)
+        _fail(payload, aiohttp.ClientConnectionError())
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        # aiohttp tells this to who waits for an answer's head; who reads its body would wait for ever.
         payload = self._payload
         super().set_exception(exc, *cause)
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            payload.set_exception(exc, *cause)
+        _fail(payload, exc, *cause)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         transport = self.transport
@@ -212,10 +210,11 @@ class _Connection(ResponseHandler):
             transport.close()
 
 
-def _cut(payload: aiohttp.StreamReader | None) -> None:
-    # Whoever reads a body as its session is closed would wait for ever: aiohttp only lets go of it.
+def _fail(payload: aiohttp.StreamReader | None, exc: BaseException, *cause: BaseException) -> None:
+    # Whoever reads a body would wait for ever: aiohttp tells only who waits for an answer's head, and lets go of a body
+    # whose connection is closed.
     if payload is not None and not payload.is_eof() and payload.exception() is None:
-        payload.set_exception(aiohttp.ClientConnectionError())
+        payload.set_exception(exc, *cause)
 
 
 class _Source:
