@@ -1,13 +1,35 @@
-"""An IO that knows who waits."""
+"""Waiting: who waits, and for how long."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from oo._io import IO, Event
 
 PATIENCE = 30.0  # seconds, of which a run that is well takes none
+LATE = 0.05  # seconds
+Given = TypeVar("Given")
+
+
+def on_time(call: Callable[[], Given], latest: float, earliest: float = 0.0) -> Given:
+    """What a call gives that ends between two times (seconds), at most 50 ms after the later one."""
+    for _ in range(3):
+        # A machine that is busy elsewhere may be late now and then.
+        began = time.monotonic()
+        given = call()
+        took = time.monotonic() - began
+        assert took >= earliest - 0.01
+        if took < latest + LATE:
+            return given
+    raise AssertionError(f"{took:.3f} s, three times more than {latest} s")
+
+
+def unhurried(told: list[str]) -> list[str]:
+    """What a program told, less what asyncio's debug mode tells of slow steps."""
+    return [line for line in told if not line.startswith("Executing <")]
 
 
 class Watched:

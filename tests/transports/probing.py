@@ -16,6 +16,7 @@ import pytest
 import oo
 from tests.conftest import World
 from tests.faults import BODY, SECRET, answer, head
+from tests.waiting import on_time
 
 TOKEN = "oo_token_of_the_faults"
 WITHIN = 0.1  # seconds
@@ -74,12 +75,5 @@ def failure(call: Callable[[Any], Any], client: Any) -> oo.DoubleOError:
 def assert_bounded(world: World, url: str, limit: str, call: Callable[[Any], Any]) -> None:
     seconds = {"timeout": WITHIN} if limit == "timeout" else {"timeout": 5, "deadline": WITHIN}
     client = world.client(url, **seconds)
-    for _ in range(3):
-        # A machine that is busy elsewhere may be late once.
-        begun = time.monotonic()
-        error = failure(call, client)
-        took = time.monotonic() - begun
-        assert (error.reason, error.retryable, error.status) == (limit, limit == "timeout", None)
-        if took < WITHIN + 0.05:
-            break
-    assert WITHIN - 0.01 < took < WITHIN + 0.05
+    error = on_time(lambda: failure(call, client), WITHIN, WITHIN)
+    assert (error.reason, error.retryable, error.status) == (limit, limit == "timeout", None)
