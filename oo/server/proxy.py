@@ -89,9 +89,8 @@ class SwapCredential:
         together = "\n".join([text for pair in headers.pairs() for text in pair])
         if mask.text(together) != together:
             headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
-        if response.stream is not None and getattr(response.stream, "ready", False):
-            body = b"".join([piece async for piece in response.stream])
-            return response.replace(headers=headers, body=mask.data(body), stream=None)
+        if response.stream is None:
+            return response.replace(headers=headers, body=mask.data(response.body))
         return response.replace(headers=headers, stream=Masked(response.stream, mask))
 
 
@@ -114,7 +113,7 @@ class _Credential:
 class Masked:
     """An upstream's body as it comes, masked."""
 
-    def __init__(self, stream: ByteStream | None, mask: Mask) -> None:
+    def __init__(self, stream: ByteStream, mask: Mask) -> None:
         self._stream = stream
         self._mask = StreamMask(mask)
         self._left: int | None = getattr(stream, "length", None)
@@ -126,21 +125,19 @@ class Masked:
 
     async def pieces(self) -> AsyncGenerator[tuple[bytes, bool], None]:
         """Each piece, and whether it is known to be the last."""
-        if self._stream is not None:
-            async for piece in self._stream:
-                last = False
-                if self._left is not None:
-                    self._left -= len(piece)
-                    last = self._left == 0
-                masked = self._mask.feed(piece)
-                yield masked + self._mask.finish() if last else masked, last
+        async for piece in self._stream:
+            last = False
+            if self._left is not None:
+                self._left -= len(piece)
+                last = self._left == 0
+            masked = self._mask.feed(piece)
+            yield masked + self._mask.finish() if last else masked, last
         if rest := self._mask.finish():
             yield rest, True
 
     async def aclose(self) -> None:
         """Leave the rest."""
-        if self._stream is not None:
-            await self._stream.aclose()
+        await self._stream.aclose()
 
 
 def pieces_of(stream: ByteStream) -> AsyncGenerator[tuple[bytes, bool], None]:

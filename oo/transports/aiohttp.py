@@ -29,7 +29,7 @@ from .._messages import Headers, Request, Response
 from .._pipeline import finish
 from .._version import __version__
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, Body, Framing, whole
+from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
 from ._edge import Proxies, broken, ca_bundle, fields, limits, nonsense, timed_out, untrusted
 from ._http import LONGEST_LINE, field_text
 
@@ -67,7 +67,7 @@ class AiohttpTransport:
         try:
             url = _url(request.url)
             session = self._session()
-            sending = session.request(
+            answer = await session.request(
                 request.method,
                 url,
                 data=_data(request.body),
@@ -75,24 +75,22 @@ class AiohttpTransport:
                 skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
-                timeout=_timeout(request, now),
+                timeout=_total(request.timeout if limit == "timeout" else until - now),
                 ssl=self._trust if self._bundle and url.scheme == "https" else True,
             )
-            if request.stream:
-                # The body may take longer; the headers may not, however they drip.
-                async with timeout(until - now):
-                    answer = await sending
-            else:
-                answer = await sending
             source = _Source(answer, request, limit, session)
+            if request.stream and answer.connection is not None:
+                # The headers had to come in time, however they dripped; the body may take longer.
+                answer.connection._notify_release()
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise nonsense()
             pairs = answer.headers.items()
             headers = Headers([(name, value if value.isascii() else field_text(value)) for name, value in pairs])
             framing = Framing(headers)
-            if request.stream:
+            if request.stream and not _is_here(answer.content, framing):
                 return Response(answer.status, headers, request=request, stream=Body(source, framing))
-            return Response(answer.status, headers, await whole(source, framing, request.limit), request=request)
+            body = await whole(source, framing, CHUNK if request.stream else request.limit)
+            return Response(answer.status, headers, body, request=request)
         except _ERRORS as error:
             failure = _translated(error, limit, session)
         except BaseException:
@@ -138,14 +136,17 @@ class AiohttpTransport:
     def _made(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, timeout_ceil_threshold=_EXACT)
         connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]  # partial is invariant
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=_NoCookies(),
             auto_decompress=False,
-            middlewares=(_once,),
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
         )
+        # aiohttp sends an idempotent request again when a kept-alive connection turns out to be closed; how often a
+        # request is sent is for Retry to say.
+        session._retry_connection = False
+        return session
 
     async def _keeping(
         self, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession
@@ -234,20 +235,23 @@ class _Source:
     def over(self) -> bool:
         return self._answer.content.at_eof()
 
-    @property
-    def complete(self) -> bool:
-        return self._answer.content.is_eof()
-
     async def read(self) -> bytes:
+        content, limit, left = self._answer.content, self._limit, None
         try:
-            data = await self._answer.content.readany()
+            if self._request.stream:
+                # A stream takes as long as it takes, but must not stall.
+                now = time.monotonic()
+                until, limit = limits(self._request, now)
+                left = until - now
+            data = content.read_nowait()
+            if not data and not content.is_eof():
+                async with timeout(left):
+                    data = await content.readany()
             if data or not (lost := _reset(self._answer)):
                 return data
             failure = broken(lost)
         except _ERRORS as error:
-            request = self._request
-            late = request.deadline is not None and time.monotonic() >= request.deadline
-            failure = _translated(error, "deadline" if late else self._limit, self._session)
+            failure = _translated(error, limit, self._session)
         raise failure
 
     def release(self) -> None:
@@ -255,6 +259,12 @@ class _Source:
 
     def abandon(self) -> None:
         self._answer.close()
+
+
+def _is_here(content: aiohttp.StreamReader, framing: Framing) -> bool:
+    # A small body that came with its headers needs no stream.
+    length = framing.length
+    return length is not None and length <= CHUNK and framing.encoding == "identity" and content.is_eof()
 
 
 def _reset(answer: aiohttp.ClientResponse) -> BaseException | None:
@@ -266,32 +276,14 @@ def _reset(answer: aiohttp.ClientResponse) -> BaseException | None:
     return lost if isinstance(lost, aiohttp.ClientOSError) else None
 
 
-async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    # aiohttp sends an idempotent request again when a kept-alive connection turns out to be closed; how often a
-    # request is sent is for Retry to say. It does so only for its own errors.
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        failure = _translated(error, "", request.session)
-    raise failure
-
-
 @lru_cache(256)
 def _url(text: str) -> URL:
     return URL(text, encoded=True)
 
 
-def _timeout(request: Request, now: float) -> aiohttp.ClientTimeout:
-    left = None if request.deadline is None else request.deadline - now
-    if request.stream:
-        # A stream takes as long as it takes, but must not stall.
-        return _limits(left, request.timeout)
-    return _limits(request.timeout if left is None or left > request.timeout else left, None)
-
-
 @lru_cache(64)
-def _limits(total: float | None, stall: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total, sock_read=stall, ceil_threshold=_EXACT)
+def _total(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
 
 
 def _data(body: bytes | None) -> bytes | BytesIO | None:
