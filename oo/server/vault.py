@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -58,6 +59,11 @@ class Token:
     revoked: float | None
     hash: str
     used: int = 0
+
+    @cached_property
+    def lease(self) -> Lease:
+        """What one use of it opens."""
+        return Lease(self.id, self.kind, self.name)
 
 
 @dataclass(frozen=True)
@@ -116,19 +122,17 @@ class Vault:
         found = self._cached(hashed, lambda: self._token(hashed))
         if found is None:
             return Denial("unknown")
-        now = time.time()
-        for holds, why in (
-            (found.revoked is not None, "revoked"),
-            (found.expires is not None and now >= found.expires, "expired"),
-            (found.kind != kind, "wrong kind"),
-        ):
-            if holds:
-                return Denial(why, found.id)
+        if found.revoked is not None:
+            return Denial("revoked", found.id)
+        if found.expires is not None and time.time() >= found.expires:
+            return Denial("expired", found.id)
+        if found.kind != kind:
+            return Denial("wrong kind", found.id)
         if spend and (found.uses is not None or found.rate is not None):
             denial = await self._write(lambda db: _spend(db, found))
             if denial is not None:
                 return denial
-        return Lease(found.id, found.kind, found.name)
+        return found.lease
 
     async def secret(self, name: str) -> str | None:
         value: str | None = self._cached(("secret", name), lambda: self._secret(name))
