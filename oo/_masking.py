@@ -49,7 +49,7 @@ class Mask:
         for language in self._languages:
             if language.mark in data and (language.begun.search(data, len(data) - 12) or language.escape.search(data)):
                 view = _View(data, language)
-                start = min(start, view.start_of(self._beginning(view.data)), view.end)
+                start = min(start, view.start_of(self._beginning(view.data)))
         return len(data) - start
 
     def json(self, data: JSON) -> JSON:
@@ -157,13 +157,13 @@ class _Language:
 
 
 class _View:
-    """`data`, with the escapes of a language undone, and where in the text each byte of it stands. `end` is where the
-    text holds nothing but half an escape any more."""
+    """`data`, with the escapes of a language undone, and where in the text each byte of it stands. Half an escape at
+    the end of the text is left out."""
 
     def __init__(self, data: bytes, language: _Language) -> None:
         # Where, here and in the text, what is unescaped and what is escaped begin, by turns.
         self._here, self._there = [0], [0]
-        view, end, self.end = bytearray(), 0, len(data)
+        view, end, over = bytearray(), 0, len(data)
         for match in language.each.finditer(data):
             if match[1] is not None:
                 view += data[end : match.start()]
@@ -172,8 +172,8 @@ class _View:
                 view += language.plain(match[1])
                 self._turn(len(view), end)
             elif match[2] is not None:
-                self.end = match.start()
-        self.data = bytes(view + data[end : self.end])
+                over = match.start()
+        self.data = bytes(view + data[end:over])
 
     def start_of(self, at: int) -> int:
         """Where in the text a byte begins; what stands for it may be longer."""
@@ -198,7 +198,7 @@ def _of_json(escape: bytes) -> bytes:
 
 
 def _of_html(escape: bytes) -> bytes:
-    return html.unescape(escape.decode()).encode("utf-8", "surrogatepass")
+    return html.unescape(escape.decode()).encode()
 
 
 _SHORT = dict(zip([bytes([each]) for each in b'"\\/bfnrt'], [bytes([each]) for each in b'"\\/\b\f\n\r\t'], strict=True))

@@ -98,7 +98,7 @@ def proxied(path: str) -> str:
 def _unquoted(text: str) -> str:
     """`text` with its escapes undone until none is left: a server behind a server may undo them twice."""
     # A '%' escaped n times is undone at once: a long one would take as many turns.
-    while (plain := unquote(_PERCENTS.sub("%", text), errors="replace")) != text:
+    while (plain := unquote(_PERCENTS.sub("%", text))) != text:
         text = plain
     return text
 

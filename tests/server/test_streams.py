@@ -12,12 +12,9 @@ from typing import Any
 import openai as sdk
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
 import oo
 import oo.testing
-from oo._masking import Mask, StreamMask
 from oo.server.background import Background
 from tests.faults import CLOSE, READ, SILENCE, head, serving
 from tests.server.test_gateway import ask
@@ -81,23 +78,6 @@ def test_the_credential_is_masked_across_the_borders_of_pieces(gateway: oo.testi
         with oo.Client(gateway.url) as client, client.stream("v1/x", token) as response:
             read = b"".join(response.iter_bytes())
     assert read.decode() == f'before *** between "***" after {KEY[:-1]}'
-
-
-@given(st.lists(st.sampled_from([b"abcdef", b"abc", b"def", b"ab", b"x", b"", b"\xff"]), max_size=12), st.data())
-def test_a_masked_stream_is_the_masked_whole(words: list[bytes], data: st.DataObject) -> None:
-    whole = b"".join(words)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
-    mask = Mask(["abcdef"])
-    stream = StreamMask(mask)
-    pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    assert b"".join(stream.feed(piece) for piece in pieces) + stream.finish() == mask.data(whole)
-
-
-def test_what_cannot_be_part_of_a_value_is_not_held_back() -> None:
-    stream = StreamMask(Mask(["secret-value"]))
-    assert stream.feed(b"data: hello\n\n") == b"data: hello\n\n"
-    assert stream.feed(b"and sec") == b"and "
-    assert stream.feed(b"ond") == b"second"
 
 
 def test_a_caller_that_leaves_cancels_the_upstream_call(gateway: oo.testing.LocalGateway) -> None:
