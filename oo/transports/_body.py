@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
-from .._messages import Headers
 from ..exceptions import DoubleOError
-from ._http import MOST_FIELDS
 
 CHUNK = 64 << 10
 """Bytes read, and at most decompressed, in one step."""
@@ -18,7 +16,7 @@ ACCEPT_ENCODING = "gzip, deflate"
 """What `Decoder` undoes."""
 
 _HELD = 4 << 20  # bytes of a compressed body's contents that are kept before it is known to be within the limit
-_FIELDS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_FIELDS = ("Content-Length", "Transfer-Encoding", "Content-Encoding")
 _LENGTH = re.compile("[0-9]{1,18}")
 _WINDOWS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
@@ -46,32 +44,19 @@ class Framing:
 
     __slots__ = ("encoding", "length")
 
-    def __init__(self, headers: Headers) -> None:
-        pairs = headers.pairs()
-        if len(pairs) > MOST_FIELDS:
-            raise DoubleOError("the answer has too many headers", reason="protocol")
-        self.length: int | None = None
-        codings: list[str] = []
-        chunked = False
-        for field, value in pairs:
-            name = field.lower()
-            if name not in _FIELDS:
-                continue
-            if name == "content-length":
-                # RFC 9112, 6.3: even a list of equal lengths may be refused, and aiohttp does.
-                if self.length is not None or not _LENGTH.fullmatch(value):
-                    raise DoubleOError("the answer's Content-Length makes no sense", reason="protocol")
-                self.length = int(value)
-            elif name == "transfer-encoding":
-                if chunked or value.lower() != "chunked":
-                    raise DoubleOError("the answer's Transfer-Encoding was not asked for", reason="protocol")
-                chunked = True
-            else:
-                codings.append(value.lower())
-        if chunked and self.length is not None:
+    def __init__(self, get_all: Callable[[str], Sequence[str]]) -> None:
+        """`get_all` gives each value of a header."""
+        lengths, transfers, encodings = map(get_all, _FIELDS)
+        # RFC 9112, 6.3: even a list of equal lengths may be refused, and aiohttp does.
+        if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+            raise DoubleOError("the answer's Content-Length makes no sense", reason="protocol")
+        if len(transfers) > 1 or (transfers and transfers[0].lower() != "chunked"):
+            raise DoubleOError("the answer's Transfer-Encoding was not asked for", reason="protocol")
+        if lengths and transfers:
             # RFC 9112, 6.1: so answers are smuggled.
             raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
-        self.encoding = ", ".join(codings) or "identity"
+        self.length = int(lengths[0]) if lengths else None
+        self.encoding = ", ".join(encodings).lower() or "identity"
         if self.encoding not in _WINDOWS:
             raise DoubleOError("the answer came in an encoding that was not asked for", reason="protocol")
 

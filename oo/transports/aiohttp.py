@@ -7,7 +7,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from typing import Any
@@ -17,7 +17,6 @@ from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
-from multidict import CIMultiDict
 from yarl import URL
 
 if sys.version_info >= (3, 11):
@@ -31,13 +30,13 @@ from .._version import __version__
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
 from ._edge import Proxies, broken, ca_bundle, fields, limits, nonsense, timed_out, untrusted
-from ._http import LONGEST_LINE, field_text
+from ._http import LONGEST_LINE, MOST_FIELDS, field_text
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _FRAMING = ("Content-Length", "Transfer-Encoding")
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
-_USER_AGENT = f"double-o/{__version__}"
+_DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
 _LARGE = 1 << 16  # bytes
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
@@ -63,7 +62,7 @@ class AiohttpTransport:
         """The answer, its body read whole unless the request asks for a stream; DoubleOError where there is none."""
         now = time.monotonic()
         until, limit = limits(request, now)
-        session = source = None
+        session = answer = None
         try:
             url = _url(request.url)
             session = self._session()
@@ -71,31 +70,32 @@ class AiohttpTransport:
                 request.method,
                 url,
                 data=_data(request.body),
-                headers=_headers(request),
+                headers=fields(request),
                 skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
                 timeout=_total(request.timeout if limit == "timeout" else until - now),
                 ssl=self._trust if self._bundle and url.scheme == "https" else True,
             )
-            source = _Source(answer, request, limit, session)
             if request.stream and answer.connection is not None:
                 # The headers had to come in time, however they dripped; the body may take longer.
                 answer.connection._notify_release()
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise nonsense()
-            pairs = answer.headers.items()
-            headers = Headers([(name, value if value.isascii() else field_text(value)) for name, value in pairs])
-            framing = Framing(headers)
-            if request.stream and not _is_here(answer.content, framing):
+            headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
+            if _is_here(answer.content, framing, CHUNK if request.stream else request.limit):
+                body = answer.content.read_nowait()
+                answer.release()
+                return Response(answer.status, headers, body, request=request)
+            source = _Source(answer, request, limit, session)
+            if request.stream:
                 return Response(answer.status, headers, request=request, stream=Body(source, framing))
-            body = await whole(source, framing, CHUNK if request.stream else request.limit)
-            return Response(answer.status, headers, body, request=request)
+            return Response(answer.status, headers, await whole(source, framing, request.limit), request=request)
         except _ERRORS as error:
             failure = _translated(error, limit, session)
         except BaseException:
-            if source is not None:
-                source.abandon()
+            if answer is not None:
+                answer.close()
             raise
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
@@ -139,6 +139,7 @@ class AiohttpTransport:
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=_NoCookies(),
+            headers=_DEFAULTS,
             auto_decompress=False,
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
@@ -261,10 +262,10 @@ class _Source:
         self._answer.close()
 
 
-def _is_here(content: aiohttp.StreamReader, framing: Framing) -> bool:
-    # A small body that came with its headers needs no stream.
+def _is_here(content: aiohttp.StreamReader, framing: Framing, most: int) -> bool:
+    # Most bodies come with their headers, and a small one needs no stream.
     length = framing.length
-    return length is not None and length <= CHUNK and framing.encoding == "identity" and content.is_eof()
+    return length is not None and length <= most and framing.encoding == "identity" and content.is_eof()
 
 
 def _reset(answer: aiohttp.ClientResponse) -> BaseException | None:
@@ -291,12 +292,12 @@ def _data(body: bytes | None) -> bytes | BytesIO | None:
     return body if body is None or len(body) <= _LARGE else BytesIO(body)
 
 
-def _headers(request: Request) -> CIMultiDict[str]:
-    headers = CIMultiDict(fields(request))
-    headers.setdefault(hdrs.ACCEPT_ENCODING, ACCEPT_ENCODING)
-    headers.setdefault(hdrs.ACCEPT, "*/*")
-    headers.setdefault(hdrs.USER_AGENT, _USER_AGENT)
-    return headers
+def _headers(fields: Mapping[str, str]) -> Headers:
+    if len(fields) > MOST_FIELDS:
+        raise DoubleOError("the answer has too many headers", reason="protocol")
+    if "".join(fields.values()).isascii():
+        return Headers(fields)
+    return Headers([(name, field_text(value)) for name, value in fields.items()])
 
 
 def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:

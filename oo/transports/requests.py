@@ -63,7 +63,7 @@ class RequestsTransport:
             source = _Source(answer.raw, clock, request, limit)
             try:
                 headers = Headers(answer.raw.headers.items())
-                framing = Framing(headers)
+                framing = Framing(headers.get_all)
                 if request.stream:
                     return Response(answer.status_code, headers, request=request, stream=Body(source, framing))
                 body = await whole(source, framing, request.limit)
