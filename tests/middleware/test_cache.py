@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -114,6 +115,38 @@ def test_any_number_of_callers_share_one_failure_each_with_an_error_of_its_own(w
     assert len(transport.requests) == 1
 
 
+def test_clients_over_one_store_share_a_failure_as_well(world: World) -> None:
+    store, transport = oo.SecretCache(), MockTransport(lambda _request: 500)
+
+    async def wait(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        await call_next.io.sleep(1.0)
+        return await call_next(request)
+
+    clients = [
+        world.client(URL, middleware=[oo.Cache(store), wait, oo.ErrorMapping()], transport=transport) for _ in range(5)
+    ]
+    results = world.together(*[lambda client=client: client.client.get_secret(TOKEN, 60) for client in clients])
+    assert {type(result) for result in results} == {oo.SecretError}
+    assert len(transport.requests) == 1
+
+
+def test_event_loops_over_one_store_do_not_wait_for_each_other() -> None:
+    store, both = oo.SecretCache(), threading.Barrier(2)
+    transport = MockTransport(lambda _request: {"value": "v"})
+
+    async def meet(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        await asyncio.to_thread(both.wait, 5)
+        return await call_next(request)
+
+    async def call() -> str:
+        async with oo.AsyncClient(URL, middleware=[oo.Cache(store), meet], transport=transport) as client:
+            return await client.get_secret(TOKEN, 60)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(asyncio.run, [call(), call()])) == ["v", "v"]
+    assert len(transport.requests) == 2
+
+
 async def test_a_cancelled_waiter_disturbs_nobody_and_a_cancelled_leader_hands_over() -> None:
     client, transport = slow(oo.AsyncClient, {"value": "v"}, 0.05)
     leader, *waiters = [asyncio.create_task(client.get_secret(TOKEN, 60)) for _ in range(5)]
@@ -205,7 +238,7 @@ def test_an_expired_answer_serves_through_an_outage_and_is_marked(world: World) 
         return response
 
     lost = oo.DoubleOError("gone", reason="connection")
-    transport = MockTransport([{"value": "v"}, lost, 503, 503])
+    transport = MockTransport([{"value": "v"}, lost, 500, 503])
     cache = oo.Cache(oo.SecretCache(timer=clock), stale_if_error=100)
     client = world.client(URL, middleware=[note, cache, oo.ErrorMapping()], transport=transport)
     assert client.get_secret(TOKEN, 10) == "v"
@@ -215,6 +248,33 @@ def test_an_expired_answer_serves_through_an_outage_and_is_marked(world: World) 
     clock.now = 111
     with pytest.raises(oo.SecretError):
         client.get_secret(TOKEN, 10)
+
+
+def test_callers_share_an_expired_answer_too(world: World) -> None:
+    clock, down = Clock(), False
+
+    async def wait(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        await call_next.io.sleep(1.0 if down else 0)
+        return await call_next(request)
+
+    transport = MockTransport(lambda _request: 503 if down else {"value": "v"})
+    cache = oo.Cache(oo.SecretCache(timer=clock), stale_if_error=100)
+    client = world.client(URL, middleware=[cache, wait, oo.ErrorMapping()], transport=transport)
+    assert client.get_secret(TOKEN, 10) == "v"
+    clock.now, down = 50, True
+    assert world.together(*[lambda: client.client.get_secret(TOKEN, 10)] * 5) == ["v"] * 5
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 429, 499])
+def test_what_is_no_outage_is_not_hidden_by_an_expired_answer(world: World, status: int) -> None:
+    clock = Clock()
+    client, _ = cached(world, [{"value": "v"}, status, 503], clock, stale_if_error=100)
+    assert client.get_secret(TOKEN, 10) == "v"
+    clock.now = 50
+    with pytest.raises(oo.SecretError):
+        client.get_secret(TOKEN, 10)
+    assert client.get_secret(TOKEN, 10) == "v"  # and it is still there for one
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -261,6 +321,10 @@ def test_the_store_is_bounded_and_the_least_recently_used_goes_first() -> None:
     store.set("d", "d", 100)
     assert [store.get(key) for key in "abcd"] == ["a", None, "c", "d"]
     assert len(store) == 3
+    single = oo.SecretCache(1)
+    for key in "ab":
+        single.set(key, key, 100)
+    assert [single.get(key) for key in "ab"] == [None, "b"]
 
 
 @given(

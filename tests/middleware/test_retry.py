@@ -46,6 +46,7 @@ def test_there_are_no_retries_unless_asked_for(world: World) -> None:
     with pytest.raises(oo.SecretError) as caught:
         client.get_secret(TOKEN)
     assert (caught.value.status, caught.value.attempts) == (503, 1)
+    assert oo.Retry().retries == 0
 
 
 def test_waits_follow_the_schedule_with_up_to_a_quarter_more(world: World) -> None:
