@@ -85,18 +85,19 @@ class AiohttpTransport:
             headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
             if _is_here(answer.content, framing, CHUNK if request.stream else request.limit):
                 body = answer.content.read_nowait()
-                answer.release()
+                if not answer.closed:
+                    answer.release()
                 return Response(answer.status, headers, body, request=request)
             source = _Source(answer, request, limit, session)
             if request.stream:
                 return Response(answer.status, headers, request=request, stream=Body(source, framing))
             return Response(answer.status, headers, await whole(source, framing, request.limit), request=request)
-        except _ERRORS as error:
-            failure = _translated(error, limit, session)
-        except BaseException:
+        except BaseException as error:
             if answer is not None:
                 answer.close()
-            raise
+            if not isinstance(error, _ERRORS):
+                raise
+            failure = _translated(error, limit, session)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -239,7 +240,7 @@ class _Source:
     async def read(self) -> bytes:
         content, limit, left = self._answer.content, self._limit, None
         try:
-            if self._request.stream:
+            if self._request.stream and not content.is_eof():
                 # A stream takes as long as it takes, but must not stall.
                 now = time.monotonic()
                 until, limit = limits(self._request, now)
@@ -292,12 +293,12 @@ def _data(body: bytes | None) -> bytes | BytesIO | None:
     return body if body is None or len(body) <= _LARGE else BytesIO(body)
 
 
-def _headers(fields: Mapping[str, str]) -> Headers:
-    if len(fields) > MOST_FIELDS:
+def _headers(came: Mapping[str, str]) -> Headers:
+    if len(came) > MOST_FIELDS:
         raise DoubleOError("the answer has too many headers", reason="protocol")
-    if "".join(fields.values()).isascii():
-        return Headers(fields)
-    return Headers([(name, field_text(value)) for name, value in fields.items()])
+    if "".join(came.values()).isascii():
+        return Headers(came)
+    return Headers([(name, field_text(value)) for name, value in came.items()])
 
 
 def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
