@@ -96,6 +96,8 @@ def layers(bench: Bench) -> Iterator[Row]:
     sides = {f"{extra} extra": (lambda n=extra: bench.ours("layers", count=20_000, extra=n) * US) for extra in extras}
     row = paired("chain", "us", bench.rounds, sides, 3.0)
     yield row
+    whole = {"ours": lambda: bench.ours("over_nothing", count=20_000) * US}
+    yield paired("call over nothing", "us", bench.rounds, whole)
     each = (row.sides["10 extra"] - row.sides["0 extra"]) / 10
     yield Row("one more middleware", "us", {"ours": each}, {}, 0.35)
     azure = {f"azure-core {n}": (lambda n=n: bench.theirs("layers_azure", count=20_000, extra=n) * US) for n in (0, 10)}

@@ -163,10 +163,18 @@ class Measures:
         await asyncio.gather(*(run() for _ in range(tasks)))
         return each * tasks / (time.perf_counter() - began)
 
-    def layers(self, count, extra):
-        """Seconds of a call through the default chain and `extra` middlewares, over a transport that does nothing."""
-        client = self.once(("layers", extra), lambda: self.layered(extra))
+    def over_nothing(self, count):
+        """Seconds of a call over a transport that does nothing: its request built, its answer read."""
+        client = self.once(("layers", 0), lambda: self.layered(0))
         return timed(count, lambda: client.get_secret(TOKEN))
+
+    def layers(self, count, extra):
+        """Seconds of a request's way through the default chain and `extra` middlewares, and of its answer's back."""
+        import oo
+
+        pipeline = self.once(("layers", extra), lambda: self.layered(extra))._pipeline
+        request = oo.Request("GET", self.url, operation="secret", read=lambda _: "v", token=TOKEN)
+        return timed(count, lambda: pipeline.run(request))
 
     def layered(self, extra):
         import oo
