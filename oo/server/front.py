@@ -9,11 +9,9 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 
-from aiohttp import ClientConnectionError, HttpVersion11, web
-from multidict import CIMultiDict
+from aiohttp import HttpVersion11, web
 
 from .._messages import JSON, Response
 from .._paths import proxied
@@ -21,17 +19,14 @@ from ..exceptions import DoubleOError
 from .audit import Audit
 from .connections import Pace
 from .idempotency import Claim, Conflict, claimed
-from .proxy import Upstreams, caller_headers, pieces_of, upstream_request
+from .proxy import Upstreams, upstream_request
+from .relay import answer_headers, relay
 from .store import Denial, Kind, Lease, Result, Route, Store
 
 logger = logging.getLogger("oo.server")
 
 MAX_BODY = 64 << 20
 """Bytes of a request's body that are taken."""
-
-
-MAX_KEPT = 16 << 20
-"""Bytes of an idempotent call's answer that are kept for a repeat; a larger one is not kept."""
 
 # TRACE sends the injected headers back, CONNECT would make a tunnel.
 _NEVER = {"CONNECT", "TRACE", "TRACK"}
@@ -198,56 +193,11 @@ class Front:
             raise _failed(f"the upstream of route {route.name} failed", error) from None
 
     async def _relay(self, call: Call, response: Response, claim: Claim | None = None) -> web.StreamResponse:
-        """Pass the upstream's answer on, piece by piece as it comes; what came whole goes in one write. Where it is to
-        be kept, it is read to its end even when its caller has left."""
-        fields = tuple(caller_headers(response))
-        if response.stream is None:
-            if claim is not None:
-                claim.keep(Result(response.status, fields, response.body))
-            return web.Response(status=response.status, headers=_fields(fields), body=response.body)
-        kept = None if claim is None else bytearray()
-        answer: web.StreamResponse | None = None
-        left = False
         try:
-            async with aclosing(pieces_of(response.stream)) as pieces:
-                async for piece, last in pieces:
-                    if kept is not None:
-                        kept += piece
-                        kept = kept if len(kept) <= MAX_KEPT else None
-                    if left and kept is None:
-                        raise ConnectionResetError  # nobody would ever get the rest
-                    if left:
-                        continue
-                    if answer is None and last:
-                        answer = web.Response(status=response.status, headers=_fields(fields), body=piece)
-                        continue
-                    try:
-                        if answer is None:
-                            answer = web.StreamResponse(status=response.status, headers=_fields(fields))
-                            answer.headers["X-Request-Id"] = call.id
-                            await answer.prepare(call.request)
-                        if piece:
-                            await answer.write(piece)
-                            # The next one is asked for when the caller has taken this one.
-                            await call.request.writer.drain()
-                    except (ConnectionError, ClientConnectionError):
-                        if kept is None:
-                            raise ConnectionResetError from None
-                        left = True
+            answer, whole = await relay(call.request, call.id, response, claim)
         except DoubleOError as error:
-            if answer is None:
-                raise _failed("the upstream's answer broke off", error) from None
-            # Half an answer must not look like a whole one: the caller's connection breaks off as well.
-            if call.request.transport is not None:
-                call.request.transport.abort()
-            call.broken = True
-            return answer
-        finally:
-            response.abandon()
-        if answer is None:  # an upstream's answer without a body
-            answer = web.Response(status=response.status, headers=_fields(fields))
-        if claim is not None and kept is not None:
-            claim.keep(Result(response.status, fields, bytes(kept)))
+            raise _failed("the upstream's answer broke off", error) from None
+        call.broken = not whole
         return answer
 
 
@@ -341,16 +291,11 @@ def _too_large() -> Refusal:
 
 
 def _returned(result: Result) -> web.Response:
-    return web.Response(status=result.status, headers=_fields(result.headers), body=result.body)
+    return web.Response(status=result.status, headers=answer_headers(result.headers), body=result.body)
 
 
 def _json(status: int, data: Mapping[str, JSON], headers: Mapping[str, str] | None = None) -> web.Response:
-    fields = _fields((headers or {}).items())
+    fields = answer_headers((headers or {}).items())
     fields["Cache-Control"] = "no-store"
     body = json.dumps(data).encode()
     return web.Response(status=status, body=body, content_type="application/json", headers=fields)
-
-
-def _fields(pairs: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
-    # RFC 9110, 10.2.4: aiohttp's own would tell its version and Python's.
-    return CIMultiDict([*pairs, ("Server", "double-o")])

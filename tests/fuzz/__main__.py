@@ -7,6 +7,7 @@ Where atheris has no wheel, the tests of the seeds are all there is.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +29,12 @@ def main() -> None:
         arguments = [sys.argv[0], "-max_len=4096", "-timeout=20", *sys.argv[2:]]
         if not any(Path(each).is_file() for each in sys.argv[2:]):
             arguments += [f"-dict={_dictionary(Path(directory), target.WORDS)}", _corpus(Path(directory), target.SEEDS)]
-        atheris.Setup(arguments, target.one)
-        atheris.Fuzz()
+        # libFuzzer ends its process at once, and would leave the directory behind.
+        if os.fork() == 0:
+            atheris.Setup(arguments, target.one)
+            atheris.Fuzz()
+        _, status = os.wait()
+    sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def _dictionary(directory: Path, words: tuple[bytes, ...]) -> str:
