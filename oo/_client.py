@@ -16,6 +16,7 @@ from ._operations import Target
 from ._paths import base_url as checked_base_url
 from ._paths import is_loopback
 from ._pipeline import Middleware, Pipeline, Transport, answer, finish
+from ._settings import check_seconds, check_whole
 from ._streaming import AsyncChunks, AsyncStream, Chunks, Stream
 from .exceptions import ERROR_OF
 from .hooks import ClientInfo
@@ -66,10 +67,9 @@ class _Shell:
             transport: what sends; None for requests in `Client`, aiohttp in `AsyncClient`.
         """
         self.base_url = checked_base_url(resolve_base_url(base_url))
-        _operations.check_seconds("timeout", timeout)
-        _operations.check_seconds("deadline", deadline, none=True)
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise ValueError("retries must be a whole number, 0 or more")
+        check_seconds("timeout", timeout)
+        check_seconds("deadline", deadline, none=True)
+        check_whole("retries", retries, 0)
         self.timeout = timeout
         self.retries = retries
         self.backoff_factor = backoff_factor
@@ -85,8 +85,7 @@ class _Shell:
         else:
             chain = list(middleware)
         self._store = shared_cache() if cache is None else cache
-        if isinstance(max_response_bytes, bool) or not isinstance(max_response_bytes, int) or max_response_bytes < 1:
-            raise ValueError("max_response_bytes must be a whole number, 1 or more")
+        check_whole("max_response_bytes", max_response_bytes, 1)
         self._target = Target(self.base_url, timeout, deadline, max_response_bytes)
         transport = self._transport() if transport is None else transport
         io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())

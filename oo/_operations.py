@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeGuard
+from typing import Any
 
 from ._messages import JSON, NAME, VALUE, Headers, Reader, Request, Response
 from ._paths import sent
+from ._settings import is_number
 from ._version import __version__
 from .exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation
 from .middleware.errors import answer_error, check_status, mapped
@@ -20,7 +21,6 @@ _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
 _SMALL = 1 << 20  # bytes: no secret and no environment is larger
 _LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
-_LONGEST = 10**9  # seconds: no lock and no socket waits for ten times that
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
 # `Expect` would wait for an interim answer in one of the libraries.
@@ -210,7 +210,7 @@ def read_health(response: Response) -> bool:
 
 def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
     """The operation's error where `cache_ttl` is no number of seconds, 0 or more."""
-    if cache_ttl is None or (_is_number(cache_ttl) and cache_ttl >= 0):
+    if cache_ttl is None or (is_number(cache_ttl) and cache_ttl >= 0):
         return
     raise _refused(operation, "cache_ttl must be a number of seconds, 0 or more, or None")
 
@@ -309,18 +309,3 @@ def _nonsense(response: Response, what: str) -> DoubleOError:
 def _is_text(value: str) -> bool:
     # JSON can spell half a surrogate pair, which no file, header or environment can hold (RFC 8259, 8.2).
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def check_seconds(name: str, value: object, *, none: bool = False) -> None:
-    """ValueError where `value` is no positive number of seconds that can be waited (or None, where that is allowed)."""
-    if none and value is None:
-        return
-    if not _is_number(value) or not 0 < value <= _LONGEST:
-        raise ValueError(f"{name} must be a positive number of seconds, at most {_LONGEST:,}")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    """Whether it can be reckoned with: a float, or an int that is no bool and not larger than any float."""
-    if isinstance(value, int):
-        return not isinstance(value, bool) and value.bit_length() < 1000
-    return isinstance(value, float)

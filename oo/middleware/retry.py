@@ -9,12 +9,12 @@ from backoff import expo, full_jitter
 
 from .._messages import Request, Response
 from .._pipeline import CallNext
+from .._settings import LONGEST, check_whole, is_number
 from ..exceptions import DoubleOError
 from ._budget import Budget
 from .errors import overdue
 
 LONGEST_RETRY_AFTER = 60.0
-_MOST = 10**9  # seconds: no sleep takes ten times that
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.2
 
 
@@ -34,11 +34,10 @@ class Retry:
         jitter: float = 0.25,
         statuses: Container[int] | None = None,
     ) -> None:
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise ValueError("retries must be a whole number, 0 or more")
+        check_whole("retries", retries, 0)
         for name, value in (("backoff_factor", backoff_factor), ("max_wait", max_wait), ("jitter", jitter)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST:
-                raise ValueError(f"{name} must be a number from 0 to {_MOST:,}")
+            if not is_number(value) or not 0 <= value <= LONGEST:
+                raise ValueError(f"{name} must be a number from 0 to {LONGEST:,}")
         self.retries = retries
         self.backoff_factor = backoff_factor
         self.max_wait = max_wait
