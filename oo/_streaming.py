@@ -47,7 +47,8 @@ class _Opened:
         response = self.response
         if response.stream is None:
             # Some middleware has read it, or answered by itself.
-            yield response.body
+            if response.body:
+                yield response.body
             return
         try:
             async for piece in response.stream:

@@ -16,6 +16,7 @@ from oo.testing import MockTransport, Streamed
 
 from .conftest import Calls, World
 from .faults import CLOSE, READ, SILENCE, Drip, FaultServer, answer, head, serving
+from .transports.probing import rest
 from .waiting import on_time
 
 TOKEN = "a-token-for-streams"
@@ -173,6 +174,33 @@ def test_a_middleware_wraps_the_stream_and_learns_how_it_ended(world: World) -> 
         assert taken(world, response.iter_bytes(), 1) == [b"A"]
     assert seen == [200, "ended", 200, "failed", 200, "left"]
     assert [script.left for script in scripts] == [False, True, True]
+
+
+@pytest.mark.parametrize("body", [b"abc", b""])
+def test_a_small_body_that_comes_with_its_headers_is_a_stream_as_any_other(world: World, body: bytes) -> None:
+    async def shout(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await call_next(request)
+
+        async def louder(stream: Any) -> Any:
+            async for piece in stream:
+                yield piece.upper()
+
+        return response.replace(stream=louder(response.stream))
+
+    with serving([READ, answer(body)]) as server:
+        client = world.client(server.url, middleware=[*oo.default_middleware(), shout])
+        with opened(client) as response:
+            assert taken(world, response.iter_bytes()) == ([body.upper()] if body else [])
+
+
+def test_what_is_read_after_the_deadline_is_too_late_though_it_came_in_time(world: World) -> None:
+    with serving([READ, head(b"Transfer-Encoding: chunked"), b"3\r\nabc\r\n0\r\n\r\n"]) as server:
+        client = world.client(server.url, deadline=0.2)
+        with opened(client) as response:
+            rest(world, 0.25)
+            with pytest.raises(oo.ProxyError) as caught:
+                taken(world, response.iter_bytes())
+        assert caught.value.reason == "deadline"
 
 
 def test_a_stream_is_not_open_before_its_block(world: World) -> None:

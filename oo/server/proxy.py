@@ -89,9 +89,11 @@ class SwapCredential:
         together = "\n".join([text for pair in headers.pairs() for text in pair])
         if mask.text(together) != together:
             headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
-        if response.stream is None:
-            return response.replace(headers=headers, body=mask.data(response.body))
-        return response.replace(headers=headers, stream=Masked(response.stream, mask))
+        stream = response.stream
+        if stream is not None and not getattr(stream, "ready", False):
+            return response.replace(headers=headers, stream=Masked(stream, mask))
+        body = response.body if stream is None else b"".join([piece async for piece in stream])
+        return response.replace(headers=headers, body=mask.data(body), stream=None)
 
 
 class _Credential:

@@ -28,6 +28,10 @@ class Source(Protocol):
     def over(self) -> bool:
         """Whether it is known, without reading, that everything was read."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether it is known, without reading, that everything has come."""
+
     async def read(self) -> bytes:
         """Some bytes, as soon as there are any; b"" at the end. DoubleOError where the body breaks off."""
 
@@ -164,6 +168,8 @@ class Body:
         self._decoder = Decoder(framing.encoding)
         self.length = framing.length if framing.encoding == "identity" else None
         """Bytes that will come, where that is known."""
+        self.ready = self.length is not None and self.length <= CHUNK and source.complete
+        """Whether all of it is here already."""
         self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

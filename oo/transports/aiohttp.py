@@ -28,7 +28,7 @@ from .._messages import Headers, Request, Response
 from .._pipeline import finish
 from .._version import __version__
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
+from ._body import ACCEPT_ENCODING, Body, Framing, whole
 from ._edge import Proxies, broken, ca_bundle, fields, limits, nonsense, timed_out, untrusted
 from ._http import LONGEST_LINE, MOST_FIELDS, field_text
 
@@ -83,7 +83,7 @@ class AiohttpTransport:
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise nonsense()
             headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
-            if _is_here(answer.content, framing, CHUNK if request.stream else request.limit):
+            if not request.stream and _is_here(answer.content, framing, request.limit):
                 body = answer.content.read_nowait()
                 if not answer.closed:
                     answer.release()
@@ -237,10 +237,14 @@ class _Source:
     def over(self) -> bool:
         return self._answer.content.at_eof()
 
+    @property
+    def complete(self) -> bool:
+        return self._answer.content.is_eof()
+
     async def read(self) -> bytes:
         content, limit, left = self._answer.content, self._limit, None
         try:
-            if self._request.stream and not content.is_eof():
+            if self._request.stream:
                 # A stream takes as long as it takes, but must not stall.
                 now = time.monotonic()
                 until, limit = limits(self._request, now)
@@ -263,10 +267,10 @@ class _Source:
         self._answer.close()
 
 
-def _is_here(content: aiohttp.StreamReader, framing: Framing, most: int) -> bool:
-    # Most bodies come with their headers, and a small one needs no stream.
+def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> bool:
+    # As most bodies are: they come with their headers.
     length = framing.length
-    return length is not None and length <= most and framing.encoding == "identity" and content.is_eof()
+    return length is not None and length <= limit and framing.encoding == "identity" and content.is_eof()
 
 
 def _reset(answer: aiohttp.ClientResponse) -> BaseException | None:
