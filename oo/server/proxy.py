@@ -62,6 +62,7 @@ _FORWARDED = "x-forwarded-"
 _NOT_BACK = _HOP_BY_HOP | {"content-encoding", "content-length", "date", "server", "set-cookie", "x-request-id"}
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_SMALL = 64 << 10  # bytes
 _GRACE = 1.0  # seconds that calls which must not break off are given when the gateway stops
 
 
@@ -89,11 +90,9 @@ class SwapCredential:
         together = "\n".join([text for pair in headers.pairs() for text in pair])
         if mask.text(together) != together:
             headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
-        stream = response.stream
-        if stream is not None and not getattr(stream, "ready", False):
-            return response.replace(headers=headers, stream=Masked(stream, mask))
-        body = response.body if stream is None else b"".join([piece async for piece in stream])
-        return response.replace(headers=headers, body=mask.data(body), stream=None)
+        if response.stream is None:
+            return response.replace(headers=headers, body=mask.data(response.body))
+        return response.replace(headers=headers, stream=Masked(response.stream, mask))
 
 
 class _Credential:
@@ -153,7 +152,10 @@ class Upstreams:
     """The chains of all proxied calls: one for upstreams anywhere but on private networks, one for any."""
 
     def __init__(self, store: Store) -> None:
-        self._transports = {False: AiohttpTransport(resolver=PublicResolver()), True: AiohttpTransport()}
+        self._transports = {
+            False: AiohttpTransport(resolver=PublicResolver(), streamless=_SMALL),
+            True: AiohttpTransport(streamless=_SMALL),
+        }
         swap = SwapCredential(store)
         self._pipelines = {
             private: Pipeline([swap], transport, LoopIO()) for private, transport in self._transports.items()

@@ -28,10 +28,6 @@ class Source(Protocol):
     def over(self) -> bool:
         """Whether it is known, without reading, that everything was read."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether it is known, without reading, that everything has come."""
-
     async def read(self) -> bytes:
         """Some bytes, as soon as there are any; b"" at the end. DoubleOError where the body breaks off."""
 
@@ -168,8 +164,6 @@ class Body:
         self._decoder = Decoder(framing.encoding)
         self.length = framing.length if framing.encoding == "identity" else None
         """Bytes that will come, where that is known."""
-        self.ready = self.length is not None and self.length <= CHUNK and source.complete
-        """Whether all of it is here already."""
         self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

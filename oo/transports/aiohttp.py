@@ -50,9 +50,11 @@ class AiohttpTransport:
     environment once.
     """
 
-    def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
-        """`resolver` finds the addresses of host names instead of the system's."""
+    def __init__(self, *, resolver: AbstractResolver | None = None, streamless: int = -1) -> None:
+        """`resolver` finds the addresses of host names instead of the system's. An answer of up to `streamless` bytes
+        that comes in one piece has its body at once, and no stream, where one was asked for as well."""
         self._resolver = resolver
+        self._streamless = streamless
         self._proxies = Proxies()
         self._bundle = ca_bundle()
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
@@ -83,7 +85,7 @@ class AiohttpTransport:
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise nonsense()
             headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
-            if not request.stream and _is_here(answer.content, framing, request.limit):
+            if _is_here(answer.content, framing, self._streamless if request.stream else request.limit):
                 body = answer.content.read_nowait()
                 if not answer.closed:
                     answer.release()
@@ -236,10 +238,6 @@ class _Source:
     @property
     def over(self) -> bool:
         return self._answer.content.at_eof()
-
-    @property
-    def complete(self) -> bool:
-        return self._answer.content.is_eof()
 
     async def read(self) -> bytes:
         content, limit, left = self._answer.content, self._limit, None

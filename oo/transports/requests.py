@@ -109,7 +109,7 @@ class _Source:
     """The bytes of an answer of urllib3's."""
 
     __slots__ = ("_clock", "_limit", "_raw", "_request")
-    over = complete = False  # http.client closes an answer only when it is read past its end
+    over = False  # http.client closes an answer only when it is read past its end
 
     def __init__(self, raw: Any, clock: Clock, request: Request, limit: str) -> None:
         self._raw = raw
