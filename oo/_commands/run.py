@@ -63,8 +63,22 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
     for number in early:
         hand_on(number, None)
-    code = child.wait()
+    code = _ended(child)
     return code if code >= 0 else 128 - code
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int:
+    if sys.platform == "win32":
+        return child.wait()
+    # A signal that comes just before a wait begins does not end it, and would be handed on when there is nobody left.
+    # What it writes into a pipe is still there when that is read.
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    while (code := child.poll()) is None:
+        os.read(reading, 1024)
+    return code
 
 
 def _in_foreground() -> bool:
