@@ -75,5 +75,9 @@ def failure(call: Callable[[Any], Any], client: Any) -> oo.DoubleOError:
 def assert_bounded(world: World, url: str, limit: str, call: Callable[[Any], Any]) -> None:
     seconds = {"timeout": WITHIN} if limit == "timeout" else {"timeout": 5, "deadline": WITHIN}
     client = world.client(url, **seconds)
-    error = on_time(lambda: failure(call, client), WITHIN, WITHIN)
-    assert (error.reason, error.retryable, error.status) == (limit, limit == "timeout", None)
+
+    def bounded() -> None:
+        error = failure(call, client)
+        assert (error.reason, error.retryable, error.status) == (limit, limit == "timeout", None)
+
+    on_time(bounded, WITHIN, WITHIN)
