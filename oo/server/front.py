@@ -87,6 +87,8 @@ class Front:
         except Exception as error:
             # Neither the caller nor the log gets the text: it may quote what the request or the vault held.
             logger.error("request %s failed: %s", call.id, type(error).__name__)  # noqa: TRY400  # as above
+            if request.writer.output_size and request.transport is not None:
+                request.transport.abort()  # an answer has begun, and must not look whole
             response = _json(500, {"error": "the gateway failed"})
         if not response.prepared:
             response.headers["X-Request-Id"] = call.id
@@ -182,6 +184,7 @@ class Front:
         if isinstance(found, Lease):
             call.target = found.name
             return found
+        call.target = None  # which a first look may have found
         raise _denied(found)
 
     async def _forward(self, call: Call, route: Route, place: str, body: bytes | None) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import aclosing
 
@@ -22,8 +23,8 @@ async def relay(
     request: web.BaseRequest, request_id: str, response: Response, claim: Claim | None = None
 ) -> tuple[web.StreamResponse, bool]:
     """The answer to the caller, and whether it did not break off; what came whole is left to go in one write. Where it
-    is to be kept, it is read to its end even when its caller has left. DoubleOError where it broke before any of it
-    had gone on, ConnectionResetError where nobody would ever get the rest."""
+    is to be kept, it is read on when its caller has left, for as long as the upstream has to answer. DoubleOError where
+    it broke before any of it had gone on, ConnectionResetError where nobody would ever get the rest."""
     fields = tuple(caller_headers(response))
     if response.stream is None:
         if claim is not None:
@@ -38,7 +39,7 @@ async def relay(
                     kept += piece
                     kept = kept if len(kept) <= MAX_KEPT else None
                 await outgoing.send(piece, last)
-                if outgoing.left and kept is None:
+                if outgoing.left and (kept is None or time.monotonic() - outgoing.left > response.request.timeout):
                     raise ConnectionResetError
     except DoubleOError:
         if outgoing.answer is None:
@@ -63,13 +64,13 @@ def answer_headers(pairs: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
 
 
 class _Outgoing:
-    """An answer on its way to a caller: `answer` once it has begun, `left` once the caller has gone."""
+    """An answer on its way to a caller: `answer` once it has begun, `left` (since when) once the caller has gone."""
 
     def __init__(
         self, request: web.BaseRequest, request_id: str, status: int, fields: Iterable[tuple[str, str]]
     ) -> None:
         self.answer: web.StreamResponse | None = None
-        self.left = False
+        self.left: float | None = None
         self._request = request
         self._request_id = request_id
         self._status = status
@@ -92,4 +93,4 @@ class _Outgoing:
                 # The next one is asked for when the caller has taken this one.
                 await self._request.writer.drain()
         except (ConnectionError, ClientConnectionError):
-            self.left = True
+            self.left = time.monotonic()

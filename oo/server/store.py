@@ -141,12 +141,16 @@ class Store(Protocol):
 
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | Literal["mine", "taken", "other"]:
-        """Begin an idempotent call: its first result where there is one, else whether the call is the caller's to
-        make ("mine", for that many seconds), is being made ("taken"), or had another body ("other")."""
+    ) -> Result | float | Literal["taken", "other"]:
+        """Begin an idempotent call: its first result where there is one; until when the call is the caller's to make,
+        which is for that many seconds; or whether it is being made ("taken"), or had another body ("other")."""
 
-    async def settle(self, token_id: str, key: str, result: Result | None) -> None:
-        """End a claimed call: keep its result, or let the next one try."""
+    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
+        """Hold a claim `until` some time for so many seconds from now: until when, or None where it is another's."""
+
+    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
+        """End a call that is claimed `until` some time: keep its result, or let the next one try. Nothing happens
+        where the claim has become another's."""
 
 
 def check_name(name: str) -> str:

@@ -150,10 +150,10 @@ class Vault:
 
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | Literal["mine", "taken", "other"]:
+    ) -> Result | float | Literal["taken", "other"]:
         call, digest = self._hashed(key.encode()), self._hashed(digest)
 
-        def write(db: sqlite3.Connection) -> Result | Literal["mine", "taken", "other"]:
+        def write(db: sqlite3.Connection) -> Result | float | Literal["taken", "other"]:
             now = time.time()
             for token, old in db.execute("SELECT token, call FROM results WHERE at < ?", (now - KEPT,)).fetchall():
                 self._drop_result(db, token, old)
@@ -169,15 +169,30 @@ class Vault:
             if row is not None and _of(float, row[1]) > now:
                 return "taken"
             # Nobody's, or that of a process which died over it.
-            db.execute("REPLACE INTO results VALUES (?, ?, ?, ?, ?)", (token_id, call, digest, now, now + seconds))
-            return "mine"
+            until = now + seconds
+            db.execute("REPLACE INTO results VALUES (?, ?, ?, ?, ?)", (token_id, call, digest, now, until))
+            return until
 
         return await self._write(write)
 
-    async def settle(self, token_id: str, key: str, result: Result | None) -> None:
+    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
+        call = self._hashed(key.encode())
+
+        def write(db: sqlite3.Connection) -> float | None:
+            # Whoever takes a claim over holds it until later than that, so its end tells whose it is.
+            later = max(time.time() + seconds, until)
+            held = "UPDATE results SET until = ? WHERE token = ? AND call = ? AND until = ?"
+            return later if db.execute(held, (later, token_id, call, until)).rowcount else None
+
+        return await self._write(write)
+
+    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
         call = self._hashed(key.encode())
 
         def write(db: sqlite3.Connection) -> None:
+            held = "SELECT 1 FROM results WHERE token = ? AND call = ? AND until = ?"
+            if db.execute(held, (token_id, call, until)).fetchone() is None:
+                return
             if result is None:
                 self._drop_result(db, token_id, call)
                 return

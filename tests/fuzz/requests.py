@@ -59,10 +59,13 @@ class Memory:
 
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | Literal["mine", "taken", "other"]:
-        return self.results.get(key, "mine")
+    ) -> Result | float | Literal["taken", "other"]:
+        return self.results.get(key, 1.0)
 
-    async def settle(self, token_id: str, key: str, result: Result | None) -> None:
+    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
+        return until
+
+    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
         if result is not None:
             self.results[key] = result
 

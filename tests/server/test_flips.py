@@ -40,6 +40,7 @@ class Vaults:
         self.home = home
         self.ring = Keyring([new_key()])
         self.tokens: dict[str, str] = {}
+        self.until: dict[str, Any] = {}
 
     def open(self, home: Path) -> Vault:
         return Vault(home, lambda: self.ring)
@@ -65,8 +66,8 @@ class Vaults:
             (identity,) = [each.id for each in await vault.tokens() if each.label == "revoked"]
             await vault.revoke(identity)
             for key in ("kept", "open"):
-                await vault.claim("id", key, b"digest", 1e6)
-            await vault.settle("id", "kept", RESULT)
+                self.until[key] = await vault.claim("id", key, b"digest", 1e6)
+            await vault.settle("id", "kept", self.until["kept"], RESULT)
             # The log holds what was written last.
             shutil.copytree(self.home, crashed)
 
@@ -89,6 +90,8 @@ class Vaults:
                     continue
                 if isinstance(value, Lease):
                     value = value.name
+                if isinstance(value, float):
+                    value = "mine"
                 denied = value is None or isinstance(value, Denial)
                 assert denied or value in right, label
                 found["denied" if denied else "right"] += 1
@@ -128,7 +131,7 @@ class Vaults:
             "spent": (lambda: vault.redeem(tokens["spent"], "secret"), ("a",)),
             "written": (written, (f"new {CANARY}",)),
             "rolled back": (lambda: vault.rollback("b"), (1,)),
-            "settled": (lambda: vault.settle("id", "open", RESULT), ()),
+            "settled": (lambda: vault.settle("id", "open", self.until["open"], RESULT), ()),
             "everything": (everything, ("opens b",)),
             "removed": (lambda: vault.remove("env", "e"), ()),
         }

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import pytest
@@ -53,11 +53,14 @@ class Odd:
 
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | Literal["mine", "taken", "other"]:
-        found: Literal["mine", "taken", "other"] = await self.claiming()
+    ) -> Result | float | Literal["taken", "other"]:
+        found: float | Literal["taken", "other"] = await self.claiming()
         return found
 
-    async def settle(self, token_id: str, key: str, result: Result | None) -> None:
+    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
+        return until
+
+    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
         self.settled.append(result)
 
     def _check(self, what: str) -> None:
@@ -187,10 +190,10 @@ def test_what_fails_below_the_front_is_named_by_its_type_alone(caplog: pytest.Lo
 async def test_a_claim_that_comes_after_its_caller_left_is_given_back() -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
-    async def claim() -> str:
+    async def claim() -> float:
         begun.set()
         await go.wait()
-        return "mine"
+        return 7.0
 
     store = Odd(claim=claim)
     asking = asyncio.create_task(claimed(store, "id", "k", b"call", 1))
@@ -202,6 +205,29 @@ async def test_a_claim_that_comes_after_its_caller_left_is_given_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert store.settled == [None]
+
+
+def test_a_failure_after_an_answer_has_begun_does_not_look_like_the_rest_of_it(
+    gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def begun(request: web.BaseRequest, *_rest: object) -> Any:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"half")
+        raise RuntimeError(CANARY)
+
+    monkeypatch.setattr("oo.server.front.relay", begun)
+    with serving() as upstream:
+        token = gateway.route("r", upstream.url)
+        with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), 5) as sock:
+            sock.sendall(b"GET /api/proxy/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n\r\n" % token.encode())
+            got = b""
+            with suppress(ConnectionError):
+                while piece := sock.recv(65536):
+                    got += piece
+    # The reset may have overtaken it.
+    assert got == b"" or got.endswith(b"\r\n\r\n4\r\nhalf\r\n")
+    assert "failed: RuntimeError" in caplog.text
 
 
 async def test_a_first_call_that_does_not_end_is_a_409(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from oo.server.keyring import Keyring, new_key
 from oo.server.run import Gateway
 from oo.server.vault import KEPT, Vault
 from tests.conftest import World
-from tests.faults import CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
+from tests.faults import BODY, CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
 from tests.listening import Listener, shut
 from tests.server.test_gateway import ask
 from tests.upstream import OpenAI
@@ -200,6 +200,69 @@ def test_an_answer_too_large_to_keep_is_not_read_for_nobody(
         assert upstream.until(left=1)
         assert charge(gateway.url, token)[0] == 200
         assert len(upstream.requests) == 2
+
+
+def test_a_call_is_made_once_however_long_its_answer_streams(
+    gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oo.server.idempotency._GRACE", 0.1)
+    parts = [part for _ in range(8) for part in (b"5\r\npiece\r\n", 0.1)]
+    script = [READ, head(b"Transfer-Encoding: chunked"), *parts, b"0\r\n\r\n"]
+    with serving(script) as upstream, ThreadPoolExecutor(1) as pool:
+        token = gateway.route("r", upstream.url, timeout=0.2)
+        first = pool.submit(charge, gateway.url, token)
+        assert upstream.until(requests=1)
+        # Each is told to come again when its own patience ends.
+        while not first.done():
+            assert charge(gateway.url, token)[0] in (200, 409)
+        assert first.result() == charge(gateway.url, token) == (200, b"piece" * 8)
+        assert len(upstream.requests) == 1
+
+
+def test_a_stream_without_an_end_is_not_read_for_nobody(gateway: LocalGateway) -> None:
+    beats = [part for _ in range(200) for part in (b"5\r\n beat\r\n", 0.05)]
+    with serving([READ, head(b"Transfer-Encoding: chunked"), *beats]) as upstream:
+        token = gateway.route("r", upstream.url, timeout=0.2)
+        with leaving(gateway.url, token, upstream):
+            pass
+        assert upstream.until(left=1)
+        # Nothing of it was kept.
+        assert charge(gateway.url, token) == (200, BODY)
+
+
+def test_a_result_that_cannot_be_kept_is_answered_all_the_same(
+    gateway: LocalGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fill() -> None:
+        gateway.vault._writer.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
+
+    body = b'"%b"' % (b"x" * 100_000)
+
+    def reply(_request: bytes) -> bytes:
+        gateway.run(fill())
+        return answer(body)
+
+    with serving(reply=reply) as upstream:
+        token = gateway.route("r", upstream.url)
+        assert charge(gateway.url, token) == (200, body)
+    assert "was not kept: the vault" in caplog.text
+    assert "is full" in caplog.text
+
+
+def test_a_token_that_is_used_up_shows_no_target_for_a_key(gateway: LocalGateway) -> None:
+    # A refusal without a target is what shares lines in a flood.
+    gateway.route("r", "http://127.0.0.1:9")
+    token = gateway.issue("route", "r", uses=0)
+    notes: list[tuple[object, object]] = []
+
+    class Notes:
+        def write(self, *, target: str | None, outcome: str, **_rest: object) -> None:
+            notes.append((outcome, target))
+
+    with Background() as background:
+        url = background.enter(Gateway(gateway.vault, audit=Notes())).url
+        assert charge(url, token)[0] == 401
+    assert notes == [("used up", None)]
 
 
 def test_a_repeat_that_leaves_disturbs_nobody(gateway: LocalGateway) -> None:

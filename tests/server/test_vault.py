@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -113,8 +114,9 @@ async def vault(kept: Kept) -> AsyncIterator[Vault]:
 async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault) -> None:
     token = await vault.issue("secret", "a", label=f"{CANARY} label")
     # While it is open, the last writes are in the log beside the file.
-    await vault.claim("id", f"{CANARY}-key", CANARY.encode(), 60)
-    await vault.settle("id", f"{CANARY}-key", Result(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode()))
+    until = await claimed(vault, "id", f"{CANARY}-key", CANARY.encode())
+    result = Result(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
+    await vault.settle("id", f"{CANARY}-key", until, result)
     assert {path.name for path in kept.home.iterdir()} == {"vault.db", "vault.db-wal", "vault.db-shm"}
     assert (kept.home / "vault.db-wal").stat().st_size > 0
     found = files(kept.home)
@@ -449,16 +451,51 @@ async def test_a_write_that_fails_is_told_and_the_next_one_goes_on(vault: Vault)
 
 async def test_a_first_result_is_kept_for_its_token_key_and_body(vault: Vault) -> None:
     result = Result(201, (("X-A", "1"),), b"\xff body")
-    assert await vault.claim("id", "key", b"digest", 60) == "mine"
+    until = await claimed(vault, "id", "key")
     assert await vault.claim("id", "key", b"digest", 60) == "taken"
-    assert await vault.claim("other", "key", b"digest", 60) == "mine"
-    await vault.settle("id", "key", result)
+    others = await claimed(vault, "other", "key")
+    await vault.settle("id", "key", until, result)
     assert await vault.claim("id", "key", b"digest", 60) == result
     assert await vault.claim("id", "key", b"another", 60) == "other"
-    await vault.settle("other", "key", None)
-    assert await vault.claim("other", "key", b"digest", -1) == "mine"
+    await vault.settle("other", "key", others, None)
+    await claimed(vault, "other", "key", seconds=-1)
     # Nobody answers for that one any more.
-    assert await vault.claim("other", "key", b"digest", 60) == "mine"
+    await claimed(vault, "other", "key")
+
+
+async def test_a_claim_is_held_as_long_as_it_is_renewed(vault: Vault) -> None:
+    until = await claimed(vault, "id", "key", seconds=-1)
+    renewed = await vault.renew("id", "key", until, 60)
+    assert renewed is not None
+    assert renewed > until + 60
+    assert await vault.claim("id", "key", b"digest", 60) == "taken"
+    # By its end from before it is not known any more.
+    assert await vault.renew("id", "key", until, 60) is None
+    await vault.settle("id", "key", until, None)
+    assert await vault.claim("id", "key", b"digest", 60) == "taken"
+    await vault.settle("id", "key", renewed, None)
+    await claimed(vault, "id", "key")
+
+
+async def test_whoever_lost_a_claim_can_neither_hold_nor_keep_nor_end_it(vault: Vault) -> None:
+    late, mine = Result(200, (), b"late"), Result(200, (), b"mine")
+    lost = await claimed(vault, "id", "key", seconds=-1)
+    until = await claimed(vault, "id", "key")
+    assert await vault.renew("id", "key", lost, 60) is None
+    for result in (late, None):
+        await vault.settle("id", "key", lost, result)
+        assert await vault.claim("id", "key", b"digest", 60) == "taken"
+    await vault.settle("id", "key", until, mine)
+    await vault.settle("id", "key", lost, late)
+    assert await vault.claim("id", "key", b"digest", 60) == mine
+
+
+async def claimed(vault: Vault, token_id: str, key: str, digest: bytes = b"digest", seconds: float = 60) -> float:
+    """A call that becomes the caller's to make: until when."""
+    until = await vault.claim(token_id, key, digest, seconds)
+    assert isinstance(until, float)
+    assert abs(until - time.time() - seconds) < 5
+    return until
 
 
 WRITES = """
