@@ -19,7 +19,8 @@ _ACCEPT = ("Accept", "application/json")
 _PLAIN = Headers([_USER_AGENT, _ACCEPT])
 _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
-_SMALL = 1 << 20  # bytes: no secret and no environment is larger
+MAX_ANSWER = 1 << 20
+"""Bytes of the JSON in which a secret or an environment comes: none is larger."""
 _LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
@@ -54,7 +55,7 @@ class Target:
             read=read,
             base_url=self.base_url,
             timeout=self.timeout,
-            limit=min(_SMALL, self.limit),
+            limit=min(MAX_ANSWER, self.limit),
         )
 
 

@@ -66,6 +66,12 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
 
 
+def carry_over(db: sqlite3.Connection) -> bool:
+    """Bring what the log holds into the file, where until then stands what it replaced; False where others are busy."""
+    busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    return not busy
+
+
 @contextmanager
 def snapshot(db: sqlite3.Connection) -> Iterator[None]:
     """All that is read in the block is of one moment."""

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .._messages import JSON
+from .._operations import MAX_ANSWER
 from . import database, keyring
 from .keyring import Keyring, Tampered
 from .store import Denial, Kind, Lease, Rate, Result, Route, SecretRef, StoreError, Variable, check_name
@@ -37,8 +38,6 @@ T = TypeVar("T")
 VAULT_FILE = "vault.db"
 KEPT = 24 * 3600.0
 """Seconds that the first result of an idempotent call is kept."""
-MAX_VALUE = 512 << 10
-"""Bytes of a secret, and of an environment."""
 
 _LONGEST = 100 * 366 * 86400.0  # seconds
 _FRESH = 0.001  # seconds for which what was opened is not asked about again: one request asks for three things
@@ -204,7 +203,7 @@ class Vault:
     async def put_secret(self, name: str, value: str) -> int:
         """Keep a new version of a secret, and make it the current one; gives its number."""
         check_name(name)
-        _check_size(value)
+        _check_size({"value": value})
 
         def write(db: sqlite3.Connection) -> int:
             head = self._head(name, db)
@@ -251,9 +250,14 @@ class Vault:
             key: {"secret": value.name} if isinstance(value, SecretRef) else {"literal": value}
             for key, value in variables.items()
         }
-        _check_size(json.dumps(stored))
         needed = {value.name for value in variables.values() if isinstance(value, SecretRef)}
-        await self._write(lambda db: self._put_user(db, "env", name, stored, needed))
+
+        def write(db: sqlite3.Connection) -> None:
+            self._put_user(db, "env", name, stored, needed)
+            secrets = {secret: self._secret(secret, db) for secret in needed}
+            _check_size({key: secrets[v.name] if isinstance(v, SecretRef) else v for key, v in variables.items()})
+
+        await self._write(write)
 
     async def put_route(self, route: Route) -> None:
         """Keep a route, in the place of an earlier one of that name."""
@@ -351,6 +355,8 @@ class Vault:
         while places := self._rows("SELECT kind, name, version FROM records WHERE key <> ? LIMIT 256", (ring.current,)):
             for place in places:
                 count += await self._write(lambda db, place=place: renew(db, place))  # type: ignore[misc]
+        if not await self._on_thread(lambda: database.carry_over(self._writer)):
+            raise StoreError("others are busy with the vault, and its file still holds what the old key opens")
         return count
 
     async def close(self) -> None:
@@ -436,11 +442,11 @@ class Vault:
             raise StoreError(f"there is no secret {name!r}")
         return head
 
-    def _secret(self, name: str) -> str | None:
-        head = self._head(name)
+    def _secret(self, name: str, db: sqlite3.Connection | None = None) -> str | None:
+        head = self._head(name, db)
         if head is None:
             return None
-        value: str = json.loads(self._read("secret", name, int(head["current"])))["value"]
+        value: str = json.loads(self._read("secret", name, int(head["current"]), db))["value"]
         return value
 
     async def _variable(self, env: str, key: str, stored: Mapping[str, str]) -> str:
@@ -519,13 +525,20 @@ class Vault:
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         def write() -> T:
-            with database.failures(self.path), database.transaction(self._writer):
+            with database.transaction(self._writer):
                 return change(self._writer)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, write)
+            return await self._on_thread(write)
         finally:
             self._checked = float("-inf")
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        def safe() -> T:
+            with database.failures(self.path):
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, safe)
 
 
 def _spend(db: sqlite3.Connection, token: Token) -> Denial | None:
@@ -556,6 +569,6 @@ def _result_name(token: str, call: bytes) -> str:
     return f"{token}.{call.hex()}"
 
 
-def _check_size(value: str) -> None:
-    if len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE:
-        raise StoreError(f"the value is larger than {MAX_VALUE} bytes")
+def _check_size(answer: Mapping[str, str | None]) -> None:
+    if len(json.dumps(answer)) > MAX_ANSWER - 16:  # "secrets" stands around an environment
+        raise StoreError(f"that is larger than {MAX_ANSWER} bytes as JSON, more than a client takes")

@@ -123,7 +123,7 @@ def test_one_line_end_after_a_value_is_dropped(given: bytes, kept: str, vault: I
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [(b"", "empty"), (b"\n", "empty"), (b"\xff\xfe", "UTF-8"), (b"x" * 600_000, "larger")]
+    ("given", "said"), [(b"", "empty"), (b"\n", "empty"), (b"\xff\xfe", "UTF-8"), (b"x" * (1 << 20), "larger")]
 )
 def test_a_value_that_is_none_is_refused(given: bytes, said: str, vault: Inside, inside: Inside) -> None:
     assert said in refused(inside("secret", "set", "key", "--from-file", "-", input=given))

@@ -37,9 +37,9 @@ def keys(home: Home) -> list[str]:
     return home.key.read_text().split()
 
 
-def sealed_with(home: Home) -> dict[str, int]:
+def sealed_with(home: Path) -> dict[str, int]:
     """How many records each key has sealed."""
-    with closing(sqlite3.connect(home.path / VAULT_FILE)) as db:
+    with closing(sqlite3.connect(home / VAULT_FILE)) as db:
         return dict(db.execute("SELECT key, count(*) FROM records GROUP BY key"))
 
 
@@ -57,14 +57,21 @@ async def assert_all_there(vault: Vault) -> None:
     assert await vault.environment("e") == {"A": "value 1", "B": "literal"}
 
 
-def test_a_server_answers_all_through_a_rekey(home: Home) -> None:
+def test_a_server_answers_all_through_a_rekey(home: Home, tmp_path: Path) -> None:
     tokens = {home.token("secret", f"s{n}"): f"value {n}" for n in (0, 70, COUNT - 1)}
     counted = home.token("secret", "s1", uses=1000)
     old = keys(home)
+    with closing(sqlite3.connect(home.path / VAULT_FILE)) as db:
+        seals = [seal for (seal,) in db.execute("SELECT sealed FROM records")]
     with home.serve("--workers", "2") as served, reading(served.url, {**tokens, counted: "value 1"}) as wrong:
         said = home.oo("rekey")
         assert (said.returncode, said.stderr) == (0, "")
         assert wrong == []
+        # Whoever copies the file alone has nothing that the old key opens, though its log is still in use.
+        alone = (home.path / VAULT_FILE).read_bytes()
+        assert not any(seal in alone for seal in seals)
+        (tmp_path / VAULT_FILE).write_bytes(alone)
+        assert set(sealed_with(tmp_path)) == {name_of(keys(home)[0])}
         # What is written afterwards shows as well, in the servers that began with the old key.
         home.secret("s2", "new value")
         assert {get(served.url, home.token("secret", "s2")).body for _ in range(4)} == {'{"value": "new value"}'}
@@ -72,7 +79,7 @@ def test_a_server_answers_all_through_a_rekey(home: Home) -> None:
     assert served.log.count("\n") == 1
     assert len(keys(home)) == 1
     assert keys(home) != old
-    assert set(sealed_with(home)) == {name_of(keys(home)[0])}
+    assert set(sealed_with(home.path)) == {name_of(keys(home)[0])}
     with pytest.raises(StoreError, match="the master key does not open the vault"):
         Vault(home.path, lambda: Keyring([base64.b64decode(old[0])]))
 
@@ -87,17 +94,17 @@ def test_a_rekey_that_was_killed_is_taken_up_by_the_next(home: Home, share: floa
         until(lambda: len(keys(home)) == 2)
         new = keys(home)[1]
         if share is not None:
-            until(lambda: sealed_with(home).get(name_of(new), 0) > COUNT * 2 * share)
+            until(lambda: sealed_with(home.path).get(name_of(new), 0) > COUNT * 2 * share)
         process.kill()
         assert ended(process) == (-9, b"")
-        assert sealed_with(home).get(name_of(old), 0) > 0
+        assert sealed_with(home.path).get(name_of(old), 0) > 0
         # Whatever it came to, all can be read and written.
         home.run(assert_all_there)
         assert home.secret("while-it-waits", "value") == 1
         said = home.oo("rekey")
         assert (said.returncode, said.stderr) == (0, "")
         assert keys(home) == [new]
-        assert set(sealed_with(home)) == {name_of(new)}
+        assert set(sealed_with(home.path)) == {name_of(new)}
         home.run(assert_all_there)
         assert home.run(lambda vault: vault.secret("while-it-waits")) == "value"
     assert wrong == []
@@ -108,7 +115,7 @@ def test_a_rekey_that_was_killed_before_it_dropped_the_old_key_is_taken_up(home:
     write_keys(home.key, both)
     # The key file names the new key before the vault does: what is written then is sealed with the old one.
     assert home.secret("between", "value") == 1
-    assert set(sealed_with(home)) == {key_id(both[0])}
+    assert set(sealed_with(home.path)) == {key_id(both[0])}
     assert home.run(lambda vault: vault.rekey(Keyring(both))) > COUNT
     said = home.oo("rekey")
     assert (said.returncode, said.stderr) == (0, "")
@@ -160,6 +167,22 @@ def test_a_ring_that_lacks_the_old_key_moves_nothing(home: Home) -> None:
     assert home.secret("s1", "goes on") == 2
 
 
+def test_a_rekey_says_where_the_file_still_holds_what_the_old_key_opens(home: Home) -> None:
+    both = [base64.b64decode(keys(home)[0]), new_key()]
+    write_keys(home.key, both)
+
+    async def rekey(vault: Vault) -> int:
+        vault._writer.execute("PRAGMA busy_timeout = 50")
+        return await vault.rekey(Keyring(both))
+
+    with closing(sqlite3.connect(home.path / VAULT_FILE, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM records").fetchone()
+        with pytest.raises(StoreError, match="still holds what the old key opens"):
+            home.run(rekey)
+    assert home.run(rekey) == 0
+
+
 def test_rekeys_at_once_lose_no_key(home: Home) -> None:
     processes = [home.start("rekey", stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     for code, stderr in map(ended, processes):
@@ -187,4 +210,4 @@ def test_what_is_removed_or_written_during_a_rekey_does_not_stop_it(home: Home) 
             assert [await other.secret(f"t{n}") for n in range(100, COUNT)] == [f"value {n}" for n in range(100, COUNT)]
 
     home.run(rekey)
-    assert set(sealed_with(home)) == {key_id(both[1])}
+    assert set(sealed_with(home.path)) == {key_id(both[1])}

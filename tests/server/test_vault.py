@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from oo._operations import MAX_ANSWER
 from oo.server import database
 from oo.server.keyring import Keyring, Tampered, new_key
 from oo.server.store import Denial, Lease, Result, Route, SecretRef, StoreError
-from oo.server.vault import MAX_VALUE, VAULT_FILE, Vault
+from oo.server.vault import VAULT_FILE, Vault
 
 from .processes import Home, files
 
@@ -421,10 +422,18 @@ async def test_a_name_is_a_name(vault: Vault, name: str) -> None:
 
 
 async def test_a_value_comes_back_as_it_was_up_to_a_size(vault: Vault) -> None:
-    for value in ("x" * MAX_VALUE, "é\U0001f511\0\r\n\t \ud800", " "):
+    longest = MAX_ANSWER - 16 - len('{"value": ""}')
+    for value in ("x" * longest, "é" * (longest // 6), "é\U0001f511\0\r\n\t \ud800", " "):
         await vault.put_secret("a", value)
         assert await vault.secret("a") == value
-    for work in (vault.put_secret("a", "é" * (MAX_VALUE // 2 + 1)), vault.put_environment("e", {"A": "x" * MAX_VALUE})):
+    await vault.put_secret("half", "x" * (longest // 2))
+    halves = {name: SecretRef("half") for name in "ABC"}
+    for work in (
+        vault.put_secret("a", "x" * (longest + 1)),
+        vault.put_secret("a", "é" * (longest // 6 + 1)),
+        vault.put_environment("e", {"A": "x" * MAX_ANSWER}),
+        vault.put_environment("e", halves),
+    ):
         with pytest.raises(StoreError, match="larger than"):
             await work
 
@@ -442,7 +451,7 @@ async def test_a_change_by_another_shows_at_once(kept: Kept, vault: Vault) -> No
 async def test_a_write_that_fails_is_told_and_the_next_one_goes_on(vault: Vault) -> None:
     vault._writer.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
     with pytest.raises(StoreError, match=r"vault\.db failed: database or disk is full"):
-        await vault.put_secret("a", "x" * MAX_VALUE)
+        await vault.put_secret("a", "x" * (MAX_ANSWER // 2))
     assert await vault.secret("a") == f"{CANARY} a 2"
     vault._writer.execute("PRAGMA max_page_count = 1000000")
     assert await vault.put_secret("a", "fits") == 3
