@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -21,16 +22,20 @@ _REFUSED = "its address is private, and the route does not allow that (`oo route
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves as the system does, and leaves out every address that is not public."""
+    """Resolves as the system does, and leaves out every address that is not public, but not those of `proxies` (host
+    and port): a forward proxy is seldom on the internet, and what it leads to is its own to refuse."""
 
-    def __init__(self) -> None:
+    def __init__(self, proxies: Collection[tuple[str, int]] = ()) -> None:
+        self._proxies = proxies
         self._system = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The public addresses of a host; DoubleOError where it has none."""
-        found = [each for each in await self._system.resolve(host, port, family) if is_public(each["host"])]
+        found = await self._system.resolve(host, port, family)
+        if (host, port) not in self._proxies:
+            found = [each for each in found if is_public(each["host"])]
         if not found:
             raise DoubleOError(_REFUSED, reason="argument")
         return found

@@ -14,6 +14,7 @@ from .._masking import Mask, StreamMask
 from .._messages import ByteStream, Headers, Request, Response
 from .._pipeline import CallNext, Pipeline
 from ..exceptions import DoubleOError
+from ..transports._edge import Proxies
 from ..transports.aiohttp import AiohttpTransport
 from .addresses import PublicResolver, check_literal
 from .store import Route, Store
@@ -153,7 +154,7 @@ class Upstreams:
 
     def __init__(self, store: Store) -> None:
         self._transports = {
-            False: AiohttpTransport(resolver=PublicResolver(), streamless=_SMALL),
+            False: AiohttpTransport(resolver=PublicResolver(Proxies().places()), streamless=_SMALL),
             True: AiohttpTransport(streamless=_SMALL),
         }
         swap = SwapCredential(store)

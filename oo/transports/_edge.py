@@ -7,12 +7,16 @@ import os
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[attr-defined]  # its stub leaves it out
 
 from .._messages import NAME, VALUE, Request
 from ..exceptions import DoubleOError
+
+_PORTS = {"http": 80, "https": 443}
 
 
 def limits(request: Request, now: float) -> tuple[float, str]:
@@ -107,8 +111,23 @@ class Proxies:
             proxy = self._proxies.get(scheme) or self._proxies.get("all")
             if proxy is not None and proxy_bypass_environment(host, self._proxies):
                 proxy = None
-            self._known[key] = f"http://{proxy}" if proxy is not None and "://" not in proxy else proxy
+            self._known[key] = None if proxy is None else _with_scheme(proxy)
         return self._known[key]
+
+    def places(self) -> frozenset[tuple[str, int]]:
+        """The host and port of each."""
+        found = set()
+        for scheme, proxy in self._proxies.items():
+            if scheme == "no":  # where there is none
+                continue
+            with suppress(ValueError):  # no URL at all, which a call through it will be told
+                url = urlsplit(_with_scheme(proxy))
+                found.add((url.hostname or "", url.port or _PORTS.get(url.scheme, 0)))
+        return frozenset(found)
+
+
+def _with_scheme(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _lost(what: str) -> DoubleOError:

@@ -314,6 +314,26 @@ def test_a_name_that_leads_to_a_private_address_is_refused(
         assert upstream.server.connections == 0
 
 
+def test_a_forward_proxy_may_be_at_a_private_address_and_what_it_is_not_for_may_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with recording(replying(answer(b"{}"))) as proxy, recording() as upstream:
+        monkeypatch.setenv("http_proxy", f"localhost:{proxy.server.port}")
+        monkeypatch.setenv("https_proxy", "http://no:port")
+        monkeypatch.setenv("no_proxy", "localhost")
+        with oo.testing.gateway() as gateway:
+            token = gateway.route("r", "http://one.example", allow_private=False)
+            assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 200
+            token = gateway.route("direct", f"http://localhost:{upstream.server.port}", allow_private=False)
+            assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 502
+            # The default port, which a host of no_proxy must not be taken for a proxy's at.
+            token = gateway.route("plain", "http://localhost", allow_private=False)
+            assert "private" in ask(gateway.url, "GET", "/api/proxy/x", token)[2]["error"]
+        (request,) = proxy.server.requests
+        assert request.startswith(b"GET http://one.example/x HTTP/1.1\r\n")
+        assert upstream.server.connections == 0
+
+
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])
 def test_the_internet_is_public(address: str) -> None:
     assert is_public(address)
