@@ -78,7 +78,8 @@ class Decoder:
         if not self._window:
             yield chunk
             return
-        while chunk:
+        more = False
+        while chunk or more:
             if self._over:
                 break
             if self._inflate is None:
@@ -88,9 +89,11 @@ class Decoder:
             except zlib.error:
                 break
             chunk = self._inflate.unconsumed_tail
+            # zlib may have taken all of the input and still hold output.
+            more = len(piece) == CHUNK
             if self._inflate.eof:
                 # A gzip body may be of several members (RFC 1952, 2.2), one of zlib's may not.
-                chunk, self._inflate = self._inflate.unused_data, None
+                chunk, self._inflate, more = self._inflate.unused_data, None, False
                 self._over = self._deflate
             if piece:
                 yield piece

@@ -8,6 +8,7 @@ import pickle
 import random
 import time
 import traceback
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,11 @@ def chunked(body: bytes) -> bytes:
 
 def encoded(coding: bytes, body: bytes) -> bytes:
     return answer(body, b"Content-Encoding: " + coding)
+
+
+def bare_deflate(data: bytes) -> bytes:
+    press = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return press.compress(data) + press.flush()
 
 
 def assert_ours(error: BaseException, *secrets: str) -> None:

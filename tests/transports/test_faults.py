@@ -45,7 +45,7 @@ from tests.faults import (
     unaccepting,
 )
 
-from .probing import CHUNK, END, LENGTH, LONG, PROBE, TOKEN, ZIPPED, assert_ours, chunked, encoded
+from .probing import CHUNK, END, LENGTH, LONG, PROBE, TOKEN, ZIPPED, assert_ours, bare_deflate, chunked, encoded
 
 BRIEF = 0.1  # seconds: the timeout of calls that run into it
 SOON = 8.0  # seconds: what takes longer hangs, on a machine however busy
@@ -150,11 +150,6 @@ def says(status: bytes, *fields: bytes, body: bytes = b'{"error": "no"}', waits:
 def busy(after: bytes, *waits: float) -> Fault:
     """A 503 with that Retry-After."""
     return says(b"503 Busy", b"Retry-After: " + after, waits=waits)
-
-
-def bare_deflate(data: bytes) -> bytes:
-    press = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return press.compress(data) + press.flush()
 
 
 def with_member(member: bytes) -> bytes:

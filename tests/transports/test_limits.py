@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from oo.transports._body import CHUNK
 from tests.conftest import World
 from tests.faults import BODY, READ, SECRET, Endless, Script, head, serving
 
-from .probing import PROBE, TOKEN, chunked, encoded, failure
+from .probing import PROBE, TOKEN, bare_deflate, chunked, encoded, failure
 
 
 @pytest.fixture
@@ -80,3 +81,12 @@ def test_a_large_answer_comes_whole(world: World, coding: bytes) -> None:
     }
     with serving([READ, encoded(coding, press[coding](body))]) as server:
         assert world.client(server.url).proxy("v1/file", TOKEN, "GET") == body[1:-1].decode()
+
+
+def test_a_bare_deflate_body_of_any_size_about_a_step_of_decoding_comes_whole(world: World) -> None:
+    # zlib has then taken all of the input and still holds output, and no trailer makes it ask for more.
+    bodies = [b'"' + b"x" * size + b'"' for size in range(CHUNK - 3, CHUNK + 9)]
+    scripts = [step for body in bodies for step in (READ, encoded(b"deflate", bare_deflate(body)))]
+    with serving(scripts) as server:
+        client = world.client(server.url)
+        assert [len(client.proxy("v1/file", TOKEN, "GET")) + 2 for _ in bodies] == [len(body) for body in bodies]
