@@ -11,7 +11,7 @@ from ._messages import Headers, Request, Response, parse_json
 from ._pipeline import finish
 from ._sse import Events, Lines, ServerEvent
 from .exceptions import DoubleOError
-from .middleware.errors import mapped
+from .middleware.errors import failure_of, mapped
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,8 +54,10 @@ class _Opened:
             async for piece in response.stream:
                 yield piece
             return
-        except DoubleOError as error:
-            failure = mapped(error, self._request)
+        except Exception as error:
+            failure = failure_of(error, self._request)
+            if failure is None:
+                raise
         finally:
             await self._leave()
         raise failure
@@ -107,9 +109,18 @@ class _Opened:
 
     async def _leave(self) -> None:
         response = self._response
-        if response is not None and response.stream is not None:
+        if response is None or response.stream is None:
+            return
+        try:
             await response.stream.aclose()
+            return
+        except Exception as error:
+            failure = failure_of(error, self._request)
+            if failure is None:
+                raise
+        finally:
             response.abandon()
+        raise failure
 
     def __del__(self) -> None:
         response = self._response

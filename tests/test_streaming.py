@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 
 import oo
@@ -16,7 +17,7 @@ from oo.testing import MockTransport, Streamed
 
 from .conftest import Calls, World
 from .faults import CLOSE, READ, SILENCE, Drip, FaultServer, answer, head, serving
-from .transports.probing import rest
+from .transports.probing import assert_ours, rest
 from .waiting import on_time
 
 TOKEN = "a-token-for-streams"
@@ -174,6 +175,49 @@ def test_a_middleware_wraps_the_stream_and_learns_how_it_ended(world: World) -> 
         assert taken(world, response.iter_bytes(), 1) == [b"A"]
     assert seen == [200, "ended", 200, "failed", 200, "left"]
     assert [script.left for script in scripts] == [False, True, True]
+
+
+@pytest.mark.parametrize("place", ["below", "above", "leaving"])
+def test_a_librarys_own_error_within_a_stream_is_the_operations(world: World, place: str) -> None:
+    foreign = aiohttp.ClientPayloadError(f"no {TOKEN}")
+
+    async def stumble(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await call_next(request)
+
+        async def stumbling(stream: Any) -> Any:
+            try:
+                async for piece in stream:
+                    yield piece
+                if place == "above":
+                    raise foreign
+            finally:
+                if place == "leaving":
+                    raise foreign
+
+        return response.replace(stream=stumbling(response.stream))
+
+    script = Streamed([b"a", foreign] if place == "below" else [b"a"])
+    chain = [stumble, *oo.default_middleware()]
+    client = world.client("http://localhost:3001", middleware=chain, transport=MockTransport([script]))
+
+    def read() -> None:
+        with opened(client) as response:
+            pieces = response.iter_bytes()
+            taken(world, pieces, 1 if place == "leaving" else None)
+
+    with pytest.raises(oo.ProxyError) as caught:
+        read()
+    assert (caught.value.reason, caught.value.retryable) == ("connection", True)
+    assert script.left is not None
+    assert_ours(caught.value, TOKEN)
+
+
+def test_a_bug_within_a_stream_travels_on_whole(world: World) -> None:
+    bug = KeyError("mine")
+    client, _ = mocked(world, Streamed([b"a", bug]))
+    with opened(client) as response, pytest.raises(KeyError) as caught:
+        taken(world, response.iter_lines())
+    assert caught.value is bug
 
 
 @pytest.mark.parametrize("body", [b"abc", b""])
