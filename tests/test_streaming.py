@@ -18,7 +18,7 @@ from oo.testing import MockTransport, Streamed
 from .conftest import Calls, World
 from .faults import CLOSE, READ, SILENCE, Drip, FaultServer, answer, head, serving
 from .transports.probing import assert_ours, rest
-from .waiting import on_time
+from .waiting import PATIENCE, on_time
 
 TOKEN = "a-token-for-streams"
 CHUNKS = [{"choices": [{"delta": {"content": word}}]} for word in ("Hello", " to", " y\u00f6u \U0001f600")]
@@ -339,6 +339,19 @@ def test_a_stream_that_stalls_fails_after_its_timeout(world: World) -> None:
 
         error = within(call, 0.2)
         assert (error.reason, error.retryable) == ("timeout", True)
+
+
+@pytest.mark.parametrize("limit", ["timeout", "deadline"])
+def test_an_error_that_drips_ends_a_stream_as_it_ends_a_call(world: World, limit: str) -> None:
+    drip = [READ, head(b"Content-Length: 500", status=b"500 Oops"), Drip(b"x" * 500, 0.05)]
+    with serving(*[drip] * 3) as server:
+        client = world.client(server.url, **{"timeout": PATIENCE, limit: 0.2})
+
+        def call() -> None:
+            with opened(client):
+                pass
+
+        assert within(call, 0.2).reason == limit
 
 
 def test_a_stream_may_take_longer_than_its_timeout_as_long_as_it_goes_on(world: World) -> None:

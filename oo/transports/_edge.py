@@ -30,6 +30,11 @@ def limits(request: Request, now: float) -> tuple[float, str]:
     return request.deadline, "deadline"
 
 
+def goes_on(request: Request, status: int) -> bool:
+    """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error."""
+    return request.stream and 200 <= status < 300
+
+
 def fields(request: Request) -> Iterable[tuple[str, str]]:
     """The request's header fields, one that is repeated under one name; DoubleOError where a middleware made one that
     would not be read as it was meant."""

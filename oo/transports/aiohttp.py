@@ -29,7 +29,7 @@ from .._pipeline import finish
 from .._version import __version__
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, fields, limits, nonsense, timed_out, untrusted
+from ._edge import Proxies, broken, ca_bundle, fields, goes_on, limits, nonsense, timed_out, untrusted
 from ._http import LONGEST_LINE, MOST_FIELDS, field_text
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
@@ -79,7 +79,7 @@ class AiohttpTransport:
                 timeout=_total(request.timeout if limit == "timeout" else until - now),
                 ssl=self._trust if self._bundle and url.scheme == "https" else True,
             )
-            if request.stream and answer.connection is not None:
+            if goes_on(request, answer.status) and answer.connection is not None:
                 # The headers had to come in time, however they dripped; the body may take longer.
                 answer.connection._notify_release()
             if answer.status < 100 or answer.version not in _VERSIONS:
@@ -242,7 +242,7 @@ class _Source:
     async def read(self) -> bytes:
         content, limit, left = self._answer.content, self._limit, None
         try:
-            if self._request.stream:
+            if goes_on(self._request, self._answer.status):
                 # A stream takes as long as it takes, but must not stall.
                 now = time.monotonic()
                 until, limit = limits(self._request, now)

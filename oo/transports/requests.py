@@ -19,7 +19,7 @@ from urllib3.util import SKIP_HEADER
 from .._messages import Headers, Request, Response
 from ..exceptions import DoubleOError
 from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, causes, fields, limits, nonsense, timed_out, untrusted
+from ._edge import Proxies, broken, ca_bundle, causes, fields, goes_on, limits, nonsense, timed_out, untrusted
 from ._timed import POOLS, Clock, current
 
 _POOL = 1024  # connections kept for each host: no thread has to open its own anew
@@ -118,7 +118,7 @@ class _Source:
         self._limit = limit
 
     async def read(self) -> bytes:
-        if self._request.stream:
+        if goes_on(self._request, self._raw.status):
             # A whole body has what its attempt has left; a stream only must not stall.
             self._clock.until, self._limit = limits(self._request, time.monotonic())
         try:
