@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest
+from requests import Response as Answer
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, RequestException, Timeout
 from urllib3 import HTTPHeaderDict
@@ -103,6 +104,12 @@ class _Adapter(HTTPAdapter):
         if type(manager) is ProxyManager:
             manager.pool_classes_by_scheme = POOLS
         return manager
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Answer:
+        # Its own reads the cookies and the charset, which are not used here: a server could make it stumble over them.
+        answer = Answer()
+        answer.status_code, answer.raw, answer.request = resp.status, resp, req
+        return answer
 
 
 class _Source:

@@ -80,6 +80,20 @@ def test_an_error_of_nobody_s_making_is_not_swallowed() -> None:
         client.get_secret(TOKEN)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Content-Type: application/json; charset",
+        b"Set-Cookie: a=b; Max-Age=" + b"9" * 4200,
+        b"Set-Cookie: a=b; expires=Mon, 01 Jan " + b"9" * 5000 + b" 00:00:00 GMT",
+    ],
+    ids=["charset", "age", "year"],
+)
+def test_a_header_that_requests_stumbles_over_is_not_read(field: bytes) -> None:
+    with serving([READ, answer(BODY, field)]) as server, oo.Client(server.url) as client:
+        assert client.get_secret(TOKEN) == SECRET
+
+
 @pytest.mark.parametrize("good", [answer(BODY, b"X-Folded: a\r\n b", b"X-Next: c"), GOOD.replace(b"\r\n", b"\n")])
 def test_old_ways_of_writing_headers_are_read(good: bytes) -> None:
     # As RFC 9112 asks (2.2 and 5.2); aiohttp does so too, but not in Python's development mode.
