@@ -137,7 +137,7 @@ class AiohttpTransport:
         return kept[0]
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, timeout_ceil_threshold=_EXACT)
+        connector = _Connector(limit=0, resolver=self._resolver, timeout_ceil_threshold=_EXACT)
         connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]  # partial is invariant
         session = aiohttp.ClientSession(
             connector=connector,
@@ -180,6 +180,39 @@ class _NoCookies(aiohttp.DummyCookieJar):
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
         pass
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's connector. Closing it ends the making of a connection too, with a ClientConnectionError."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._unfinished: set[asyncio.Task[ResponseHandler]] = set()
+
+    async def close(self, **settings: Any) -> None:
+        for making in self._unfinished:
+            making.cancel()
+        await super().close(**settings)
+
+    async def _create_connection(self, *args: Any, **keywords: Any) -> ResponseHandler:
+        # On a task of its own: when closing cancels that, the caller must not seem cancelled.
+        making = asyncio.ensure_future(super()._create_connection(*args, **keywords))
+        self._unfinished.add(making)
+        try:
+            await asyncio.wait([making])
+            if making.cancelled():
+                raise aiohttp.ClientConnectionError
+            return making.result()
+        except asyncio.CancelledError:
+            making.cancel()
+            await asyncio.wait([making])
+            # It may have been made in the very turn in which the caller was cancelled.
+            if not making.cancelled() and making.exception() is None:
+                making.result().close()
+            raise
+        finally:
+            self._unfinished.discard(making)
+            del making  # its error holds this frame
 
 
 class _Connection(ResponseHandler):

@@ -7,19 +7,24 @@ import gc
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver
 from aioresponses import aioresponses
 from yarl import URL
 
 import oo
-from tests.faults import BODY, READ, SECRET, SILENCE, answer, serving
+from oo.transports.aiohttp import AiohttpTransport
+from tests.faults import BODY, READ, SECRET, SILENCE, answer, serving, unaccepting
+from tests.waiting import PATIENCE
 
 from .probing import TOKEN, assert_ours
 
 BASE = "http://localhost:3001"
+SOON = 5.0  # seconds: neither the call nor the server would end by itself until then
 T = TypeVar("T")
 
 
@@ -185,6 +190,62 @@ async def test_closing_gives_the_connections_back() -> None:
         await client.close()
         assert await asyncio.to_thread(server.until, left=1)
         assert (await afailure(client)).reason == "closed"
+
+
+class Asked(AbstractResolver):
+    """A resolver that knows no answer."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> Any:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        pass
+
+
+@contextmanager
+def never_connected(step: str) -> Iterator[tuple[str, AiohttpTransport]]:
+    """A URL, and a transport that gets no further than that step towards it."""
+    with unaccepting() as deaf, serving([SILENCE]) as silent:
+        url = {"resolve": deaf.replace("127.0.0.1", "gateway.localhost"), "connect": deaf}.get(step)
+        yield url or silent.url.replace("http", "https"), AiohttpTransport(resolver=Asked())
+
+
+@pytest.mark.parametrize("step", ["resolve", "connect", "handshake"])
+async def test_closing_ends_a_call_that_is_not_yet_connected(step: str) -> None:
+    with never_connected(step) as (url, transport):
+        client = oo.AsyncClient(url, PATIENCE, transport=transport)
+        # Two, because who asks for a name that is being asked for waits in another place.
+        waiting = [asyncio.create_task(afailure(client)) for _ in range(2)]
+        await asyncio.sleep(0.02)
+        await client.close()
+        errors = await asyncio.wait_for(asyncio.gather(*waiting), SOON)
+        assert [(error.reason, error.retryable) for error in errors] == [("closed", False)] * 2
+
+
+@pytest.mark.parametrize("step", ["resolve", "connect", "handshake"])
+async def test_a_call_cancelled_before_it_is_connected_is_cancelled_though_it_is_closed_too(step: str) -> None:
+    with never_connected(step) as (url, transport):
+        client = oo.AsyncClient(url, PATIENCE, transport=transport)
+        waiting = asyncio.create_task(client.get_secret(TOKEN))
+        await asyncio.sleep(0.02)
+        waiting.cancel()
+        await client.close()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(waiting, SOON)
+
+
+async def test_a_call_cancelled_as_its_connection_is_made_closes_it() -> None:
+    with serving() as server:
+        async with oo.AsyncClient(server.url) as client:
+            before = asyncio.all_tasks()
+            waiting = asyncio.create_task(client.get_secret(TOKEN))
+            await asyncio.sleep(0)
+            (making,) = asyncio.all_tasks() - before - {waiting}
+            making.add_done_callback(lambda _: waiting.cancel())
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert await asyncio.to_thread(server.until, left=1)
+            assert (server.connections, server.requests) == (1, [])
 
 
 async def test_a_cancelled_call_closes_its_connection_and_disturbs_no_other() -> None:
