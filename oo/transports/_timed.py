@@ -16,6 +16,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
+from urllib3.util.ssl_ import is_ipaddress
 
 from ._http import StrictResponse
 
@@ -77,12 +78,42 @@ class _TimedSocket:
         return io.BufferedReader(_Raw(self._sock, self._clock))
 
 
+def _addresses(host: str, port: int, clock: Clock) -> list[Any]:
+    """What getaddrinfo gives or raises, in time."""
+    found: list[Any] = []
+
+    def ask() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except BaseException as error:
+            found.append(error)
+
+    if is_ipaddress(host):
+        ask()
+    else:
+        # The system's resolver keeps to limits of its own: when time is up, it is left behind on its thread.
+        asking = threading.Thread(target=ask, daemon=True)
+        try:
+            asking.start()
+        except RuntimeError:  # there is no thread to be had
+            ask()
+        else:
+            asking.join(clock.left())
+    answer = found.pop() if found else TimeoutError()
+    try:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer  # type: ignore[no-any-return]  # getaddrinfo's
+    finally:
+        del answer  # its traceback holds this frame
+
+
 class _Timed:
     def _new_conn(self) -> socket.socket:
         # urllib3 gives each address of a host all of the time, and then the TLS handshake as well.
         clock = current.clock
         host, port = self._dns_host, self.port  # type: ignore[attr-defined]  # a connection's
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in _addresses(host, port, clock):
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
+from typing import Any
 
 import pytest
 
 import oo
 from tests.conftest import World
-from tests.faults import BODY, GOOD, READ, SILENCE, Drip, Script, head, serving, unaccepting
-from tests.waiting import on_time
+from tests.faults import BODY, GOOD, READ, SILENCE, Drip, Script, head, nobody, serving, unaccepting
+from tests.waiting import PATIENCE, on_time
 
 from .probing import LENGTH, PROBE, TOKEN, WITHIN, ZIPPED, assert_bounded, chunked, failure
 
@@ -46,6 +48,32 @@ def test_all_addresses_of_a_host_share_the_time_to_connect(
         known = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **keywords: known(*args, **keywords) * 3)
         assert_bounded(world, url.replace("127.0.0.1", "localhost"), limit, PROBE["secret"][1])
+
+
+@pytest.mark.parametrize("limit", ["timeout", "deadline"])
+def test_a_resolver_that_does_not_answer_does_not_hold_a_call(
+    world: World, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def silent(*_args: object, **_keywords: object) -> list[Any]:
+        over.wait(PATIENCE)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    try:
+        assert_bounded(world, "http://localhost:3001", limit, PROBE["secret"][1])
+    finally:
+        over.set()
+
+
+def test_the_resolver_is_asked_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with nobody() as url, oo.Client(url.replace("127.0.0.1", "localhost")) as client:
+        monkeypatch.setattr(threading.Thread, "start", none)
+        assert "refused" in str(failure(PROBE["secret"][1], client))
 
 
 def test_the_deadline_bounds_all_attempts_and_waits_together(world: World) -> None:
