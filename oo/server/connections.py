@@ -1,10 +1,12 @@
-"""aiohttp.web's server, less three habits: it quotes what it could not read, to the caller and to the log, lets a
-request wait for a body that has broken, and waits for a caller that is slow, or one too many.
+"""aiohttp.web's server, less four habits: it quotes what it could not read, to the caller and to the log, lets a
+request wait for a body that has broken, parses one that nobody will read, and waits for a caller that is slow, or one
+too many.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import sys
@@ -181,6 +183,21 @@ class _Connection(web.RequestHandler):
         response = self._refuse(request)
         response.force_close()
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer. One that goes before the whole body has come is the connection's last (RFC 9112, 9.6)."""
+        if request.content.is_eof():
+            return await super().finish_response(request, resp, start_time)
+        resp.force_close()
+        # The rest is taken, lest a reset overtake the answer, but not parsed: one-byte chunks would hold up all others.
+        self.close()
+        sent = await super().finish_response(request, resp, start_time)
+        if self.transport is not None and self.transport.can_write_eof():
+            with contextlib.suppress(OSError):  # the caller has left
+                self.transport.write_eof()
+        return sent
 
     def log_exception(self, *_what: object, exc_info: object = None) -> None:
         logger.error("a connection failed: %s", type(exc_info).__name__)

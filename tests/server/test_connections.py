@@ -130,6 +130,43 @@ def test_a_body_that_comes_too_slowly_is_a_408(quick: None, monkeypatch: pytest.
         assert upstream.requests == []
 
 
+CHUNKED = b"POST /api/proxy/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "rest"),
+    [
+        (body("none", 5 << 20), b"x" * (5 << 20)),
+        (CHUNKED, b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n"),
+        (CHUNKED, b"no chunk"),
+    ],
+    ids=["large", "in chunks", "broken"],
+)
+def test_what_a_refused_caller_goes_on_sending_is_taken_and_not_looked_at(
+    quick: None, begin: bytes, rest: bytes
+) -> None:
+    with oo.testing.gateway() as gateway, connected(gateway.url, begin) as sock:
+        found = sock.recv(4096)
+        assert found.startswith(b"HTTP/1.1 401 ")
+        assert b"\r\nConnection: close\r\n" in found
+        sock.sendall(rest + ASK)
+        assert b"HTTP/1.1" not in read(sock)
+
+
+def test_a_refused_caller_who_has_not_read_yet_finds_its_answer(quick: None) -> None:
+    size = 5 << 20
+    with oo.testing.gateway() as gateway, connected(gateway.url, body("none", size) + b"x" * size) as sock:
+        assert read(sock).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_refusal_of_a_whole_request_keeps_the_connection(quick: None) -> None:
+    for whole in (body("none", 3) + b"xxx", CHUNKED + b"3\r\nxxx\r\n0\r\n\r\n"):
+        with oo.testing.gateway() as gateway, connected(gateway.url, whole) as sock:
+            assert sock.recv(4096).startswith(b"HTTP/1.1 401 ")
+            sock.sendall(ASK)
+            answer(sock)
+
+
 def test_a_body_that_keeps_the_pace_may_take_its_time(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oo.server.connections.PATIENCE", LIMIT)
     monkeypatch.setattr("oo.server.connections.PACE", 4)
