@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from .complaints import Complaints
+
 AUDIT_FILE = "audit.jsonl"
 REFUSALS = 100
 """Decisions on callers who opened nothing that a process writes down one by one in a second."""
@@ -35,7 +37,7 @@ class Audit(Protocol):
         status: int,
         ms: float,
     ) -> None:
-        """Write one decision down."""
+        """Write one decision down. One that cannot be is said to be lost, not raised: the call has been made."""
 
 
 class AuditFile:
@@ -46,6 +48,8 @@ class AuditFile:
         self._second = 0
         self._refused = 0
         self._counted: Counter[tuple[str | None, str, str, int]] = Counter()
+        self._whole = True
+        self._complaints = Complaints()
 
     def write(
         self,
@@ -87,7 +91,16 @@ class AuditFile:
 
     def _append(self, said: str) -> None:
         second, millisecond = divmod(time.time_ns() // 1_000_000, 1000)
-        os.write(self._file, f'{{"time": "{_clock(second)}.{millisecond:03}+00:00", {said}}}\n'.encode())
+        line = f'{{"time": "{_clock(second)}.{millisecond:03}+00:00", {said}}}\n'
+        if not self._whole:
+            line = f"\n{line}"  # else it would go on with what was cut short
+        why: str | None = "there is no room for a whole line"
+        try:
+            self._whole = os.write(self._file, line.encode()) == len(line)
+        except OSError as error:
+            self._whole, why = False, error.strerror
+        if not self._whole:
+            self._complaints.say(f"decisions are missing in the audit: {why}")
 
 
 @lru_cache(1)
@@ -102,7 +115,8 @@ def _decision(token_id: str | None, operation: str, target: str | None, outcome:
 
 
 def read(home: Path, follow: bool = False) -> Iterator[str]:
-    """The lines of an audit; with `follow`, those still to come as well, until interrupted."""
+    """The lines of an audit, less what a full disk cut short; with `follow`, those still to come as well, until
+    interrupted."""
     path = home / AUDIT_FILE
     while follow and not path.exists():  # nobody has served yet
         time.sleep(_POLL)
@@ -113,9 +127,18 @@ def read(home: Path, follow: bool = False) -> Iterator[str]:
         while True:
             part += file.readline()
             if part.endswith("\n"):
-                yield part.rstrip("\n")
+                if _is_whole(part):
+                    yield part.rstrip("\n")
                 part = ""
             elif follow:
                 time.sleep(_POLL)
             else:
                 return
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 from .audit import AuditFile
+from .complaints import Complaints
 from .home import home as find_home
 from .run import Gateway
 from .store import StoreError
@@ -30,7 +31,6 @@ TLSFiles: TypeAlias = "tuple[str, str] | None"
 
 _PATIENCE = 10.0  # seconds that workers get to end
 _YOUNG = 1.0  # seconds: a worker that dies younger has not come up
-_MINUTE = 60.0
 _TRIES = 5  # workers in a row that may die young
 
 
@@ -51,22 +51,17 @@ def work(sock: socket.socket, home: Path, tls: TLSFiles = None) -> None:
     asyncio.run(_work(sock, home, tls))
 
 
-class Complaints:
-    """An event loop's exception handler: a line for each thing that goes wrong, and one a minute for the same: asyncio
-    tells of each connection that finds no file free, a hundred times a second, with a traceback."""
+class LoopComplaints(Complaints):
+    """An event loop's exception handler: asyncio tells of each connection that finds no file free, a hundred times a
+    second, with a traceback."""
 
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Say what it is, but not with which values."""
         error = context.get("exception")
         what = str(context["message"]) if error is None else type(error).__name__
         if isinstance(error, OSError) and error.strerror:
             what = error.strerror
-        if loop.time() - self._said.get(what, float("-inf")) >= _MINUTE:
-            self._said[what] = loop.time()
-            logger.error("the event loop met a failure: %s", what)
+        self.say(f"the event loop met a failure: {what}")
 
 
 async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
@@ -75,7 +70,7 @@ async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
             loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(Complaints())
+    loop.set_exception_handler(LoopComplaints())
     audit = AuditFile(home)
     try:
         async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit):

@@ -25,7 +25,7 @@ from oo.server.tokens import new_token
 from oo.server.vault import Vault
 from tests.upstream import OpenAI
 
-from .processes import Home, Serving, files, get, until
+from .processes import Home, Serving, files, get, needs_proc, until
 
 CANARY = "canary-77a0"
 FIELDS = ["time", "request_id", "token_id", "operation", "target", "outcome", "status", "ms"]
@@ -231,6 +231,52 @@ def test_half_a_line_waits_for_its_other_half(tmp_path: Path) -> None:
         file.write(" 2}\n")
     assert next(following) == '{"b": 2}'
     following.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+@pytest.mark.parametrize("room", [0, 1, 100], ids=["none", "a byte", "half a line"])
+def test_what_a_full_disk_cuts_short_is_said_and_spoils_no_other_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    audit = AuditFile(tmp_path)
+
+    def write(target: str) -> None:
+        audit.write(request_id="id", token_id=None, operation="o", target=target, outcome="allowed", status=200, ms=1.0)
+
+    write("before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / AUDIT_FILE).stat().st_size + room, limits[1]))
+    try:
+        for _ in range(20):
+            write("lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    write("after")
+    write("later")
+    audit.close()
+    assert [json.loads(line)["target"] for line in read(tmp_path)] == ["before", "after", "later"]
+    assert all("decisions are missing in the audit: " in said for said in caplog.messages)
+    assert len(set(caplog.messages)) == len(caplog.messages) > 0
+
+
+@needs_proc
+def test_an_answer_comes_where_its_decision_cannot_be_written_down(tmp_path: Path) -> None:
+    import resource
+
+    home = Home(tmp_path).made()
+    home.secret("a", "value")
+    token = home.token("secret", "a")
+    size = 1 << 20  # larger than whatever else the server writes to
+    (tmp_path / AUDIT_FILE).write_text(" " * (size - 1) + "\n")
+    with home.serve() as served:
+        limits = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+        for _ in range(3):
+            assert served.get(token).data == {"value": "value"}
+        until(lambda: "oo: decisions are missing in the audit: File too large" in served.log)
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, limits)
+        after = served.get(token).headers["X-Request-Id"]
+    assert [json.loads(line)["request_id"] for line in read(tmp_path)] == [after]
 
 
 def test_a_second_run_goes_on_behind_the_first(tmp_path: Path) -> None:
