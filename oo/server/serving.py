@@ -32,6 +32,7 @@ TLSFiles: TypeAlias = "tuple[str, str] | None"
 _PATIENCE = 10.0  # seconds that workers get to end
 _YOUNG = 1.0  # seconds: a worker that dies younger has not come up
 _TRIES = 5  # workers in a row that may die young
+_AGAIN = 1.0  # seconds until a start that failed is tried again
 
 
 def is_loopback(sock: socket.socket) -> bool:
@@ -92,14 +93,20 @@ def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
         signal.signal(number, stop)
     running: dict[subprocess.Popen[bytes], float] = {}
     died_young = 0
+    complaints, again = Complaints(), 0.0
     while not stopping and died_young < _TRIES:
         for worker in [worker for worker in running if worker.poll() is not None]:
             age = time.monotonic() - running.pop(worker)
             failed = age < _YOUNG or worker.returncode > 0  # on a slow machine one grows old before it says why
             died_young = died_young + 1 if failed else 0
             logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
-        while len(running) < workers:
-            running[_start(sock, tls)] = time.monotonic()
+        try:
+            while len(running) < workers and time.monotonic() >= again:
+                running[_start(sock, tls)] = time.monotonic()
+        except OSError as error:
+            complaints.say(f"a worker could not be started: {error.strerror}; it will be tried again")
+            again = time.monotonic() + _AGAIN
+            died_young += not running  # those that are left go on
         time.sleep(0.05)
     for worker in running:
         worker.terminate()

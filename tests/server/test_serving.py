@@ -4,6 +4,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -124,6 +125,48 @@ def test_workers_that_cannot_come_up_end_the_server_with_one_line_each(tmp_path:
         assert served.log.endswith("workers in a row did not come up\n")
         # Whoever has the key already needs it no more.
         assert one.get(None).status == 401
+
+
+@contextmanager
+def without_files(served: Serving) -> Iterator[None]:
+    """A supervisor that cannot start a worker while the block runs."""
+    import resource
+
+    limits = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, (4, limits[1]))
+    try:
+        yield
+    finally:
+        if served.process.poll() is None:
+            resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, limits)
+
+
+@needs_proc
+def test_a_worker_that_cannot_be_started_is_tried_again_and_the_others_go_on(home: Home, token: str) -> None:
+    with home.serve("--workers", "2") as served:
+        until(lambda: len(served.workers()) == 2)
+        killed, other = served.workers()
+        with without_files(served):
+            kill(killed)
+            until(lambda: "oo: a worker could not be started: Too many open files" in served.log)
+            assert served.get(token).status == 200
+        until(lambda: len(served.workers()) == 2)
+        assert other in served.workers()
+        assert served.log.count("could not be started") == 1
+
+
+@needs_proc
+@pytest.mark.campaign
+def test_a_server_that_can_start_no_worker_ends(home: Home) -> None:
+    with home.serve("--workers", "2") as served:
+        until(lambda: len(served.workers()) == 2)
+        with without_files(served):
+            for worker in served.workers():
+                kill(worker)
+            assert served.process.wait(20) == 1
+        assert served.log.count("could not be started") == 1
+        assert served.log.endswith("workers in a row did not come up\n")
+        assert "Traceback" not in served.log
 
 
 def test_a_changed_secret_shows_at_once_in_a_running_server(home: Home, served: Serving) -> None:
