@@ -21,7 +21,8 @@ logger = logging.getLogger("oo.server")
 HEAD = 10.0
 """Seconds in which a request's head must be whole, from its first byte on; the first one's from the connection on."""
 IDLE = 75.0
-"""Seconds that a connection is kept between two requests."""
+"""Seconds that a connection is kept between two requests, and with what came of a head before the last one was
+answered: aiohttp's parsers do not tell whether they hold a part of one."""
 PATIENCE = 30.0
 """Seconds in which `PACE` bytes of a body must come, or of an answer be taken."""
 PACE = 16 << 10
