@@ -88,7 +88,7 @@ def _addresses(host: str, port: int, clock: Clock) -> list[Any]:
         except BaseException as error:
             found.append(error)
 
-    if is_ipaddress(host):
+    if host == "localhost" or is_ipaddress(host):  # RFC 6761, 6.3: no name server is asked
         ask()
     else:
         # The system's resolver keeps to limits of its own: when time is up, it is left behind on its thread.

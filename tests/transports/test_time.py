@@ -62,7 +62,7 @@ def test_a_resolver_that_does_not_answer_does_not_hold_a_call(
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
     try:
-        assert_bounded(world, "http://localhost:3001", limit, PROBE["secret"][1])
+        assert_bounded(world, "https://gateway.example", limit, PROBE["secret"][1])
     finally:
         over.set()
 
@@ -71,7 +71,9 @@ def test_the_resolver_is_asked_where_no_thread_can_be_had(monkeypatch: pytest.Mo
     def none(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with nobody() as url, oo.Client(url.replace("127.0.0.1", "localhost")) as client:
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **more: real("127.0.0.1", *rest, **more))
+    with nobody() as url, oo.Client(url.replace("http://127.0.0.1", "https://gateway.example")) as client:
         monkeypatch.setattr(threading.Thread, "start", none)
         assert "refused" in str(failure(PROBE["secret"][1], client))
 
