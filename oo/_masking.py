@@ -23,8 +23,7 @@ class Mask:
 
     def __init__(self, values: Iterable[str]) -> None:
         spellings = {spelling.encode("utf-8", "surrogatepass") for value in values for spelling in _spellings(value)}
-        # The longest first: a spelling may hold a shorter one.
-        self._spellings: list[bytes] = sorted(spellings, key=len, reverse=True)
+        self._spellings = list(spellings)
         self._languages = _USUAL if all(map(_is_usual, self._spellings)) else _ALL
 
     def text(self, text: str) -> str:
@@ -35,13 +34,21 @@ class Mask:
 
     def data(self, data: bytes) -> bytes:
         """UTF-8 bytes, masked."""
-        for spelling in self._spellings:
-            if spelling in data:
-                data = data.replace(spelling, MASK.encode())
+        spans = self.spans(data)
+        return _masked(data, spans, 0, len(data))[0] if spans else data
+
+    def spans(self, data: bytes) -> list[tuple[int, int]]:
+        """Where in UTF-8 bytes the values stand, in the order of their beginnings; they may overlap."""
+        found = [(at, at + len(each)) for each in self._spellings if each in data for at in _all(each, data)]
         for language in self._languages:
             if language.mark in data and language.escape.search(data):
-                data = self._unescaped(data, language)
-        return data
+                view = _View(data, language)
+                found += [
+                    (view.start_of(at), view.end_of(at + len(each)))
+                    for each in self._spellings
+                    for at in _all(each, view.data)
+                ]
+        return sorted(found)
 
     def open_end(self, data: bytes) -> int:
         """How many bytes at the end of `data` may be the beginning of a value."""
@@ -62,20 +69,6 @@ class Mask:
             return {self.text(key): self.json(each) for key, each in data.items()}
         return data
 
-    def _unescaped(self, data: bytes, language: _Language) -> bytes:
-        view = _View(data, language)
-        spans = sorted(
-            (view.start_of(found), view.end_of(found + len(spelling)))
-            for spelling in self._spellings
-            for found in _all(spelling, view.data)
-        )
-        parts, end = [], 0
-        for start, stop in spans:
-            if start >= end:
-                parts += [data[end:start], MASK.encode()]
-            end = max(end, stop)
-        return b"".join([*parts, data[end:]]) if spans else data
-
     def _beginning(self, data: bytes) -> int:
         """Where in `data` the earliest spelling may begin that its end cuts off; its length where none does."""
         earliest = len(data)
@@ -94,18 +87,21 @@ class StreamMask:
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
         self._rest = b""
+        self._done = 0  # bytes at the beginning of the rest for which a *** has gone on already
 
     def feed(self, piece: bytes) -> bytes:
         """What can go on of this piece and of what was held back; often all of it, sometimes nothing."""
-        data = self._mask.data(self._rest + piece if self._rest else piece)
-        held = self._mask.open_end(data)
-        self._rest = data[len(data) - held :] if held else b""
-        return data[: len(data) - held] if held else data
+        data = self._rest + piece if self._rest else piece
+        return self._go_on(data, len(data) - self._mask.open_end(data))
 
     def finish(self) -> bytes:
-        """What was held back, which was no value after all."""
-        rest, self._rest = self._rest, b""
-        return rest
+        """What was held back, which was the beginning of no value after all."""
+        return self._go_on(self._rest, len(self._rest))
+
+    def _go_on(self, data: bytes, cut: int) -> bytes:
+        masked, end = _masked(data, self._mask.spans(data), self._done, cut)
+        self._rest, self._done = data[cut:], end - cut
+        return masked
 
 
 class Met:
@@ -232,6 +228,19 @@ _USUAL, _ALL = (_USUAL_JSON, _PERCENT, _HTML), (_ANY_JSON, _PERCENT, _HTML)
 
 def _is_usual(spelling: bytes) -> bool:
     return spelling.isascii() and not re.search(rb'[\0-\x1f"\\\x7f]', spelling)
+
+
+def _masked(data: bytes, spans: list[tuple[int, int]], start: int, stop: int) -> tuple[bytes, int]:
+    """`data` from `start` to `stop`, with *** for each value that begins there, one for those that overlap; and where that
+    ends, which a value may do behind `stop`."""
+    parts = []
+    for begin, end in spans:
+        if begin >= stop:
+            break
+        if begin >= start:
+            parts += [data[start:begin], MASK.encode()]
+        start = max(start, end)
+    return b"".join([*parts, data[start:stop]]), max(start, stop)
 
 
 def _spellings(value: str) -> Iterator[str]:

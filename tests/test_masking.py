@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,14 +47,52 @@ def test_an_escape_of_what_is_no_character_stays_as_it_is(value: str, text: byte
     assert b"".join(stream.feed(bytes([each])) for each in text) + stream.finish() == text
 
 
-@given(st.lists(st.sampled_from([b"abcdef", b"abc", b"def", b"ab", b"x", b"", b"\xff"]), max_size=12), st.data())
-def test_a_masked_stream_is_the_masked_whole(words: list[bytes], data: st.DataObject) -> None:
+def spellings(value: str) -> list[bytes]:
+    raw = value.encode()
+    return [
+        raw,
+        b"".join(rb"\u%04x" % each for each in raw),
+        b"".join(b"%%%02X" % each for each in raw),
+        b"".join(b"&#%d;" % each for each in raw),
+        base64.b64encode(raw),
+        base64.b64encode(b"x" + raw),
+        raw[:3] + b"%%%02x" % raw[3] + raw[4:],
+        raw[:3] + rb"\u%04x" % raw[3] + raw[4:],
+    ]
+
+
+NESTED = ["acme-id", "acme-id-5f0c-the-rest", "5f0c", "rest-acme", "aaaa"]
+WORDS = [each for value in NESTED for each in (*spellings(value), value[:3].encode(), value[2:].encode())]
+
+
+@given(
+    st.lists(st.sampled_from([*WORDS, b"a", b"-", b"x", b"", b"\xff", b"% ", b"&", b"\\\\", b"***"]), max_size=8),
+    st.data(),
+)
+def test_a_masked_stream_is_the_masked_whole_of_which_no_value_is_left(words: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(words)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
-    mask = Mask(["abcdef"])
+    mask = Mask(NESTED)
     stream = StreamMask(mask)
     pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    assert b"".join(stream.feed(piece) for piece in pieces) + stream.finish() == mask.data(whole)
+    masked = mask.data(whole)
+    assert b"".join(stream.feed(piece) for piece in pieces) + stream.finish() == masked
+    assert mask.data(masked) == masked
+
+
+@pytest.mark.parametrize("cut", range(1, 28))
+def test_a_value_that_begins_with_another_is_masked_whole_wherever_it_is_cut(cut: int) -> None:
+    stream = StreamMask(Mask(["acme-id-5f0c", "acme-id-5f0c-the-rest-of-it"]))
+    whole = b"acme-id-5f0c-the-rest-of-it"
+    assert stream.feed(whole[:cut]) + stream.feed(whole[cut:]) + stream.finish() == b"***"
+
+
+def test_a_value_that_overlaps_itself_without_end_is_not_held_back() -> None:
+    stream = StreamMask(Mask(["aaaa"]))
+    for n in range(200):
+        stream.feed(b"a" * 7)
+        assert len(stream._rest) < 8, n
+    assert stream.feed(b"b") == b"b"
 
 
 def test_what_cannot_be_part_of_a_value_is_not_held_back() -> None:
