@@ -3,6 +3,11 @@
 A flight is one fetch under way. Whoever asks for the same key meanwhile waits for it. Storing an answer and ending
 its flight are one step under the lock, so no caller can find neither; an invalidation takes the flight out of the
 table, and a flight that is no longer there stores nothing.
+
+A thread may come in while it is itself inside, at any bytecode: a signal's handler calls `invalidate`, the garbage
+collector closes an abandoned call, which lands its flight. So the lock is one that its owner may take again; a change
+that finds another half done goes on with an empty store, and what the other then does to the old one is lost; and the
+tables are changed by single steps of a dict or a set, and copied to be walked through.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 from cachetools import Cache, TLRUCache
 
@@ -21,6 +26,7 @@ _TOUCH = 1.0  # seconds: a hit renews an entry's place in the order of eviction 
 
 # A plain read of cachetools' own dict: no lock, no reordering. What is older than its TTL is seen here, by `recall`.
 _stored: Callable[[Any, Any], Entry] = Cache.__getitem__
+T = TypeVar("T")
 
 
 class Entry:
@@ -52,6 +58,7 @@ class SecretCache:
     """A thread-safe store of at most `maxsize` values, each with its own time to live, the least recently used going
     first. Time is monotonic. Values are kept in this process's memory only."""
 
+    _changing: bool
     _entries: TLRUCache[Any, Entry]
 
     def __init__(self, maxsize: int = 1024, *, timer: Callable[[], float] = time.monotonic) -> None:
@@ -69,34 +76,36 @@ class SecretCache:
     def set(self, key: Hashable, value: Any, ttl: float) -> None:
         """Store a value for `ttl` seconds."""
         with self._lock:
-            self._set(key, value, ttl, ttl)
+            self._change(lambda entries: self._set(entries, key, value, ttl, ttl))
 
     def invalidate(self, key: Hashable) -> None:
         """Forget a key; where it is a token, whatever any server answered to that token."""
+
+        def forget(entries: TLRUCache[Any, Entry]) -> None:
+            for each in (key, *((*family, key) for family in list(self._families))):
+                entries.pop(each, None)
+
         with self._lock:
-            try:
-                for each in (key, *((*family, key) for family in self._families)):
-                    self._entries.pop(each, None)
-            except BaseException:
-                self._entries = self._emptied()
-                raise
-            for place in [place for place in self._flights if key in (place[1], _token(place[1]))]:
-                del self._flights[place]
+            # Before the change: a flight that lands within it, in another store, must find itself gone.
+            for place in list(self._flights):
+                if key in (place[1], _token(place[1])):
+                    self._flights.pop(place, None)
+            self._change(forget)
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
-            self._entries = self._emptied()
+
+        def forget(_entries: object) -> None:
             self._flights.clear()
             self._families.clear()
+            self._entries = self._emptied()
+
+        with self._lock:
+            self._change(forget)
 
     def __len__(self) -> int:
         with self._lock:
-            try:
-                return len(self._entries)  # and what has expired is dropped
-            except BaseException:
-                self._entries = self._emptied()
-                raise
+            return self._change(len)  # and what has expired is dropped
 
     def __repr__(self) -> str:
         return f"<SecretCache {len(self)} of {self.maxsize}>"
@@ -132,13 +141,18 @@ class SecretCache:
     def land(self, flight: Flight, outcome: Any, ttl: float | None = None, stale: float = 0.0) -> None:
         """End a flight: store its outcome where `ttl` is given and nothing was invalidated since, and let the
         waiters go. A flight may land again, where its first landing was interrupted; its outcome stays."""
-        with self._lock:
-            if self._flights.get((flight.scope, flight.key)) is flight:
-                del self._flights[flight.scope, flight.key]
+
+        def end(entries: TLRUCache[Any, Entry]) -> None:
+            place = flight.scope, flight.key
+            if self._flights.get(place) is flight:
+                self._flights.pop(place, None)
                 if ttl is not None:
-                    self._set(flight.key, outcome, ttl, ttl + stale)
+                    self._set(entries, flight.key, outcome, ttl, ttl + stale)
             if flight.outcome is None:
                 flight.outcome = outcome
+
+        with self._lock:
+            self._change(end)
         flight.event.set()
 
     def _recall_locked(self, key: Hashable, max_age: float) -> Any:
@@ -149,21 +163,34 @@ class SecretCache:
         return entry.value if age < entry.ttl and age < max_age else None
 
     def _found(self, key: Hashable) -> Entry | None:
+        if self._changing:  # and this thread inside that: finding renews a place in the order
+            return None
         # Not its `get`, which an interrupt can leave with a clock that stands still.
         try:
             return self._entries[key]
         except KeyError:
             return None
 
-    def _set(self, key: Hashable, value: Any, ttl: float, keep: float) -> None:
+    def _set(self, entries: TLRUCache[Any, Entry], key: Hashable, value: Any, ttl: float, keep: float) -> None:
         if _token(key) is not None:
             self._families.add(key[:2])  # type: ignore[index]  # _token saw a tuple
+        entries[key] = Entry(value, ttl, keep, self._timer())
+
+    def _change(self, change: Callable[[TLRUCache[Any, Entry]], T]) -> T:
+        # Under the lock.
+        if self._changing:
+            self._entries = self._emptied()
+        # In this order: a change that comes in between the two is over before this one begins.
+        entries = self._entries
+        self._changing = True
         try:
-            self._entries[key] = Entry(value, ttl, keep, self._timer())
+            return change(entries)
         except BaseException:
             # An interrupt, by Ctrl-C say: the parts of cachetools' store may not fit together any more.
             self._entries = self._emptied()
             raise
+        finally:
+            self._changing = False
 
     def _touch(self, key: Hashable, entry: Entry, now: float) -> None:
         with self._lock:
@@ -174,15 +201,18 @@ class SecretCache:
         return TLRUCache(self.maxsize, _expiry, timer=self._timer)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._changing = False
         self._entries = self._emptied()
         self._flights: dict[tuple[Hashable, Hashable], Flight] = {}
         self._families: set[Any] = set()
 
     def after_fork(self) -> None:
-        """In a child: begin anew where the store was half changed."""
-        if self._lock.locked():
+        """In a child: let go of the lock, and begin anew where the store was half changed."""
+        if self._changing:
             self._renew()
+        else:
+            self._lock = threading.RLock()
 
 
 def _expiry(_key: object, entry: Entry, now: float) -> float:
