@@ -11,12 +11,15 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping
 
 from .exceptions import EnvError
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
 """What a variable may be called."""
+
+_PATIENCE = 5.0  # seconds
 
 _BARE = re.compile(r"[A-Za-z0-9_@%+:,./-]+")
 
@@ -153,7 +156,8 @@ def quoted(name: str, value: str) -> str:
 @contextlib.contextmanager
 def _alone(folder: str) -> Iterator[None]:
     # What another caller appends between reading and replacing would be lost. The folder's lock, since the file is
-    # replaced; it ends with its process. Windows has none, nor have some network file systems.
+    # replaced; it ends with its process. Windows has none, nor have some network file systems. Not without end:
+    # `flock FOLDER oo export FOLDER/.env` would wait for its own parent.
     if sys.platform == "win32":
         yield
         return
@@ -161,8 +165,17 @@ def _alone(folder: str) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise OSError("another program keeps its folder locked") from None
+                time.sleep(0.01)
+            except OSError:
+                break
         yield
     finally:
         os.close(handle)

@@ -6,6 +6,7 @@ The last property takes few examples in a plain run; `OO_EXAMPLES=5000 pytest -n
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
 import resource
@@ -31,6 +32,7 @@ from oo import _dotenv
 from oo.testing import LocalGateway, MockTransport
 
 from .conftest import World
+from .waiting import PATIENCE
 
 TOKEN = "a-token-for-an-environment"
 URL = "http://localhost:3001"
@@ -597,6 +599,24 @@ def test_appending_at_the_same_time_loses_nothing(world: World, tmp_path: Path) 
     calls = [lambda client=client: client.export_env(TOKEN, path, overwrite=False) for client in clients]
     assert world.together(*calls) == [{name: "x"} for name in names]
     assert sorted(path.read_text().split()) == sorted(f"{name}=x" for name in names)
+
+
+def test_a_folder_that_another_program_keeps_locked_is_waited_for_but_not_without_end(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    client = answering(world, {"A": CANARY})
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    monkeypatch.setattr(_dotenv, "_PATIENCE", 0.05)
+    message = refused(lambda: client.export_env(TOKEN, path))
+    assert repr(os.fspath(path)) in message
+    assert "another program keeps its folder locked" in message
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(_dotenv, "_PATIENCE", PATIENCE)
+    threading.Timer(0.05, os.close, [handle]).start()
+    client.export_env(TOKEN, path)
+    assert path.read_text() == f"A={CANARY}\n"
 
 
 @pytest.mark.parametrize("reader", READERS)
