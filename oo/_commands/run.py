@@ -56,28 +56,39 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
         # What is ignored stays so, for the child too: nohup asks for that.
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, hand_on)
+    woken = _woken()
     try:
-        child = subprocess.Popen(command, env=environment)  # noqa: S603  # the user's own command
+        # What the caller opened for the command is the command's; nothing that Python opens is handed down.
+        child = subprocess.Popen(command, env=environment, close_fds=False)  # noqa: S603  # the user's own command
     except OSError as error:
         click.echo(f"oo: {command[0]}: {error.strerror}", err=True)
         return 127 if isinstance(error, FileNotFoundError) else 126
     for number in early:
         hand_on(number, None)
-    code = _ended(child)
+    code = _ended(child, woken)
     return code if code >= 0 else 128 - code
 
 
-def _ended(child: subprocess.Popen[bytes]) -> int:
-    if sys.platform == "win32":
-        return child.wait()
+def _woken() -> int:
+    """The end of a pipe into which every signal writes."""
     # A signal that comes just before a wait begins does not end it, and would be handed on when there is nobody left.
     # What it writes into a pipe is still there when that is read.
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    if sys.platform != "win32":
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        # Ignored, as it may come down to us, it loses the exit code.
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    return reading
+
+
+def _ended(child: subprocess.Popen[bytes], woken: int) -> int:
+    if sys.platform == "win32":
+        return child.wait()
+    # Not before the child is there, which inherits the mask that came down to us.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     while (code := child.poll()) is None:
-        os.read(reading, 1024)
+        os.read(woken, 1024)
     return code
 
 

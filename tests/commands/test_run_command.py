@@ -18,11 +18,13 @@ from .terminal import Terminal
 
 CANARY = "sk-canary-0123456789"
 
-# Signals as somebody who types has them, whoever runs the tests; but for those that are given as ignored.
+# Signals as somebody who types has them, whoever runs the tests; but for those that are given as ignored or blocked.
 _START = """if True:
     import os, signal, sys
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGQUIT"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGQUIT", "SIGCHLD"):
         signal.signal(getattr(signal, name), signal.SIG_IGN if name == sys.argv[1] else signal.SIG_DFL)
+        if "blocked " + name == sys.argv[1]:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name)])
     os.execv(sys.executable, [sys.executable, "-m", "oo.cli", "run", "--", *sys.argv[2:]])
 """
 
@@ -130,6 +132,53 @@ def test_a_signal_that_comes_while_the_command_starts_is_handed_on() -> None:
         sys.exit(run._run(["sleep", "30"], os.environ))
     """
     assert subprocess.run([sys.executable, "-c", code], timeout=10).returncode == 128 + signal.SIGTERM
+
+
+def test_a_signal_that_only_another_thread_is_woken_by_is_handed_on() -> None:
+    # As one that comes just before the wait begins: it is noted, and ends no system call.
+    code = """if True:
+        import os, signal, sys, threading, time
+        from oo._commands import run
+
+        def late():
+            started.readline()
+            time.sleep(0.05)
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+        reading, writing = os.pipe()
+        os.set_inheritable(writing, True)
+        started = open(reading)
+        threading.Thread(target=late).start()
+        sys.exit(run._run(["sh", "-c", f"echo >&{writing}; exec sleep 30"], os.environ))
+    """
+    assert subprocess.run([sys.executable, "-c", code], timeout=10).returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("how", ["SIGCHLD", "blocked SIGCHLD"])
+@pytest.mark.parametrize("code", ["exit 7", "sleep 0.2; exit 7"])
+def test_the_end_of_a_command_is_seen_though_its_signal_was_ignored_or_blocked(how: str, code: str) -> None:
+    assert subprocess.run([sys.executable, "-c", _START, how, "sh", "-c", code], timeout=10).returncode == 7
+
+
+def test_the_command_inherits_the_mask() -> None:
+    code = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGCHLD})"
+    command = [sys.executable, "-c", _START, "blocked SIGCHLD", sys.executable, "-c", code]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=10).stdout == "True\n"
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")
+def test_the_command_has_what_was_opened_for_it_and_nothing_of_ours(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w+") as file:
+        given = file.fileno()
+        code = f"import os; os.write({given}, ' '.join(os.listdir('/dev/fd')).encode())"
+        command = [sys.executable, "-m", "oo.cli", "run", "--", sys.executable, "-c", code]
+        done = subprocess.run(command, pass_fds=[given], capture_output=True, text=True, timeout=20)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        file.seek(0)
+        found = file.read().split()
+    # And the one that lists them.
+    assert len(found) == 5
+    assert {"0", "1", "2", str(given)} < set(found)
 
 
 def test_the_interrupt_key_reaches_the_command_once() -> None:
