@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Sequence
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from itertools import accumulate
 from typing import NamedTuple
 
 import pluggy
@@ -35,9 +37,10 @@ class Plugins:
     def __init__(self) -> None:
         self._managers: dict[str, pluggy.PluginManager] = {}  # by name, one for each: a plugin is asked alone
         self._distributions: dict[str, str] = {}
+        self._scanned = False
+        self._waiting: list[tuple[Plugin, EntryPoint]] = []  # found, and not loaded yet
         self._failed: list[tuple[Plugin, BaseException]] = []
         self._warned: set[Plugin] = set()
-        self._scanned = False
         self._lock = threading.RLock()
 
     def register(self, plugin: object, name: str | None = None) -> str:
@@ -46,11 +49,15 @@ class Plugins:
         name = name or getattr(plugin, "__name__", None) or name_of(plugin)
         manager = _managed(plugin, name)
         with self._lock:
-            for other, each in self._managers.items():
-                if other == name or each.get_plugin(other) is plugin:
-                    raise ValueError(f"plugin {other} is there already")
-            self._managers[name] = manager
+            self._add(manager, name)
         return name
+
+    def _add(self, manager: pluggy.PluginManager, name: str) -> None:
+        plugin = manager.get_plugin(name)
+        for other, each in self._managers.items():
+            if other == name or each.get_plugin(other) is plugin:
+                raise ValueError(f"plugin {other} is there already")
+        self._managers[name] = manager
 
     def unregister(self, name: str) -> None:
         """Take a plugin out again, for the clients made from now on."""
@@ -61,8 +68,11 @@ class Plugins:
 
     def found(self) -> list[Plugin]:
         """The plugins in force, in their order."""
+        self._scan()
         with self._lock:
-            self._scan()
+            # Where warnings are errors, one ends this: what comes after it is told of by the next.
+            while self._failed:
+                self._leave_out(*self._failed.pop(0))
             return [Plugin(name, self._distributions.get(name, "")) for name in sorted(self._managers)]
 
     def middleware(self, client: ClientInfo) -> dict[Slot, list[Middleware]]:
@@ -83,46 +93,91 @@ class Plugins:
                 if not isinstance(slot, Slot):
                     raise TypeError(f"oo_middleware gave {slot!r} where a Slot belongs")
                 check(middleware)
-        except Exception as error:  # a plugin is foreign code: whatever it raises, the client is made without it
+        except (Exception, SystemExit) as error:  # foreign code: whatever it raises, the client is made without it
             self._leave_out(plugin, error)
             return []
         return offers
 
     def _scan(self) -> None:
         if not self._scanned:
-            self._scanned = True
-            for entry in _wanted(os.environ.get("OO_PLUGINS", "")):
-                plugin = Plugin(entry.name, entry.dist.name if entry.dist else "")
-                try:
-                    self._take(plugin, entry)
-                except (Exception, SystemExit) as error:  # as above: an import may raise anything, and exit
-                    self._failed.append((plugin, error))
-        # Not before: where warnings are errors, the first would end the scan.
-        while self._failed:
-            self._leave_out(*self._failed.pop(0))
+            wanted = self._wanted(os.environ.get("OO_PLUGINS", ""))
+            with self._lock:
+                if not self._scanned:
+                    self._scanned, self._waiting = True, wanted
+        # What an interrupt keeps from being loaded waits for the next client.
+        for plugin, entry in list(self._waiting):
+            self._load(plugin, entry)
 
-    def _take(self, plugin: Plugin, entry: EntryPoint) -> None:
+    def _wanted(self, setting: str) -> list[tuple[Plugin, EntryPoint]]:
+        setting = setting.strip()
+        if setting.lower() == "off":
+            return []
+        names = {name.strip() for name in setting.split(",") if name.strip()}
+        found = [(Plugin(entry.name, _name(entry.dist)), entry) for entry in self._entries()]
+        return sorted((each for each in found if not names or each[0].name in names), key=lambda each: each[0].name)
+
+    def _entries(self) -> list[EntryPoint]:
+        with contextlib.suppress(Exception):
+            return list(entry_points(group=GROUP))
+        # One that cannot be read keeps all others from being read together.
+        found: dict[str, list[EntryPoint]] = {}
+        for each in distributions():
+            found.setdefault(_name(each), self._read(each))
+        return [entry for entries in found.values() for entry in entries]
+
+    def _read(self, distribution: Distribution) -> list[EntryPoint]:
+        try:
+            return list(distribution.entry_points.select(group=GROUP))
+        except Exception as error:  # as above
+            self._failed.append((Plugin("", _name(distribution)), error))
+            return []
+
+    def _load(self, plugin: Plugin, entry: EntryPoint) -> None:
+        # Not under the lock: a thread that is importing a plugin's module may wait for it, to make a client. So each
+        # thread loads all that wait, which Python imports once, and the first to come back with one takes it.
+        claimed = False
+        try:
+            manager = None if plugin.name in self._managers else _managed(entry.load(), plugin.name)
+            with self._lock:
+                claimed = self._claim(plugin, entry)
+                if claimed:
+                    self._take(plugin, manager)
+        except (Exception, SystemExit) as error:  # as above: an import may raise anything, and exit
+            if claimed or self._claim(plugin, entry):
+                self._failed.append((plugin, error))
+
+    def _claim(self, plugin: Plugin, entry: EntryPoint) -> bool:
+        with self._lock:
+            # A module that makes a client while it is imported cannot be loaded for that one.
+            if (plugin, entry) not in self._waiting or _is_importing(entry):
+                return False
+            self._waiting.remove((plugin, entry))
+            return True
+
+    def _take(self, plugin: Plugin, manager: pluggy.PluginManager | None) -> None:
         if plugin.name in self._managers:
             # One that was registered by hand stands in the place of an installed one of its name.
             if taken := self._distributions.get(plugin.name):
                 raise ValueError(f"distribution {taken} has a plugin of that name")
-            return
-        self.register(entry.load(), plugin.name)
-        self._distributions[plugin.name] = plugin.distribution
+        elif manager is not None:
+            self._add(manager, plugin.name)
+            self._distributions[plugin.name] = plugin.distribution
 
     def _leave_out(self, plugin: Plugin, error: BaseException) -> None:
         if plugin in self._warned:
             return
         self._warned.add(plugin)
+        what = f"plugin {plugin.name}" if plugin.name else "every plugin"
         origin = f" of distribution {plugin.distribution}" if plugin.distribution else ""
-        text = f"plugin {plugin.name}{origin} is left out: {type(error).__name__}: {error}"
+        text = f"{what}{origin} is left out: {type(error).__name__}: {error}"
         warnings.warn(text, RuntimeWarning, stacklevel=outside())
 
     def after_fork(self) -> None:
         """In a child: let go of the lock."""
-        # A scan that was under way is not begun anew: what was being imported can never be imported in the child, as
-        # Python has it.
         self._lock = threading.RLock()
+        # What was being imported can never be imported in the child, as Python has it, nor what imports the same.
+        if any(_is_importing(entry) for _, entry in self._waiting):
+            self._waiting = []
 
 
 def with_plugins(chain: Sequence[Middleware], slots: dict[Slot, list[Middleware]]) -> list[Middleware]:
@@ -140,14 +195,17 @@ def with_plugins(chain: Sequence[Middleware], slots: dict[Slot, list[Middleware]
     return result
 
 
-def _wanted(setting: str) -> Iterator[EntryPoint]:
-    setting = setting.strip()
-    if setting.lower() == "off":
-        return
-    names = {name.strip() for name in setting.split(",") if name.strip()}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        if not names or entry.name in names:
-            yield entry
+def _name(distribution: Distribution | None) -> str:
+    with contextlib.suppress(Exception):  # of metadata that are not there
+        return distribution.name or "" if distribution else ""
+    return ""
+
+
+def _is_importing(entry: EntryPoint) -> bool:
+    """Whether its module, or a package around that, is being imported."""
+    names = accumulate(entry.value.partition(":")[0].strip().split("."), "{}.{}".format)
+    specs = [getattr(sys.modules.get(name), "__spec__", None) for name in names]
+    return any(getattr(spec, "_initializing", False) for spec in specs)
 
 
 def _managed(plugin: object, name: str) -> pluggy.PluginManager:

@@ -12,6 +12,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from oo.testing import MockTransport
 
 from .conftest import World
 from .fresh import ROOT
+from .waiting import PATIENCE
 
 TOKEN = "a-token-for-plugins"
 URL = "http://localhost:3001"
@@ -356,6 +359,7 @@ class Plugin:
 
 plugin = Plugin()
 """
+EXITS = RAISES.replace('KeyError("no such setting")', 'SystemExit("no licence")')
 GIVES_A_PLAIN_DEF = """
 import oo
 
@@ -371,6 +375,7 @@ plugin = Plugin()
 GIVES_NO_SLOT = GIVES_A_PLAIN_DEF.replace("(oo.Slot.CALL, plain)", "('call', plain)")
 BROKEN_SOURCES = {
     "raises in its hook": (RAISES, "KeyError: 'no such setting'"),
+    "exits in its hook": (EXITS, "SystemExit: no licence"),
     "gives a plain def": (GIVES_A_PLAIN_DEF, "async def"),
     "gives no Slot": (GIVES_NO_SLOT, "where a Slot belongs"),
     "raises when it is imported": ("1 / 0", "ZeroDivisionError: division by zero"),
@@ -502,6 +507,97 @@ def test_a_plugin_that_makes_a_client_when_it_is_imported_loads(install: Callabl
     install("acme-maker", MAKES_A_CLIENT, maker="plugin")
     made(world)
     assert in_force() == ["maker", "recorder"]
+
+
+WAITS = """
+import sys
+
+sys.acme_begun.set()
+sys.acme_go.wait(30)
+"""
+
+
+def test_a_thread_that_makes_a_client_as_it_imports_a_plugin_and_the_first_client_do_not_wait_for_each_other(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("acme-maker", WAITS + MAKES_A_CLIENT, maker="plugin")
+    install("acme-recorder", recorder="plugin")
+    begun, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "acme_begun", begun, raising=False)
+    monkeypatch.setattr(sys, "acme_go", go, raising=False)
+    threads = [threading.Thread(target=call, daemon=True) for call in (lambda: __import__("acme_maker"), in_force)]
+    threads[0].start()
+    assert begun.wait(PATIENCE)
+    threads[1].start()
+    time.sleep(0.05)
+    go.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert [thread.is_alive() for thread in threads] == [False, False]
+    assert in_force() == ["maker", "recorder"]
+
+
+def test_a_plugin_that_was_imported_by_hand_and_made_a_client_loads_for_the_next(install: Callable[..., None]) -> None:
+    install("acme-maker", MAKES_A_CLIENT, maker="plugin")
+    __import__("acme_maker")
+    assert in_force() == ["maker"]
+
+
+def test_an_interrupt_while_a_plugin_is_imported_loses_none(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_INTERRUPTED", "yes")
+    interrupted = 'import os\nif os.environ.pop("ACME_INTERRUPTED", ""):\n    raise KeyboardInterrupt\n'
+    for name, source in (("a", RECORDER), ("b", interrupted + RECORDER), ("c", RECORDER)):
+        install(f"acme-{name}", source, **{name: "plugin"})
+    with pytest.raises(KeyboardInterrupt):
+        oo.Client(transport=MockTransport([]))
+    assert in_force() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("text", [b"[console_scripts]\nhalf\n", b"[oo]\nhalf\n", b"[oo]\nhalf = \xff:plugin\n"])
+def test_a_distribution_whose_entry_points_cannot_be_read_is_left_out_with_one_warning(
+    install: Callable[..., None], tmp_path: Path, text: bytes
+) -> None:
+    install("acme-recorder", recorder="plugin")
+    install("acme-half", half="plugin")
+    (tmp_path / "acme-half" / "acme_half-1.0.dist-info" / "entry_points.txt").write_bytes(text)
+    with pytest.warns(RuntimeWarning, match="^every plugin of distribution acme-half is left out: .*Error") as caught:
+        assert in_force() == ["recorder"]
+    assert len(caught) == 1
+    assert in_force() == ["recorder"]
+
+
+FORK = """if True:
+    import os, signal, sys, threading
+    import oo
+
+    sys.acme_begun, sys.acme_go = threading.Event(), threading.Event()
+    thread = threading.Thread(target=oo.Client)
+    thread.start()
+    sys.acme_begun.wait(30)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        oo.Client()
+        os._exit(0)
+    sys.acme_go.set()
+    thread.join()
+    print(os.waitpid(pid, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_forked_while_a_plugin_is_imported_makes_clients(
+    install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("acme-slow", WAITS + RECORDER, slow="plugin")
+    monkeypatch.setenv("OO_PLUGINS", "off")  # in this process
+    path = os.pathsep.join([str(tmp_path / "acme-slow"), str(ROOT)])
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORK]
+    env = {**os.environ, "OO_PLUGINS": "", "PYTHONPATH": path}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_the_scan_is_made_once_and_by_the_first_client_that_takes_plugins(
