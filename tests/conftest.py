@@ -87,7 +87,7 @@ class World:
             except BaseException as error:
                 results[index] = error
 
-        threads = [threading.Thread(target=one, args=(index,)) for index in range(len(calls))]
+        threads = [threading.Thread(target=one, args=(index,), daemon=True) for index in range(len(calls))]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -100,8 +100,8 @@ async def test_a_thousand_tasks_of_which_some_are_cancelled(cancelled: str, dead
             server.url, PATIENCE, deadline=deadline, middleware=chain, transport=transport
         ) as client:
             tasks = [asyncio.create_task(client.get_secret(TOKEN, 60)) for _ in range(CALLERS)]
-            while watched.waiting < CALLERS - 1 or not server.requests:
-                await asyncio.sleep(0)
+            assert await asyncio.to_thread(watched.until, CALLERS - 1)
+            assert await asyncio.to_thread(server.until, requests=1)
             doomed = {"waiters": tasks[1::2], "the leader": tasks[:1], "all but the last": tasks[:-1]}[cancelled]
             for task in doomed:
                 task.cancel()

@@ -409,7 +409,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(world: World, tmp_path: Path)
         while not over.is_set():
             seen.add(path.read_bytes())
 
-    thread = threading.Thread(target=read)
+    thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
         for turn in range(40):

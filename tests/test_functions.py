@@ -222,7 +222,7 @@ def test_threads_that_come_at_once_share_one_client(server: FaultServer) -> None
             token = f"token-{number}-{turn}"
             answers.append(oo.get_secret(token, server.url).startswith(f"{token} at"))
 
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(32)]
+    threads = [threading.Thread(target=call, args=(number,), daemon=True) for number in range(32)]
     for thread in threads:
         thread.start()
     for thread in threads:

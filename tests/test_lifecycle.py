@@ -334,6 +334,7 @@ def test_ctrl_c_ends_a_call_at_once(name: str, where: str) -> None:
         )
         try:
             while not server.requests:
+                assert process.poll() is None
                 time.sleep(0.01)
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)

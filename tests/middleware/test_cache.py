@@ -181,7 +181,7 @@ def test_a_leader_that_is_interrupted_hands_over() -> None:
         except BaseException as error:
             results.append(type(error))
 
-    threads = [threading.Thread(target=call) for _ in range(4)]
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     time.sleep(0.05)

@@ -206,7 +206,7 @@ def reading(url: str, expected: dict[str, str]) -> Iterator[list[Any]]:
                     wrong.append(error)
             rounds += 1
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
         until(lambda: rounds >= 1)

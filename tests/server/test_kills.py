@@ -119,7 +119,7 @@ class Lab:
         self._writers += 1
         command = [sys.executable, "-c", WRITES, str(self.home.path), f"w{self._writers}"]
         self.writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.home.environ)
-        self._taking = threading.Thread(target=self._take_down, args=(self.writer,))
+        self._taking = threading.Thread(target=self._take_down, args=(self.writer,), daemon=True)
         self._taking.start()
 
     def _take_down(self, writer: subprocess.Popen[str]) -> None:
@@ -138,8 +138,8 @@ class Lab:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._use) for _ in range(2)]
-        threads += [threading.Thread(target=self._charge, args=(n,)) for n in range(2)]
+        threads = [threading.Thread(target=self._use, daemon=True) for _ in range(2)]
+        threads += [threading.Thread(target=self._charge, args=(n,), daemon=True) for n in range(2)]
         for thread in threads:
             thread.start()
         try:

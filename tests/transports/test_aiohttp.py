@@ -171,7 +171,7 @@ def test_one_client_serves_two_threads_at_once() -> None:
                 found.append(await client.get_secret(TOKEN))
             return found
 
-        threads = [threading.Thread(target=lambda: answers.append(on_a_loop(calls))) for _ in range(2)]
+        threads = [threading.Thread(target=lambda: answers.append(on_a_loop(calls)), daemon=True) for _ in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:

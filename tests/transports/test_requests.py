@@ -115,7 +115,7 @@ def test_64_threads_share_one_transport_and_get_their_own_answers() -> None:
             tokens = [f"token-{number}-{turn}" for turn in range(5)]
             wrong.extend(token for token in tokens if client.get_secret(token) != token)
 
-        threads = [threading.Thread(target=call, args=(number,)) for number in range(64)]
+        threads = [threading.Thread(target=call, args=(number,), daemon=True) for number in range(64)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -128,7 +128,7 @@ def test_64_threads_share_one_transport_and_get_their_own_answers() -> None:
 def test_the_time_of_one_thread_is_not_that_of_another() -> None:
     with serving([READ, SILENCE]) as server, oo.Client(server.url, timeout=0.1) as client:
         errors: list[oo.DoubleOError] = []
-        slow = threading.Thread(target=lambda: errors.append(failure(PROBE["secret"][1], client)))
+        slow = threading.Thread(target=lambda: errors.append(failure(PROBE["secret"][1], client)), daemon=True)
         slow.start()
         assert server.until(requests=1)
         assert [client.get_secret(TOKEN) for _ in range(50)] == [SECRET] * 50
