@@ -239,9 +239,9 @@ def test_a_small_body_that_comes_with_its_headers_is_a_stream_as_any_other(world
 
 def test_what_is_read_after_the_deadline_is_too_late_though_it_came_in_time(world: World) -> None:
     with serving([READ, head(b"Transfer-Encoding: chunked"), b"3\r\nabc\r\n0\r\n\r\n"]) as server:
-        client = world.client(server.url, deadline=0.2)
+        client = world.client(server.url, deadline=1)
         with opened(client) as response:
-            rest(world, 0.25)
+            rest(world, 1.05)
             with pytest.raises(oo.ProxyError) as caught:
                 taken(world, response.iter_bytes())
         assert caught.value.reason == "deadline"
@@ -356,8 +356,8 @@ def test_an_error_that_drips_ends_a_stream_as_it_ends_a_call(world: World, limit
 
 def test_a_stream_may_take_longer_than_its_timeout_as_long_as_it_goes_on(world: World) -> None:
     body = b"Content-Length: 5"
-    with serving([READ, head(body), Drip(b"12345", 0.1)]) as server:
-        client = world.client(server.url, 0.25)
+    with serving([READ, head(body), Drip(b"12345", 0.3)]) as server:
+        client = world.client(server.url, 1)
         with opened(client) as response:
             assert b"".join(taken(world, response.iter_bytes())) == b"12345"
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import oo
 from oo.testing import MockTransport, VirtualClock
 from tests.conftest import World
+from tests.waiting import PATIENCE, Watched
 
 TOKEN = "a-token-for-caches"
 URL = "http://localhost:3001"
@@ -89,6 +90,20 @@ def test_only_successes_are_stored(world: World, answer: Any) -> None:
     assert len(transport.requests) == 2
 
 
+def held(world: World, waiters: int) -> tuple[oo.Middleware, Watched]:
+    """What holds a call until so many others wait for it, and the IO that counts those."""
+    watched = Watched(world.io())
+
+    async def hold(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        late = watched.now() + PATIENCE
+        while watched.waiting < waiters:
+            assert watched.now() < late
+            await watched.sleep(0.001)
+        return await call_next(request)
+
+    return hold, watched
+
+
 def slow(make: Callable[..., Any], answer: Any, seconds: float = 0.1) -> Any:
     async def wait(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
         await call_next.io.sleep(seconds)
@@ -107,8 +122,10 @@ def test_any_number_of_callers_make_one_request(world: World) -> None:
 
 
 def test_any_number_of_callers_share_one_failure_each_with_an_error_of_its_own(world: World) -> None:
-    # A failure is not stored: who comes after it makes a request of their own, and a busy machine starts threads late.
-    client, transport = slow(world.client, 500, 1.0)
+    # A failure is not stored: who comes after it makes a request of their own.
+    hold, watched = held(world, 49)
+    transport = MockTransport(lambda _request: 500, io=watched)
+    client = world.client(URL, middleware=[oo.Cache(), hold, oo.ErrorMapping()], transport=transport)
     results = world.together(*[lambda: client.client.get_secret(TOKEN, 60)] * 50)
     assert {type(result) for result in results} == {oo.SecretError}
     assert len({id(result) for result in results}) == 50
@@ -116,14 +133,10 @@ def test_any_number_of_callers_share_one_failure_each_with_an_error_of_its_own(w
 
 
 def test_clients_over_one_store_share_a_failure_as_well(world: World) -> None:
-    store, transport = oo.SecretCache(), MockTransport(lambda _request: 500)
-
-    async def wait(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
-        await call_next.io.sleep(1.0)
-        return await call_next(request)
-
+    hold, watched = held(world, 4)
+    store, transport = oo.SecretCache(), MockTransport(lambda _request: 500, io=watched)
     clients = [
-        world.client(URL, middleware=[oo.Cache(store), wait, oo.ErrorMapping()], transport=transport) for _ in range(5)
+        world.client(URL, middleware=[oo.Cache(store), hold, oo.ErrorMapping()], transport=transport) for _ in range(5)
     ]
     results = world.together(*[lambda client=client: client.client.get_secret(TOKEN, 60) for client in clients])
     assert {type(result) for result in results} == {oo.SecretError}
@@ -251,17 +264,14 @@ def test_an_expired_answer_serves_through_an_outage_and_is_marked(world: World) 
 
 
 def test_callers_share_an_expired_answer_too(world: World) -> None:
-    clock, down = Clock(), False
-
-    async def wait(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
-        await call_next.io.sleep(1.0 if down else 0)
-        return await call_next(request)
-
-    transport = MockTransport(lambda _request: 503 if down else {"value": "v"})
+    clock = Clock()
+    hold, watched = held(world, 4)
+    transport = MockTransport([{"value": "v"}, 503], io=watched)
     cache = oo.Cache(oo.SecretCache(timer=clock), stale_if_error=100)
-    client = world.client(URL, middleware=[cache, wait, oo.ErrorMapping()], transport=transport)
-    assert client.get_secret(TOKEN, 10) == "v"
-    clock.now, down = 50, True
+    first = world.client(URL, middleware=[cache, oo.ErrorMapping()], transport=transport)
+    client = world.client(URL, middleware=[cache, hold, oo.ErrorMapping()], transport=transport)
+    assert first.get_secret(TOKEN, 10) == "v"
+    clock.now = 50
     assert world.together(*[lambda: client.client.get_secret(TOKEN, 10)] * 5) == ["v"] * 5
     assert len(transport.requests) == 2
 
@@ -290,18 +300,34 @@ def test_a_refusal_evicts_always(world: World, status: int, ttl: float | None) -
 
 
 def test_a_waiter_keeps_to_its_own_deadline(world: World) -> None:
-    client, _ = slow(world.client, {"value": "v"}, 0.3)
-    cache = client.client._pipeline.middleware[0]
+    begun, over, cache = threading.Event(), threading.Event(), oo.Cache()
+
+    async def came(event: threading.Event) -> None:
+        assert event.wait(PATIENCE) if world.blocking else await asyncio.to_thread(event.wait, PATIENCE)
+
+    async def hold(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        begun.set()
+        await came(over)
+        return await call_next(request)
+
+    chain = [cache, hold, oo.ErrorMapping()]
+    client = world.client(URL, middleware=chain, transport=MockTransport([{"value": "v"}]))
     hurried = world.client(URL, middleware=[cache, oo.ErrorMapping()], transport=MockTransport([]), deadline=0.05)
 
     def later() -> Any:
         if world.blocking:
-            time.sleep(0.05)
-            return hurried.client.get_secret(TOKEN, 60)
+            try:
+                assert begun.wait(PATIENCE)
+                return hurried.client.get_secret(TOKEN, 60)
+            finally:
+                over.set()
 
         async def call() -> str:
-            await asyncio.sleep(0.05)
-            return str(await hurried.client.get_secret(TOKEN, 60))
+            try:
+                await came(begun)
+                return str(await hurried.client.get_secret(TOKEN, 60))
+            finally:
+                over.set()
 
         return call()
 

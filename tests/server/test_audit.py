@@ -165,7 +165,7 @@ def test_a_caller_that_leaves_is_written_down(place: Place) -> None:
     with socket.create_connection((str(address.hostname), int(address.port or 0))) as caller:
         token = place.tokens["hangs"]
         caller.sendall(f"GET /api/proxy/{CANARY} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
-        time.sleep(0.1)
+        time.sleep(0.5)
         assert len(place.lines()) == before
     until(lambda: len(place.lines()) > before)
     (line,) = place.lines()[before:]

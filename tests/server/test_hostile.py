@@ -339,7 +339,7 @@ def assert_unharmed(site: Site, seen: list[Seen], answers: list[Answer]) -> None
 
 @pytest.mark.parametrize(("raw", "statuses"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_request_gets_no_further(site: Site, raw: bytes, statuses: set[int]) -> None:
-    answers = site.send(raw)
+    answers = site.send(raw, patience=2 if statuses else 0.3)
     seen = site.upstream.take()
     assert_unharmed(site, seen, answers)
     # One request at most, and only where the answer is the upstream's.

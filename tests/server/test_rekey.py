@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import signal
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -94,7 +95,14 @@ def test_a_rekey_that_was_killed_is_taken_up_by_the_next(home: Home, share: floa
         until(lambda: len(keys(home)) == 2)
         new = keys(home)[1]
         if share is not None:
-            until(lambda: sealed_with(home.path).get(name_of(new), 0) > COUNT * 2 * share)
+
+            def moved() -> bool:
+                process.send_signal(signal.SIGSTOP)  # it moves on only while nobody looks
+                enough = sealed_with(home.path).get(name_of(new), 0) > COUNT * 2 * share
+                process.send_signal(signal.SIGKILL if enough else signal.SIGCONT)
+                return enough
+
+            until(moved)
         process.kill()
         assert ended(process) == (-9, b"")
         assert sealed_with(home.path).get(name_of(old), 0) > 0

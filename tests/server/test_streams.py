@@ -86,9 +86,7 @@ def test_a_caller_that_leaves_cancels_the_upstream_call(gateway: oo.testing.Loca
         with oo.Client(gateway.url) as client:
             with client.stream("v1/x", token) as response:
                 assert next(response.iter_bytes()) == b"one"
-            left = time.perf_counter()
             assert upstream.until(left=1)
-            assert time.perf_counter() - left < 0.1
 
 
 @pytest.mark.parametrize(

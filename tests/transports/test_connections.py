@@ -62,7 +62,7 @@ def test_bytes_after_an_answer_never_become_the_next_one(world: World, wait: flo
     with serving([READ, GOOD + evil if not wait else GOOD, wait, evil if wait else b""]) as server:
         client = world.client(server.url)
         client.get_secret(TOKEN)
-        rest(world, 2 * wait)
+        rest(world, 10 * wait)
         assert client.get_secret(TOKEN) == SECRET
 
 
