@@ -152,8 +152,12 @@ def core(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Fresh:
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees another's answers or this machine's settings."""
-    for name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN") or name.lower().endswith(
+            ("_proxy", "_ca_bundle", "netrc")
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr("oo._client._warned", set())
     shared_cache().clear()
     met.__init__()  # type: ignore[misc]  # as it was at the start of the process
     yield

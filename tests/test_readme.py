@@ -36,7 +36,8 @@ def test_block_runs(
         "http://localhost:3001": gateway.url,
     }.items():
         block = block.replace(name, token)
-    monkeypatch.delenv("README_MODE", raising=False)
+    monkeypatch.setenv("README_MODE", "")  # what a block sets is undone only where it was set before
+    monkeypatch.delenv("README_MODE")
     with warnings.catch_warnings():
         # The block for older FastAPIs uses what newer ones deprecate.
         warnings.filterwarnings("ignore", message="(?s).*on_event is deprecated", category=DeprecationWarning)

@@ -7,12 +7,15 @@ an upstream that are in memory; another the path, the patterns of a route, an ad
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ipaddress
 import logging
 import posixpath
 import re
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -109,7 +112,8 @@ def one(data: bytes) -> None:
     _noise.clear()
     kind, rest = data[:1], data[1:]
     if kind == b"r":
-        _LOOP.run_until_complete(_answered(rest))
+        with _listening():
+            _loop().run_until_complete(_answered(rest))
     elif kind in READERS:
         READERS[kind](rest.decode("utf-8", "surrogateescape"))
 
@@ -253,18 +257,33 @@ def _token(text: str) -> None:
 
 READERS = {b"p": _path, b"a": _pattern, b"i": _address, b"t": _token}
 
-_LOOP = asyncio.new_event_loop()
 _noise: list[str] = []
-_LOOP.set_exception_handler(lambda _loop, context: _noise.append(repr(context)))
 
 
-class _Listening(logging.Handler):
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: _noise.append(repr(context)))
+    atexit.register(loop.close)
+    return loop
+
+
+class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         _noise.append(record.getMessage())
 
 
-logging.getLogger("oo.server").addHandler(_Listening(logging.WARNING))
-logging.getLogger("aiohttp").addHandler(_Listening(logging.WARNING))
+@contextmanager
+def _listening() -> Iterator[None]:
+    listener, loggers = _Listener(logging.WARNING), [logging.getLogger(name) for name in ("oo.server", "aiohttp")]
+    for logger in loggers:
+        logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(listener)
+
 
 _AUTH = b"Host: x\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n"
 _GET = b" HTTP/1.1\r\n" + _AUTH + b"\r\n"

@@ -8,6 +8,7 @@ a digit one of the readers alone.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gzip
 import inspect
 import math
@@ -15,6 +16,7 @@ import socket
 import traceback
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -66,7 +68,7 @@ def one(data: bytes) -> None:
 def _call(kind: str, answer: bytes) -> None:
     operation: Operation = CALLS[kind.lower()][0] if kind.lower() in CALLS else "proxy"
     try:
-        value = _blocking(kind, answer) if kind.islower() else _LOOP.run_until_complete(_awaited(kind, answer))
+        value = _blocking(kind, answer) if kind.islower() else _loop().run_until_complete(_awaited(kind, answer))
     except oo.DoubleOError as error:
         check_error(error, operation)
     else:
@@ -191,9 +193,16 @@ def _parsed(data: bytes) -> None:
 
 READERS: dict[str, Callable[[bytes], None]] = {"1": _events, "2": _decoded, "3": _waited, "4": _parsed}
 
-_LOOP = asyncio.new_event_loop()
 _noise: list[dict[str, Any]] = []
-_LOOP.set_exception_handler(lambda _loop, context: _noise.append(context))
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: _noise.append(context))
+    atexit.register(loop.close)
+    return loop
+
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
