@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
 from ._messages import JSON
@@ -61,13 +61,26 @@ class Mask:
 
     def json(self, data: JSON) -> JSON:
         """A parsed JSON text, each key and string of it masked."""
-        if isinstance(data, str):
-            return self.text(data)
-        if isinstance(data, list):
-            return [self.json(each) for each in data]
-        if isinstance(data, dict):
-            return {self.text(key): self.json(each) for key, each in data.items()}
-        return data
+        texts: list[bytes] = []
+
+        def take(text: str) -> str:
+            texts.append(text.encode("utf-8", "surrogatepass"))
+            return text
+
+        _changed(data, take)
+        # All at once: there may be a great many, and each would be searched for every value.
+        whole, start, masked = b"\n".join(texts), 0, []
+        if not (spans := self.spans(whole)):
+            return data
+        end = 0
+        for text in texts:
+            stop = start + len(text)
+            here = spans[bisect_left(spans, (start,)) : bisect_left(spans, (stop,))]
+            piece, end = _masked(whole, here, max(start, end), stop)
+            masked.append(piece.decode("utf-8", "surrogatepass"))
+            start = stop + 1
+        each = iter(masked)
+        return _changed(data, lambda _: next(each))
 
     def _beginning(self, data: bytes) -> int:
         """Where in `data` the earliest spelling may begin that its end cuts off; its length where none does."""
@@ -230,9 +243,19 @@ def _is_usual(spelling: bytes) -> bool:
     return spelling.isascii() and not re.search(rb'[\0-\x1f"\\\x7f]', spelling)
 
 
+def _changed(data: JSON, change: Callable[[str], str]) -> JSON:
+    if isinstance(data, str):
+        return change(data)
+    if isinstance(data, list):
+        return [_changed(each, change) for each in data]
+    if isinstance(data, dict):
+        return {change(key): _changed(each, change) for key, each in data.items()}
+    return data
+
+
 def _masked(data: bytes, spans: list[tuple[int, int]], start: int, stop: int) -> tuple[bytes, int]:
-    """`data` from `start` to `stop`, with *** for each value that begins there, one for those that overlap; and where that
-    ends, which a value may do behind `stop`."""
+    """`data` from `start` to `stop`, with *** for each value that begins there, one for those that overlap; and where
+    that ends, which may be behind `stop`."""
     parts = []
     for begin, end in spans:
         if begin >= stop:

@@ -31,7 +31,7 @@ class DoubleOError(Exception):
         request_id: the server's `X-Request-Id`.
         retry_after: seconds the server asked to wait.
         attempts: how many requests were sent.
-        body: the API's own error (`ProxyError`), parsed where it is JSON.
+        body: the API's own error (`ProxyError`), parsed where it is JSON of up to 64 KiB, else a text.
         retryable: whether the same call may succeed later.
     """
 

@@ -80,6 +80,17 @@ def test_a_masked_stream_is_the_masked_whole_of_which_no_value_is_left(words: li
     assert mask.data(masked) == masked
 
 
+@given(st.lists(st.lists(st.sampled_from([*WORDS, b"a", b"-", b"%", b"&", b"\\"]), max_size=4), max_size=5))
+def test_each_text_of_a_json_is_masked_as_it_is_alone(texts: list[list[bytes]]) -> None:
+    mask = Mask(NESTED)
+    alone = [b"".join(words).decode() for words in texts]
+    masked = [mask.text(text) for text in alone]
+    assert mask.json(list(alone)) == masked
+    assert mask.json([{"k": {text: [text, 1, None]}} for text in alone]) == [
+        {"k": {text: [text, 1, None]}} for text in masked
+    ]
+
+
 @pytest.mark.parametrize("cut", range(1, 28))
 def test_a_value_that_begins_with_another_is_masked_whole_wherever_it_is_cut(cut: int) -> None:
     stream = StreamMask(Mask(["acme-id-5f0c", "acme-id-5f0c-the-rest-of-it"]))

@@ -83,10 +83,11 @@ def chat(text: str, model: str, token_file: str | None, base_url: str | None) ->
     """
     token = token_from(token_file)
     messages = [{"role": "user", "content": text}]
-    hidden, said = StreamMask(Mask([token])), False
+    mask, said = Mask([token]), False
+    hidden = StreamMask(mask)
     with client_at(base_url) as client, client.chat_completion(token, messages, model, stream=True) as chunks:
         try:
-            for part in filter(None, map(_text, chunks)):
+            for part in filter(None, (_text(chunk, mask) for chunk in chunks)):
                 said = True
                 _show(hidden.feed(part.encode("utf-8", "surrogatepass")))
         finally:
@@ -109,10 +110,10 @@ def health(base_url: str | None) -> None:
     click.echo("up")
 
 
-def _text(chunk: dict[str, Any]) -> str:
+def _text(chunk: dict[str, Any], mask: Mask) -> str:
     """What a chunk adds to the answer's text: "" for one that tells of something else, such as the usage."""
     if "error" in chunk:
-        raise click.ClickException(f"the API broke off: {printable(json.dumps(chunk['error']))}")
+        raise click.ClickException(f"the API broke off: {printable(json.dumps(mask.json(chunk['error'])))}")
     try:
         text = chunk["choices"][0]["delta"]["content"]
     except (KeyError, IndexError, TypeError):

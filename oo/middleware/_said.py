@@ -12,7 +12,7 @@ from .._masking import Mask, StreamMask, met
 from .._messages import JSON, Request, Response, parse_json
 from ..exceptions import DoubleOError
 
-_KEPT = 1 << 16  # bytes of an error's body that is no JSON
+_KEPT = 1 << 16  # bytes of an error's body
 _SHORTEST = 8  # characters of a fetched value that is masked: an environment is full of ordinary words
 _LONGEST = 300  # characters of a server's own words in a message
 
@@ -59,16 +59,15 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
 
 
 def error_body(response: Response) -> JSON:
-    """The body, parsed where it is JSON, else the beginning of its text; masked."""
-    mask = mask_of(response.request)
+    """The body, parsed where it is JSON, else its text, of a large one the beginning; masked."""
+    mask, data = mask_of(response.request), response.body
+    if len(data) > _KEPT:
+        # A token that the cut goes through would not be known by its half.
+        return StreamMask(mask).feed(data[:_KEPT]).decode("utf-8", "replace")
     try:
-        return mask.json(parse_json(response.body))
+        return mask.json(parse_json(data))
     except (DoubleOError, RecursionError):
-        pass
-    data = response.body
-    # A token that the cut goes through would not be known by its half.
-    data = mask.data(data) if len(data) <= _KEPT else StreamMask(mask).feed(data[:_KEPT])
-    return data.decode("utf-8", "replace")
+        return mask.data(data).decode("utf-8", "replace")
 
 
 def words_of(body: JSON) -> str:
