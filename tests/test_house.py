@@ -20,12 +20,16 @@ def room(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    """The rooms that a file imports when it is loaded; what it loads when it is called may be anywhere."""
+    """The rooms that a file imports, when it is loaded or when it is called."""
     depth = len(path.relative_to(ROOT).parts)
     found = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
-            found |= {node.module.partition(".")[0]} if node.module else {each.name for each in node.names}
+            found |= {node.module.partition(".")[0]} if node.module else {each.name for each in node.names} & {*ROOMS}
+        elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").startswith("oo."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {each.name.split(".")[1] for each in node.names if each.name.startswith("oo.")}
     return found
 
 

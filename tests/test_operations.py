@@ -434,9 +434,12 @@ def test_an_answer_without_sense_is_a_protocol_error(world: World, answer: Scrip
 
 @pytest.mark.parametrize("answer", NONSENSE)
 def test_health_and_send_leave_the_body_alone(world: World, answer: str) -> None:
-    client, _ = mocked(world, *[NONSENSE[answer][0]] * 2)
+    scripted = NONSENSE[answer][0]
+    client, _ = mocked(world, *[scripted] * 2)
     assert client.health() is True
-    assert client.send("v1/x", TOKEN).status == 200
+    response = client.send("v1/x", TOKEN)
+    assert response.status == 200
+    assert response.body == scripted if isinstance(scripted, bytes) else json.loads(response.body) == scripted
 
 
 @pytest.mark.parametrize("value", [None, False, 0, "", [], {}, [{"a": 1}], "text", 1.5, {"error": "its own"}])

@@ -16,7 +16,7 @@ import oo
 from oo.testing import MockTransport, Streamed
 
 from .conftest import Calls, World
-from .faults import CLOSE, READ, SILENCE, Drip, FaultServer, answer, head, serving
+from .faults import CLOSE, READ, SILENCE, Drip, answer, head, serving
 from .transports.probing import assert_ours, rest
 from .waiting import PATIENCE, on_time
 
@@ -415,5 +415,4 @@ def test_a_line_without_end_is_bounded(world: World) -> None:
 
 def test_a_server_of_faults_is_what_it_seems() -> None:
     with serving([READ, answer()]) as server:
-        assert isinstance(server, FaultServer)
         assert oo.get_secret(TOKEN, base_url=server.url) == "good"

@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+import oo
+
 from . import requests, responses
 
 
@@ -15,7 +17,22 @@ def test_nothing_is_found_in_the_seeds(target: ModuleType) -> None:
         target.one(seed)
 
 
+def test_the_seeds_come_all_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream: list[oo.Request] = []
+    errors: list[oo.DoubleOError] = []
+    check, check_error = requests._check_upstream, responses.check_error
+    monkeypatch.setattr(requests, "_check_upstream", lambda request: (upstream.append(request), check(request)))
+    monkeypatch.setattr(responses, "check_error", lambda error, of: (errors.append(error), check_error(error, of)))
+    for target in (requests, responses):
+        for seed in target.SEEDS:
+            target.one(seed)
+    assert len(upstream) > 5
+    assert len(errors) > 50
+
+
 def test_a_finding_is_told() -> None:
+    with pytest.raises(AssertionError):
+        responses.check_error(oo.SecretError(f"no {responses.TOKEN}", reason="status"), "secret")
     with pytest.raises(AssertionError):
         requests.check_inside("v1/%252e%252e/x", "/base/v1/")
     with pytest.raises(AssertionError):

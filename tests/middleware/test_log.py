@@ -23,11 +23,12 @@ def test_one_line_a_call_and_at_debug_one_an_attempt(world: World, caplog: pytes
         "secret /api/secret 200 N ms attempts=0 hit",
     ]
     caplog.clear()
-    transport = MockTransport([503, {}], io=world.clock())
+    transport = MockTransport([503, {"a": "secret-value"}, {"value": "secret-value"}], io=world.clock())
     client = world.client("http://localhost:3001", retries=1, logging=True, transport=transport)
     with caplog.at_level(logging.DEBUG, logger="oo"):
         client.proxy("v1/x?key=the-query", TOKEN, payload={"a": "the-body"})
-    assert sum(" attempt at " in line for line in caplog.messages) == 2
+        client.get_secret(TOKEN)
+    assert sum(" attempt at " in line for line in caplog.messages) == 3
     assert not re.search("token-for|secret-value|the-query|the-body", caplog.text)
 
 

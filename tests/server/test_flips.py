@@ -28,6 +28,8 @@ FLIPS = int(os.environ.get("OO_FLIPS", "300"))
 CANARY = "canary-31bb"
 ROUTE = Route("r", f"http://{CANARY}.example", {"X-Key": "{a} text"}, ("POST /v1/*",), 5.0, True)
 RESULT = Result(201, (("X-A", CANARY),), CANARY.encode())
+HARMLESS = {("results", "token"), ("results", "call"), ("results", "at")}
+"""Columns in which whatever stands there makes a call nobody's, and so at most one that is made again."""
 BIG = CANARY * 1000  # which has pages of its own
 OLDER = {"a": ("old",), "b": ("old",), "revoked": ("a",)}
 """SQLite takes a log up to where its checksums fail: what was committed behind that is lost, and not missed."""
@@ -162,7 +164,8 @@ async def test_a_column_of_another_type_is_seen_or_harmless(tmp_path: Path, tabl
         await vaults.look(home, found, older=False)
         shutil.rmtree(home)
     assert found["leaked"] == 0
-    assert found["refused"] + found["denied"] > 6
+    # As it was, it refuses nothing.
+    assert found["refused"] > 0 or (table, column) in HARMLESS
 
 
 @pytest.mark.parametrize("state", ["closed", "crashed", "open"])
@@ -203,5 +206,6 @@ async def flipped(tmp_path: Path, state: str) -> Counter[str]:
                 await vault.close()
             shutil.rmtree(home)
     assert found["leaked"] == 0
-    assert found["right"] > found["refused"] + found["denied"] > 0
+    assert found["right"] > found["refused"] + found["denied"]
+    assert found["refused"] > 0  # as it was, it refuses nothing
     return found

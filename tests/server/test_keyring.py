@@ -49,10 +49,14 @@ def test_where_there_is_no_key_the_message_says_what_to_do(tmp_path: Path, envir
 def test_what_is_no_key_is_refused_and_not_repeated(tmp_path: Path, bad: str) -> None:
     with pytest.raises(StoreError, match="OO_MASTER_KEY holds no master key: 32 bytes in base64") as caught:
         load(tmp_path, {"OO_MASTER_KEY": bad})
-    assert text(OLD)[:-4] not in str(caught.value)
     (tmp_path / "master.key").write_text(bad)
-    with pytest.raises(StoreError, match=r"master\.key (holds no master key|cannot be read: UnicodeDecodeError)"):
+    with pytest.raises(
+        StoreError, match=r"master\.key (holds no master key|cannot be read: UnicodeDecodeError)"
+    ) as told:
         load(tmp_path, {})
+    for error in (caught.value, told.value):
+        assert len(bad) < 9 or bad not in str(error)
+        assert text(OLD)[:-4] not in str(error)
 
 
 def test_a_key_file_that_cannot_be_read_is_a_message(tmp_path: Path) -> None:

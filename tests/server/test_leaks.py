@@ -140,6 +140,7 @@ def test_what_a_caller_sends_is_in_no_answer_no_log_and_no_file(site: Site) -> N
         ]
         for n, request in enumerate(requests):
             answers = converse(site.url, request.encode(), patience=1)
+            assert answers, (n, name)
             case = Case(f"request {n}", "stranger", name, "", "")
             campaign.search(case, [("answer", answer.raw) for answer in answers])
             campaign.look(case, None)

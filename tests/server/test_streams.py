@@ -29,17 +29,12 @@ class Scripted(OpenAI):
     def __init__(self, write: Callable[[web.StreamResponse], Awaitable[None]]) -> None:
         super().__init__()
         self._write = write
-        self.gone = threading.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         await request.read()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        try:
-            await self._write(response)
-        except (ConnectionError, asyncio.CancelledError):
-            self.gone.set()
-            raise
+        await self._write(response)
         return response
 
 

@@ -28,15 +28,16 @@ class Seen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer: `raw` is its headers and body, as far as they can be searched."""
+    """An answer: `raw` is its reason, headers and body, as far as they can be searched."""
 
     status: int
     fields: list[tuple[str, str]]
     body: bytes
+    reason: str
 
     @property
     def raw(self) -> bytes:
-        return repr(self.fields).encode() + self.body
+        return self.reason.encode("latin-1") + repr(self.fields).encode() + self.body
 
 
 class Recorder:
@@ -100,7 +101,7 @@ def one(reader: object, method: str = "GET") -> Answer | None:
     response = HTTPResponse(_File(reader), method=method)  # type: ignore[arg-type]  # only its makefile is called
     try:
         response.begin()
-        return Answer(response.status, response.getheaders(), response.read())
+        return Answer(response.status, response.getheaders(), response.read(), response.reason)
     except ConnectionError:
         return None
 
