@@ -101,6 +101,12 @@ class Wire(asyncio.Transport):
 
     abort = close
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        pass
+
     def pause_reading(self) -> None:
         pass
 
@@ -295,6 +301,7 @@ SEEDS = (
     b"rGET /api/proxy/v1/a%2fb" + _GET + b"HEAD /api/proxy/v1/x" + _GET,
     b"rPOST /api/proxy/v1/x HTTP/1.1\r\n" + _AUTH + b"Content-Length: 2\r\nIdempotency-Key: k\r\n\r\n{}",
     b"rPOST /api/proxy/v1/x HTTP/1.1\r\n" + _AUTH + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nT: x\r\n\r\n",
+    b"rPOST /api/proxy/v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n{}",
     b"rPUT /api/proxy/v1/x HTTP/1.1\r\n" + _AUTH + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
     b"rGET /api/proxy/v1/x HTTP/1.0\r\n"
     + _AUTH
