@@ -28,7 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oo
-from oo import _dotenv
+from oo import _dotenv, _steering
 from oo.testing import LocalGateway, MockTransport
 
 from .conftest import World
@@ -272,7 +272,7 @@ def test_a_name_that_steers_programs_is_refused_unless_it_is_the_one_allowed(
 
 def test_no_name_is_listed_that_its_beginning_or_its_end_gives_away() -> None:
     assert not [
-        each for each in _dotenv._NAMES if each.startswith(_dotenv._PREFIXES) or each.endswith(_dotenv._SUFFIXES)
+        each for each in _steering._NAMES if each.startswith(_steering._PREFIXES) or each.endswith(_steering._SUFFIXES)
     ]
 
 

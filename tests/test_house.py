@@ -11,7 +11,7 @@ ROOT = Path(oo.__file__).parent
 # Of the design's section 10; a file that it does not name stands where it is needed first.
 ROOMS = (
     "_version _settings exceptions _messages _io _pipeline _masking middleware hooks _plugins transports _paths "
-    "_operations _dotenv _sse _streaming _client _functions server testing _demo _commands cli __init__"
+    "_operations _steering _dotenv _sse _streaming _client _functions server testing _demo _commands cli __init__"
 ).split()
 
 

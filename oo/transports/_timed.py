@@ -113,6 +113,7 @@ class _Timed:
         # urllib3 gives each address of a host all of the time, and then the TLS handshake as well.
         clock = current.clock
         host, port = self._dns_host, self.port  # type: ignore[attr-defined]  # a connection's
+        failure: OSError | None = None
         for family, kind, protocol, _, address in _addresses(host, port, clock):
             sock = socket.socket(family, kind, protocol)
             try:
