@@ -67,6 +67,13 @@ def test_a_resolver_that_does_not_answer_does_not_hold_a_call(
         over.set()
 
 
+def test_a_name_without_an_address_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_keywords: [])
+    with oo.Client("https://gateway.example") as client:
+        error = failure(PROBE["secret"][1], client)
+    assert (error.reason, error.retryable) == ("connection", True)
+
+
 def test_the_resolver_is_asked_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
