@@ -43,7 +43,7 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
 
 
 def writer(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on the disk when they return, and which leaves nothing of what it deletes."""
+    """A connection whose commits are on the disk when they return, and which wipes what it deletes where it stood."""
     db = _connect(path, "rw")
     try:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
@@ -66,8 +66,11 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
 
 
-def carry_over(db: sqlite3.Connection) -> bool:
-    """Bring what the log holds into the file, where until then stands what it replaced; False where others are busy."""
+def compact(db: sqlite3.Connection) -> bool:
+    """Write the file anew, and leave nothing in it of what was replaced; False where others are busy with it."""
+    # `secure_delete` leaves copies of what was moved within a page, and the file is not changed until the log is
+    # carried over into it.
+    db.execute("VACUUM")
     busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     return not busy
 

@@ -355,7 +355,7 @@ class Vault:
         while places := self._rows("SELECT kind, name, version FROM records WHERE key <> ? LIMIT 256", (ring.current,)):
             for place in places:
                 count += await self._write(lambda db, place=place: renew(db, place))  # type: ignore[misc]
-        if not await self._on_thread(lambda: database.carry_over(self._writer)):
+        if not await self._on_thread(lambda: database.compact(self._writer)):
             raise StoreError("others are busy with the vault, and its file still holds what the old key opens")
         return count
 

@@ -85,6 +85,21 @@ def test_a_server_answers_all_through_a_rekey(home: Home, tmp_path: Path) -> Non
         Vault(home.path, lambda: Keyring([base64.b64decode(old[0])]))
 
 
+def test_a_rekey_leaves_no_piece_of_what_the_old_key_sealed(home: Home) -> None:
+    new = Keyring([base64.b64decode(keys(home)[0]), new_key()])
+
+    async def fill_unevenly(vault: Vault) -> None:
+        for n in range(COUNT):
+            await vault.put_secret(f"s{n * 7 % COUNT}", "x" * (40, 60, 280, 1_480, 4_980)[n * n % 11 % 5])
+
+    home.run(fill_unevenly)
+    with closing(sqlite3.connect(home.path / VAULT_FILE)) as db:
+        seals = [seal for (seal,) in db.execute("SELECT sealed FROM records")]
+    assert home.run(lambda vault: vault.rekey(new)) == len(seals)
+    alone = (home.path / VAULT_FILE).read_bytes()
+    assert [len(seal) for seal in seals if seal[:24] in alone or seal[-24:] in alone] == []
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("share", [None, 0.0, 0.25, 0.5])
 def test_a_rekey_that_was_killed_is_taken_up_by_the_next(home: Home, share: float | None) -> None:
