@@ -411,8 +411,3 @@ def test_a_line_without_end_is_bounded(world: World) -> None:
     with opened(client) as response, pytest.raises(oo.ProxyError) as caught:
         taken(world, response.iter_lines())
     assert caught.value.reason == "size"
-
-
-def test_a_server_of_faults_is_what_it_seems() -> None:
-    with serving([READ, answer()]) as server:
-        assert oo.get_secret(TOKEN, base_url=server.url) == "good"
