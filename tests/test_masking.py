@@ -111,3 +111,17 @@ def test_what_cannot_be_part_of_a_value_is_not_held_back() -> None:
     assert stream.feed(b"data: hello\n\n") == b"data: hello\n\n"
     assert stream.feed(b"and sec") == b"and "
     assert stream.feed(b"ond") == b"second"
+
+
+def test_a_value_that_overlaps_itself_is_masked_to_its_last_end() -> None:
+    assert Mask(["aaaa"]).data(b"b" + b"a" * 5 + b"b") == b"b***b"
+
+
+def test_an_escape_of_which_a_value_is_a_part_is_replaced_whole() -> None:
+    # An entity of HTML may stand for two characters.
+    assert Mask(["just-a-value"]).data(b"of &fjlig;ust-a-value.") == b"of ***."
+    assert Mask(["a-value-of-f"]).data(b"a-value-of-&fjlig;.") == b"***."
+
+
+def test_a_stream_of_nothing_is_masked_to_nothing() -> None:
+    assert StreamMask(Mask(["secret-value"])).finish() == b""

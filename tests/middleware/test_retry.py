@@ -181,7 +181,7 @@ def test_the_timeline_tells_each_attempt(world: World) -> None:
 @pytest.mark.parametrize("name", ["retries", "backoff_factor", "max_wait", "jitter"])
 @pytest.mark.parametrize("value", [-1, float("nan")])
 def test_negative_settings_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=rf"^{name} must be "):
         oo.Retry(**{name: value})
 
 
