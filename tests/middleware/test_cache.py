@@ -132,6 +132,35 @@ def test_any_number_of_callers_share_one_failure_each_with_an_error_of_its_own(w
     assert len(transport.requests) == 1
 
 
+class Odd(Exception):
+    """One that cannot be copied."""
+
+    def __init__(self, *, what: str) -> None:
+        super().__init__(what)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(lambda: oo.SecretError("late", reason="deadline"), oo.SecretError), (lambda: Odd(what="x"), Odd)],
+    ids=["deadline", "foreign"],
+)
+def test_callers_of_one_client_share_what_came_of_its_own_fetch(
+    world: World, make: Callable[[], Exception], kind: type[Exception]
+) -> None:
+    hold, watched = held(world, 4)
+    fetches: list[oo.Request] = []
+
+    async def fail(request: oo.Request, _: oo.CallNext) -> oo.Response:
+        fetches.append(request)
+        raise make()
+
+    chain = [oo.Cache(), hold, fail]
+    client = world.client(URL, middleware=chain, transport=MockTransport([], io=watched))
+    results = world.together(*[lambda: client.client.get_secret(TOKEN, 60)] * 5)
+    assert {type(result) for result in results} == {kind}
+    assert len(fetches) == 1
+
+
 def test_clients_over_one_store_share_a_failure_as_well(world: World) -> None:
     hold, watched = held(world, 4)
     store, transport = oo.SecretCache(), MockTransport(lambda _request: 500, io=watched)
