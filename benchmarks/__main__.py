@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 
-from . import short
-from .environment import peer_python
-from .measure import Side
-from .report import data, machine, plot, table
-from .rows import ROWS, Bench
-from .upstream import upstream
+from benchmarks import short
+from benchmarks.environment import peer_python
+from benchmarks.measure import Side
+from benchmarks.report import data, machine, plot, table
+from benchmarks.rows import ROWS, Bench
+from benchmarks.upstream import upstream
 
 
 def main() -> int:

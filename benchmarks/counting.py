@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from .upstream import SECRET
+from benchmarks.upstream import SECRET
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .load import request
-from .measure import ROOT, Row, paired
-from .upstream import free_port, wait_for
-from .worker import PAYLOAD
+from benchmarks.load import request
+from benchmarks.measure import ROOT, Row, paired
+from benchmarks.upstream import free_port, wait_for
+from benchmarks.worker import PAYLOAD
 
 BODY = json.dumps(PAYLOAD).encode()
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from .measure import Row
+from benchmarks.measure import Row
 
 
 def machine(server: str) -> str:

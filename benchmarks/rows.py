@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from . import counting
-from .environment import peer_python
-from .gateways import gateway_rows
-from .measure import Row, Side, paired
-from .streams import stream_rows
+from benchmarks import counting
+from benchmarks.environment import peer_python
+from benchmarks.gateways import gateway_rows
+from benchmarks.measure import Row, Side, paired
+from benchmarks.streams import stream_rows
 
 US = 1e6
 

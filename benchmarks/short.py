@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import oo
+from benchmarks import counting
+from benchmarks.measure import Side
 from oo.testing import MockTransport
-
-from . import counting
-from .measure import Side
 
 TOKEN = "oo_benchmark-token-that-opens-nothing"
 MOST_CALLS = 4

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from .gateways import gateway
-from .load import request
-from .measure import Row, Side
-from .upstream import free_port, wait_for
+from benchmarks.gateways import gateway
+from benchmarks.load import request
+from benchmarks.measure import Row, Side
+from benchmarks.upstream import free_port, wait_for
 
 MIB = 1 << 20
 EVENT = b"data: " + b"x" * 56 + b"\n\n"

@@ -15,8 +15,7 @@ from ._version import __version__
 TYPE_CHECKING = False  # as type checkers know it, without loading typing
 
 if TYPE_CHECKING:
-    from ._client import AsyncClient, Client
-    from ._functions import (
+    from ._client.api import (
         chat,
         embed,
         export_env,
@@ -30,26 +29,19 @@ if TYPE_CHECKING:
         register,
         unregister,
     )
-    from ._messages import Headers, Request, Response
-    from ._pipeline import CallNext, Middleware, Transport
+    from ._client.client import AsyncClient, Client
+    from ._core.pipeline import CallNext, Middleware, Transport
+    from ._http.request import Headers, Request, Response
     from .exceptions import AuthenticationError, DoubleOError, EnvError, ProxyError, SecretError
     from .hooks import ClientInfo, Slot, hookimpl
-    from .middleware import (
-        BearerAuth,
-        Cache,
-        ErrorMapping,
-        Logging,
-        Retry,
-        SecretCache,
-        default_middleware,
-    )
+    from .middleware import BearerAuth, Cache, ErrorMapping, Logging, Retry, SecretCache, default_middleware
 
 _HOMES = {
-    "._client": "AsyncClient Client",
-    "._functions": "chat embed export_env get_env get_secret health image invalidate_cache load_env proxy register "
+    "._client.client": "AsyncClient Client",
+    "._client.api": "chat embed export_env get_env get_secret health image invalidate_cache load_env proxy register "
     "unregister",
-    "._messages": "Headers Request Response",
-    "._pipeline": "CallNext Middleware Transport",
+    "._http.request": "Headers Request Response",
+    "._core.pipeline": "CallNext Middleware Transport",
     ".exceptions": "AuthenticationError DoubleOError EnvError ProxyError SecretError",
     ".hooks": "ClientInfo Slot hookimpl",
     ".middleware": "BearerAuth Cache ErrorMapping Logging Retry SecretCache default_middleware",

@@ -11,12 +11,12 @@ from typing import Any
 
 from aiohttp import web
 
-from ._client import AsyncClient, Client
-from ._messages import JSON
+from ._client.client import AsyncClient, Client
+from ._http.request import JSON
+from .gateway.app import Gateway
+from .gateway.background import Background
+from .gateway.models import Kind, Route, SecretRef
 from .middleware import SecretCache
-from .server.background import Background
-from .server.run import Gateway
-from .server.store import Kind, Route, SecretRef
 from .testing import temporary_vault
 
 Claim = tuple[str, bool]

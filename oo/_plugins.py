@@ -16,10 +16,10 @@ from typing import NamedTuple
 import pluggy
 
 from . import hooks
-from ._pipeline import Middleware, check, name_of
+from ._core.fork import keep
+from ._core.pipeline import Middleware, check, name_of
 from .hooks import ClientInfo, Slot
 from .middleware import BearerAuth, Cache, Retry
-from .middleware._forks import keep
 
 GROUP = "oo"
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pluggy
 
-from ._pipeline import Middleware
+from ._core.pipeline import Middleware
 
 hookspec = pluggy.HookspecMarker("oo")
 hookimpl = pluggy.HookimplMarker("oo")

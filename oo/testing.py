@@ -15,13 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ._io import IO, BlockingIO, Event
-from ._messages import Headers, Request, Response
+from ._core.io import IO, BlockingIO, Event
+from ._http.request import Headers, Request, Response
 
 if TYPE_CHECKING:
-    from .server.background import Background
-    from .server.store import Kind, Variable
-    from .server.vault import Vault
+    from .gateway.background import Background
+    from .gateway.models import Kind, Variable
+    from .gateway.vault import Vault
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ class LocalGateway:
 
     def route(self, name: str, upstream: str, inject: Mapping[str, str] | None = None, **settings: Any) -> str:
         """Add a route, to a private address or any other; `settings` are the other fields of a Route."""
-        from .server.store import Route
+        from .gateway.models import Route
 
         settings.setdefault("allow_private", True)
         self.run(self.vault.put_route(Route(name, upstream, inject or {}, **settings)))
@@ -181,8 +181,8 @@ def gateway() -> Iterator[LocalGateway]:
             with oo.testing.gateway() as running:
                 yield running
     """
-    from .server.background import Background
-    from .server.run import Gateway
+    from .gateway.app import Gateway
+    from .gateway.background import Background
 
     with Background() as background:
         vault = background.enter(temporary_vault())
@@ -193,8 +193,8 @@ def gateway() -> Iterator[LocalGateway]:
 @asynccontextmanager
 async def temporary_vault() -> AsyncIterator[Vault]:
     """A vault in a temporary directory, its master key in memory alone."""
-    from .server.keyring import Keyring, new_key
-    from .server.vault import Vault
+    from .gateway.keyring import Keyring, new_key
+    from .gateway.vault import Vault
 
     with TemporaryDirectory(prefix="oo-") as directory:
         home, ring = Path(directory), Keyring([new_key()])

@@ -6,7 +6,7 @@ import click
 
 from .._version import __version__
 from . import calls, env, gateway, plugins, route, run, secret, token, vault
-from ._program import Program
+from ._errors import Program
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .._masking import Mask, StreamMask
+from .._core.masking import Mask, StreamMask
 from ._caller import base_url_option, caller, client_at, token_from
 from ._output import on_terminal, printable
 

@@ -7,12 +7,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ._opened import add_rm, with_vault
 from ._output import as_json, table
+from ._vault import add_rm, with_vault
 
 if TYPE_CHECKING:
-    from ..server.store import Variable
-    from ..server.vault import Vault
+    from ..gateway.models import Variable
+    from ..gateway.vault import Vault
 
 
 @click.group()
@@ -47,7 +47,7 @@ def env_set(name: str, variables: tuple[str, ...], source: IO[str] | None) -> No
 
 
 def _variable(text: str) -> tuple[str, Variable]:
-    from ..server.store import SecretRef
+    from ..gateway.models import SecretRef
 
     key, equals, value = text.partition("=")
     if not equals:
@@ -69,7 +69,7 @@ def _dotenv(file: IO[str]) -> Iterator[tuple[str, str]]:
 
 
 def _check(key: str, value: Variable) -> None:
-    from .._dotenv import NAME
+    from .._client.dotenv import NAME
 
     # Whoever keeps the vault may name what they like; what is no variable, every client would refuse.
     if not NAME.fullmatch(key):

@@ -27,9 +27,9 @@ def serve(
     """
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    from ..server import serving
-    from ..server.home import home
-    from ..server.run import bound, url_of
+    from ..gateway import process as serving
+    from ..gateway.app import bound, url_of
+    from ..gateway.paths import home
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     serving.check(home(), tls)

@@ -16,7 +16,7 @@ def plugins(as_json: bool) -> None:
 
     Example: OO_PLUGINS=off oo plugins
     """
-    from .._pipeline import name_of
+    from .._core.pipeline import name_of
     from .._plugins import plugins as found
     from .._plugins import with_plugins
     from ..hooks import ClientInfo

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._opened import add_rm, with_vault
 from ._output import as_json, table
+from ._vault import add_rm, with_vault
 
 if TYPE_CHECKING:
-    from ..server.vault import Vault
+    from ..gateway.vault import Vault
 
 
 @click.group()
@@ -43,7 +43,7 @@ def route_set(
       oo route set openai --upstream https://api.openai.com \\
         --inject 'Authorization: Bearer {openai-key}' --allow 'POST /v1/*'
     """
-    from ..server.store import Route
+    from ..gateway.models import Route
 
     made = Route(name, upstream, _headers(inject), allow, timeout, allow_private)
     with_vault(lambda vault: vault.put_route(made))

@@ -29,7 +29,7 @@ def run(command: tuple[str, ...], allow: tuple[str, ...], token_file: str | None
 
     Example: OO_TOKEN=... oo run -- python app.py
     """
-    from .._dotenv import check
+    from .._client.dotenv import check
 
     token = token_from(token_file)
     with client_at(base_url) as client:

@@ -8,11 +8,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ._opened import add_rm, with_vault
 from ._output import as_json, moment, table
+from ._vault import add_rm, with_vault
 
 if TYPE_CHECKING:
-    from ..server.vault import Vault
+    from ..gateway.vault import Vault
 
 
 @click.group()
@@ -43,7 +43,7 @@ def secret_set(name: str, source: IO[bytes] | None) -> None:
 def _asked(name: str) -> str:
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.ClickException("there is no terminal to ask on: give --from-file - to read the value from a pipe")
-    from ..server.store import check_name
+    from ..gateway.models import check_name
 
     # What would be refused is refused before somebody has typed a key twice.
     check_name(name)

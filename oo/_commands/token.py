@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._opened import with_vault
 from ._output import as_json, moment, table
+from ._vault import with_vault
 
 if TYPE_CHECKING:
-    from ..server.store import Kind, Rate
-    from ..server.vault import Token
+    from ..gateway.models import Kind, Rate
+    from ..gateway.vault import Token
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 100 * 365 * _UNITS["d"]
@@ -115,7 +115,7 @@ def _duration(text: str) -> float:
 
 
 def _rate(text: str) -> Rate:
-    from ..server.store import Rate
+    from ..gateway.models import Rate
 
     match = re.fullmatch(r"([0-9]{1,10})/([smhd])", text.strip())
     if match is None or not 0 < int(match[1]) <= _MOST:

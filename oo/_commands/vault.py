@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ._opened import with_vault
+from ._vault import with_vault
 
 
 @click.command()
@@ -18,9 +18,9 @@ def init() -> None:
 
     Example: oo init
     """
-    from ..server import keyring
-    from ..server.home import home
-    from ..server.vault import VAULT_FILE, Vault
+    from ..gateway import keyring
+    from ..gateway.paths import home
+    from ..gateway.vault import VAULT_FILE, Vault
 
     place = home()
     path = keyring.key_path(place)
@@ -44,8 +44,8 @@ def rekey() -> None:
 
     Example: oo rekey
     """
-    from ..server import keyring
-    from ..server.home import home
+    from ..gateway import keyring
+    from ..gateway.paths import home
 
     place = home()
     path = keyring.key_path(place)
@@ -73,9 +73,9 @@ def audit(follow: bool) -> None:
 
     Example: oo audit --follow
     """
-    from ..server.audit import read
-    from ..server.home import home
-    from ..server.vault import VAULT_FILE
+    from ..gateway.audit_log import read
+    from ..gateway.paths import home
+    from ..gateway.vault import VAULT_FILE
 
     path = home() / VAULT_FILE
     if not path.exists():

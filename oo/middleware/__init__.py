@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .._pipeline import Middleware
-from ._store import SecretCache
+from .._core.pipeline import Middleware
 from .auth import BearerAuth
 from .cache import Cache
-from .errors import ErrorMapping
+from .error_mapping import ErrorMapping
 from .log import Logging
 from .retry import Retry
+from .secret_cache import SecretCache
 
 __all__ = [
     "BearerAuth",

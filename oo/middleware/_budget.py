@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ._forks import keep
+from .._core.fork import keep
 
 CAPACITY = 500
 COST = 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._pipeline import name_of
+from .._core.pipeline import name_of
 from ..exceptions import DoubleOError
 
 _LIBRARIES = frozenset({"aiohttp", "asyncio", "json", "requests", "socket", "ssl", "urllib3"})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._messages import Request, Response
-from .._pipeline import CallNext
+from .._core.pipeline import CallNext
+from .._http.request import Request, Response
 
 
 class BearerAuth:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 
-from .._messages import Request, Response
-from .._pipeline import CallNext, Recall
+from .._core.pipeline import CallNext, Recall
+from .._http.request import Request, Response
 from ..exceptions import DoubleOError
-from ._store import Flight, SecretCache
-from .errors import overdue
+from .error_mapping import overdue
+from .secret_cache import Flight, SecretCache
 
 _EVICTING = frozenset({401, 403, 404})
 _OUTAGES = frozenset({"connection", "timeout", "deadline"})

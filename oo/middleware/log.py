@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from .._messages import Request, Response
-from .._pipeline import CallNext
+from .._core.pipeline import CallNext
+from .._http.request import Request, Response
 from ..exceptions import DoubleOError
 
 logger = logging.getLogger("oo")

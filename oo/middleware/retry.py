@@ -7,12 +7,12 @@ from collections.abc import Container, Iterator
 
 from backoff import expo, full_jitter
 
-from .._messages import Request, Response
-from .._pipeline import CallNext
-from .._settings import LONGEST, check_whole, is_number
+from .._core.pipeline import CallNext
+from .._core.validation import LONGEST, check_whole, is_number
+from .._http.request import Request, Response
 from ..exceptions import DoubleOError
 from ._budget import Budget
-from .errors import overdue
+from .error_mapping import overdue
 
 LONGEST_RETRY_AFTER = 60.0
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.2

@@ -24,13 +24,13 @@ if sys.version_info >= (3, 11):
 else:
     from async_timeout import timeout
 
-from .._messages import Headers, Request, Response
-from .._pipeline import finish
+from .._core.pipeline import finish
+from .._http.request import Headers, Request, Response
 from .._version import __version__
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, fields, goes_on, limits, nonsense, timed_out, untrusted
-from ._http import LONGEST_LINE, MOST_FIELDS, field_text
+from .network_errors import Proxies, broken, ca_bundle, fields, goes_on, limits, nonsense, timed_out, untrusted
+from .reader import ACCEPT_ENCODING, Body, Framing, whole
+from .strict_http import LONGEST_LINE, MOST_FIELDS, field_text
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _FRAMING = ("Content-Length", "Transfer-Encoding")

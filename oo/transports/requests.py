@@ -17,11 +17,11 @@ from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import ProxyManager
 from urllib3.util import SKIP_HEADER
 
-from .._messages import Headers, Request, Response
+from .._http.request import Headers, Request, Response
 from ..exceptions import DoubleOError
-from ._body import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
-from ._edge import Proxies, broken, ca_bundle, causes, fields, goes_on, limits, nonsense, timed_out, untrusted
-from ._timed import POOLS, Clock, current
+from ._urllib3_patches import POOLS, Clock, current
+from .network_errors import Proxies, broken, ca_bundle, causes, fields, goes_on, limits, nonsense, timed_out, untrusted
+from .reader import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
 
 _POOL = 1024  # connections kept for each host: no thread has to open its own anew
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)

@@ -23,15 +23,15 @@ from aiohttp.helpers import is_ip_address
 from yarl import URL
 
 import oo
-from oo._io import LoopIO
-from oo._paths import base_url, proxied
-from oo._pipeline import Pipeline
-from oo.server.addresses import check_literal, is_public
-from oo.server.connections import Server
-from oo.server.front import Front
-from oo.server.proxy import SwapCredential, Upstreams
-from oo.server.store import Denial, Kind, Lease, Result, Route, StoreError
-from oo.server.tokens import fingerprint, is_token
+from oo._core.io import LoopIO
+from oo._core.pipeline import Pipeline
+from oo._http.urls import base_url, proxied
+from oo.gateway.egress import check_literal, is_public
+from oo.gateway.fronts.base_url import Front
+from oo.gateway.http_server.server import Server
+from oo.gateway.models import Denial, Kind, Lease, Result, Route, StoreError
+from oo.gateway.tokens import fingerprint, is_token
+from oo.gateway.upstream import SwapCredential, Upstreams
 from oo.testing import MockTransport, Streamed
 
 TOKEN = "the-callers-own-token"
@@ -281,7 +281,7 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def _listening() -> Iterator[None]:
-    listener, loggers = _Listener(logging.WARNING), [logging.getLogger(name) for name in ("oo.server", "aiohttp")]
+    listener, loggers = _Listener(logging.WARNING), [logging.getLogger(name) for name in ("oo.gateway", "aiohttp")]
     for logger in loggers:
         logger.addHandler(listener)
     try:

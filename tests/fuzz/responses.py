@@ -23,13 +23,13 @@ from unittest.mock import patch
 import aiohttp.connector
 
 import oo
-from oo._messages import parse_json
-from oo._sse import Events, Lines
+from oo._http.request import parse_json
+from oo._http.sse import Events, Lines
 from oo.exceptions import ERROR_OF, Operation
-from oo.middleware.errors import retry_after
-from oo.transports import _timed
+from oo.middleware.error_mapping import retry_after
+from oo.transports import _urllib3_patches as _timed
 from oo.transports import requests as blocking
-from oo.transports._body import Decoder
+from oo.transports.reader import Decoder
 
 BASE = "http://127.0.0.1:9"
 TOKEN = "a-token-of-nobody-31"

@@ -7,8 +7,7 @@ from types import ModuleType
 import pytest
 
 import oo
-
-from . import requests, responses
+from tests.fuzz import requests, responses
 
 
 @pytest.mark.parametrize("target", [requests, responses], ids=["requests", "responses"])

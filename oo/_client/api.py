@@ -1,0 +1,195 @@
+"""oo.get_secret and friends: the calls of a Client, over one client for each base URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, overload
+
+from .._http.request import JSON
+from .._plugins import plugins
+from ..exceptions import ERROR_OF, Operation
+from ..middleware import shared_cache
+from .client import Client, resolve_base_url
+from .streaming import Chunks
+
+_MOST = 64  # clients kept; the one made first goes first, its connections with it
+_clients: dict[str, Client] = {}
+
+
+def get_secret(token: str, base_url: str | None = None, cache_ttl: float | None = None) -> str:
+    """The secret that a token opens.
+
+    With `cache_ttl`, an answer younger than that many seconds serves. Raises SecretError, AuthenticationError.
+
+    Example:
+        key = oo.get_secret(token, cache_ttl=300)
+    """
+    return _client(base_url, "secret").get_secret(token, cache_ttl)
+
+
+def get_env(token: str, base_url: str | None = None, cache_ttl: float | None = None) -> dict[str, str]:
+    """The environment that a token opens, as a dict. Raises EnvError, AuthenticationError."""
+    return _client(base_url, "env").get_env(token, cache_ttl)
+
+
+def load_env(
+    token: str, base_url: str | None = None, cache_ttl: float | None = None, *, allow: Collection[str] = ()
+) -> dict[str, str]:
+    """Put an environment into os.environ, all of it or none, and return it. See `Client.load_env`."""
+    return _client(base_url, "env").load_env(token, cache_ttl, allow=allow)
+
+
+def export_env(
+    token: str,
+    path: str | os.PathLike[str] = ".env",
+    overwrite: bool = True,
+    base_url: str | None = None,
+    cache_ttl: float | None = None,
+    *,
+    allow: Collection[str] = (),
+) -> dict[str, str]:
+    """Write an environment to a file that only its owner can read, and return it. See `Client.export_env`."""
+    return _client(base_url, "env").export_env(token, path, overwrite, cache_ttl, allow=allow)
+
+
+def proxy(
+    path: str,
+    token: str,
+    method: str = "POST",
+    payload: JSON = None,
+    headers: Mapping[str, str] | None = None,
+    base_url: str | None = None,
+) -> JSON:
+    """Call an API through the gateway and return its JSON. Raises ProxyError, AuthenticationError.
+
+    Example:
+        models = oo.proxy("v1/models?limit=5", token, method="GET")
+    """
+    return _client(base_url, "proxy").proxy(path, token, method, payload, headers)
+
+
+@overload
+def chat(
+    token: str,
+    messages: Sequence[Mapping[str, Any]],
+    model: str = "gpt-4o-mini",
+    base_url: str | None = None,
+    *,
+    stream: Literal[False] = False,
+    **kwargs: Any,
+) -> dict[str, Any]: ...
+
+
+@overload
+def chat(
+    token: str,
+    messages: Sequence[Mapping[str, Any]],
+    model: str = "gpt-4o-mini",
+    base_url: str | None = None,
+    *,
+    stream: Literal[True],
+    **kwargs: Any,
+) -> Chunks: ...
+
+
+def chat(
+    token: str,
+    messages: Sequence[Mapping[str, Any]],
+    model: str = "gpt-4o-mini",
+    base_url: str | None = None,
+    *,
+    stream: bool = False,
+    **kwargs: Any,
+) -> dict[str, Any] | Chunks:
+    """A chat completion in OpenAI's shape; `kwargs` join the payload. With `stream`, an iterator of its chunks as they
+    come. Raises ProxyError, AuthenticationError.
+
+    Example:
+        for chunk in oo.chat(token, messages, stream=True):
+            print(chunk["choices"][0]["delta"].get("content") or "", end="", flush=True)
+    """
+    client = _client(base_url, "proxy")
+    if stream:
+        return client.chat_completion(token, messages, model, stream=True, **kwargs)
+    return client.chat_completion(token, messages, model, stream=False, **kwargs)
+
+
+def embed(
+    token: str,
+    texts: Sequence[str],
+    model: str = "text-embedding-3-small",
+    base_url: str | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Embeddings of texts, in OpenAI's shape. Raises ProxyError, AuthenticationError."""
+    return _client(base_url, "proxy").embed(token, texts, model, **kwargs)
+
+
+def image(
+    token: str,
+    prompt: str,
+    model: str = "dall-e-3",
+    n: int = 1,
+    size: str = "1024x1024",
+    base_url: str | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Images made from a prompt, in OpenAI's shape. Raises ProxyError, AuthenticationError."""
+    return _client(base_url, "proxy").image(token, prompt, model, n, size, **kwargs)
+
+
+def health(base_url: str | None = None) -> bool:
+    """True where the server is up; else ProxyError."""
+    return _client(base_url, "health").health()
+
+
+def invalidate_cache(token: str | None = None) -> None:
+    """Forget what the default chains of this process have stored, for a token or altogether."""
+    if token is None:
+        shared_cache().clear()
+    else:
+        shared_cache().invalidate(token)
+
+
+def register(plugin: object, name: str | None = None) -> str:
+    """Add a plugin by hand, for the clients made from now on and for the functions of `oo`; gives its name.
+    ValueError where it is there already or has no `oo_middleware` hook."""
+    name = plugins.register(plugin, name)
+    forget_clients()
+    return name
+
+
+def unregister(name: str) -> None:
+    """Take out a plugin that `register` added."""
+    plugins.unregister(name)
+    forget_clients()
+
+
+def forget_clients() -> None:
+    """Let the functions of `oo` begin with new clients."""
+    global _clients
+    _clients = {}
+
+
+def _client(base_url: str | None, operation: Operation) -> Client:
+    url = resolve_base_url(None) if base_url is None else base_url
+    try:
+        return _clients[url]
+    except (KeyError, TypeError):
+        pass
+    try:
+        return _made(url)
+    except (TypeError, ValueError) as error:
+        why = str(error)
+    raise ERROR_OF[operation](f"this {operation} call was refused before it was sent: {why}", reason="argument")
+
+
+def _made(url: str) -> Client:
+    # Without a lock: making a client runs plugins, which may use the functions of `oo`. One that a plugin registered
+    # meanwhile has no part in goes into a dict that is no longer looked into.
+    clients = _clients
+    client = clients.setdefault(url, Client(url))
+    for oldest in list(clients)[:-_MOST]:
+        clients.pop(oldest, None)
+    return client

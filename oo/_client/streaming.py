@@ -1,0 +1,245 @@
+"""Streams as callers hold them: one row of async generators over the answer's bytes, driven in either world."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .._core.pipeline import finish
+from .._http.request import Headers, Request, Response, parse_json
+from .._http.sse import Events, Lines, ServerEvent
+from ..exceptions import DoubleOError
+from ..middleware.error_mapping import failure_of, mapped
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+
+class _Opened:
+    """A streamed call, and its response once that has come."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._response: Response | None = None
+
+    @property
+    def response(self) -> Response:
+        """The whole Response; RuntimeError before the block was entered."""
+        if self._response is None:
+            raise RuntimeError("the stream is not open: use it as `with client.stream(...) as response:`")
+        return self._response
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, a 2xx: any other was raised as an error."""
+        return self.response.status
+
+    @property
+    def headers(self) -> Headers:
+        """The answer's headers."""
+        return self.response.headers
+
+    async def _bytes(self) -> AsyncGenerator[bytes, None]:
+        response = self.response
+        if response.stream is None:
+            # Some middleware has read it, or answered by itself.
+            if response.body:
+                yield response.body
+            return
+        try:
+            async for piece in response.stream:
+                yield piece
+            return
+        except Exception as error:
+            failure = failure_of(error, self._request)
+            if failure is None:
+                raise
+        finally:
+            await self._leave()
+        raise failure
+
+    async def _cut(self, feed: Callable[[bytes], Iterator[T]]) -> AsyncGenerator[T, None]:
+        pieces = self._bytes()
+        try:
+            async for piece in pieces:
+                for each in feed(piece):
+                    yield each
+            return
+        except DoubleOError as error:
+            failure = mapped(error, self._request)
+        finally:
+            await pieces.aclose()
+        raise failure
+
+    async def _lines(self) -> AsyncGenerator[str, None]:
+        lines = Lines(self._request.limit)
+        async for line in self._cut(lines.feed):
+            yield line.decode("utf-8", "replace")
+        if rest := lines.finish():
+            yield rest.decode("utf-8", "replace")
+
+    def _events(self) -> AsyncGenerator[ServerEvent, None]:
+        return self._cut(Events(self._request.limit).feed)
+
+    async def _chunks(self) -> AsyncGenerator[dict[str, Any], None]:
+        events = self._events()
+        try:
+            async for event in events:
+                if event.data.strip() == "[DONE]":
+                    return
+                yield self._chunk(event.data)
+        finally:
+            await events.aclose()
+        # What ends without the mark was cut off by something on the way.
+        broken = DoubleOError("the stream ended before [DONE]", reason="connection")
+        raise mapped(broken, self._request)
+
+    def _chunk(self, data: str) -> dict[str, Any]:
+        try:
+            chunk = parse_json(data.encode())
+        except DoubleOError:
+            chunk = None
+        if not isinstance(chunk, dict):
+            raise mapped(DoubleOError("a chunk of the stream is not a JSON object", reason="protocol"), self._request)
+        return chunk
+
+    async def _leave(self) -> None:
+        response = self._response
+        if response is None or response.stream is None:
+            return
+        try:
+            await response.stream.aclose()
+            return
+        except Exception as error:
+            failure = failure_of(error, self._request)
+            if failure is None:
+                raise
+        finally:
+            response.abandon()
+        raise failure
+
+    def __del__(self) -> None:
+        response = self._response
+        if response is not None and response.abandon():
+            text = f"the stream of {self._request!r} was dropped unclosed"
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
+
+
+class Stream(_Opened):
+    """A streamed call of the blocking client: `with client.stream(...) as response:`.
+
+    `status` and `headers` are there when the block is entered; one of the iterators reads the body, once. Each raises
+    the operation's error where the body breaks off, stalls for `timeout` seconds, or passes the deadline.
+    """
+
+    def __init__(self, request: Request, send: Callable[[Request], Response]) -> None:
+        super().__init__(request)
+        self._send = send
+
+    def iter_bytes(self) -> Iterator[bytes]:
+        """The body's bytes, decompressed, in pieces as they come."""
+        return _driven(self._bytes())
+
+    def iter_lines(self) -> Iterator[str]:
+        """The body's lines, without their ends (LF, CRLF or CR)."""
+        return _driven(self._lines())
+
+    def iter_events(self) -> Iterator[ServerEvent]:
+        """The body's server-sent events."""
+        return _driven(self._events())
+
+    def close(self) -> None:
+        """Leave the rest: what was not read to its end closes its connection."""
+        finish(self._leave())
+
+    def __enter__(self) -> Self:
+        self._response = self._send(self._request)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Chunks(Stream):
+    """The chunks of a chat completion, each a dict, as they come. It may be left early with `close()` or a `with`."""
+
+    def __init__(self, request: Request, send: Callable[[Request], Response]) -> None:
+        super().__init__(request, send)
+        self.__enter__()
+        self._iterator = _driven(self._chunks())
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._iterator)
+
+    def __enter__(self) -> Self:
+        return self if self._response is not None else super().__enter__()
+
+
+class AsyncStream(_Opened):
+    """A streamed call of the asyncio client: `async with client.stream(...) as response:`. As `Stream`, awaited."""
+
+    def __init__(self, request: Request, send: Callable[[Request], Awaitable[Response]]) -> None:
+        super().__init__(request)
+        self._send = send
+
+    def iter_bytes(self) -> AsyncIterator[bytes]:
+        """As `Stream.iter_bytes`."""
+        return self._bytes()
+
+    def iter_lines(self) -> AsyncIterator[str]:
+        """As `Stream.iter_lines`."""
+        return self._lines()
+
+    def iter_events(self) -> AsyncIterator[ServerEvent]:
+        """As `Stream.iter_events`."""
+        return self._events()
+
+    async def close(self) -> None:
+        """As `Stream.close`."""
+        await self._leave()
+
+    async def __aenter__(self) -> Self:
+        if self._response is None:
+            self._response = await self._send(self._request)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncChunks(AsyncStream):
+    """As `Chunks`, for `async for`."""
+
+    def __init__(self, request: Request, send: Callable[[Request], Awaitable[Response]]) -> None:
+        super().__init__(request, send)
+        self._iterator = self._chunks()
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        return await self._iterator.__anext__()
+
+
+def _driven(generator: AsyncGenerator[T, None]) -> Iterator[T]:
+    """An async generator whose awaits never suspend, as a plain one."""
+    try:
+        while True:
+            try:
+                item = finish(generator.__anext__())
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        finish(generator.aclose())

@@ -1,0 +1,69 @@
+"""The outermost group: whatever goes wrong is one line on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from .._http.request import TOKEN
+from ..exceptions import DoubleOError
+from ._output import printable
+
+_EXTRAS = {"aiohttp": "server", "cryptography": "server", "platformdirs": "server", "dotenv": "cli", "rich": "cli"}
+_EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
+
+
+class Program(click.Group):
+    """A group that ends every error as one line and exit code 1, or 2 where the command was not used right."""
+
+    def main(self, *args: Any, **settings: Any) -> NoReturn:
+        """Run the program and exit."""
+        try:
+            sys.exit(super().main(*args, **{**settings, "standalone_mode": False}))
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            command = "oo" if error.ctx is None else error.ctx.command_path
+            # Whoever gives a secret as an argument does not want to read it again in a log.
+            usage = _EXTRA.sub(r"\1", error.format_message().rstrip("."))
+            _fail(f"{usage} (see {command} --help)", error.exit_code)
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except click.Abort:
+            sys.exit(130)  # 128 and SIGINT
+        except Exception as error:
+            said = _explained(error)
+            if said is None:
+                raise
+            _fail(said)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """The commands in the order in which somebody new needs them."""
+        return list(self.commands)
+
+
+def _explained(error: Exception) -> str | None:
+    """What an error says to whoever ran the command; None for one that should not have been."""
+    from ..gateway.models import StoreError
+
+    if isinstance(error, (DoubleOError, StoreError)):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        name = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(name)
+        return f'this needs {name}: pip install "double-o[{extra}]"' if extra else None
+    if isinstance(error, UnicodeError):
+        return "what was given is not UTF-8 text"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return None
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    # A token that somebody gave as an argument is not said again.
+    click.echo(f"oo: {printable(' '.join(TOKEN.sub('oo_***', message).split()))}", err=True)
+    sys.exit(code)

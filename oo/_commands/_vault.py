@@ -1,0 +1,38 @@
+"""The vault, for the commands that keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..gateway.models import Kind
+    from ..gateway.vault import Vault
+
+T = TypeVar("T")
+
+
+def with_vault(work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
+    """What some work on the open vault gives."""
+    import asyncio
+
+    from ..gateway.paths import home
+    from ..gateway.vault import Vault
+
+    async def run() -> T:
+        async with Vault(home()) as vault:
+            return await work(vault)
+
+    return asyncio.run(run())
+
+
+def add_rm(group: click.Group, kind: Kind) -> None:
+    """Give the group of a kind its command `rm`."""
+
+    @group.command("rm", help=f"Forget the {kind} NAME, and revoke its tokens.\n\nExample: oo {kind} rm old")
+    @click.argument("name")
+    def remove(name: str) -> None:
+        with_vault(lambda vault: vault.remove(kind, name))
+        click.echo(f"{kind} {name} is gone")

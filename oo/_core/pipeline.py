@@ -1,0 +1,189 @@
+"""The chain: composed once, when a client is made, and run in either world.
+
+A pipeline is a row of coroutines, each awaiting the next. An event loop awaits it as it is. The blocking client
+starts it with one `send(None)`: its transport and its IO never suspend, so the coroutine runs to its end on the
+calling thread and comes back as StopIteration. Whatever does suspend awaited something that only a loop can finish.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from itertools import takewhile
+from types import CodeType
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from .._http.request import CacheKey, Request, Response
+from ..exceptions import DoubleOError
+from .io import IO
+
+T = TypeVar("T")
+
+
+class CallNext:
+    """The rest of the chain, as a middleware sees it: await it with a Request, get a Response."""
+
+    __slots__ = ("_middleware", "_next", "io")
+
+    def __init__(self, middleware: Middleware, following: CallNext | Send, io: IO) -> None:
+        self._middleware = middleware
+        self._next: Any = following
+        self.io = io
+        """How to wait: `await io.sleep(seconds)`, `io.event()`, `io.now()`."""
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        return self._middleware(request, self._next)
+
+
+class Send:
+    """The end of a chain: the transport, in the shape of a CallNext."""
+
+    __slots__ = ("_send", "io")
+
+    def __init__(self, transport: Transport, io: IO) -> None:
+        self._send: Callable[[Request], Coroutine[Any, Any, Response]] = transport.send
+        self.io = io
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        return self._send(request)
+
+    def shut(self) -> None:
+        """Refuse what comes from now on, a further attempt of a call that has begun as well."""
+        self._send = _refused
+
+
+async def _refused(_request: Request) -> Response:
+    raise DoubleOError("the client was closed during the call", reason="closed")
+
+
+Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Response]]
+"""Any callable `async (request, call_next) -> response`: a bare `async def`, or an object with `async def __call__`."""
+
+Recall: TypeAlias = Callable[[CacheKey, float], "Response | None"]
+"""`recall(key, cache_ttl)`: a stored answer younger than `cache_ttl` seconds, or None. It does no I/O."""
+
+
+class Transport(Protocol):
+    """What sends a request. A blocking transport's coroutines never suspend."""
+
+    async def send(self, request: Request) -> Response:
+        """The answer, whatever its status; DoubleOError where none came."""
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+
+
+class Pipeline:
+    """A composed chain. `handle(request)` is awaitable; `recall` is None where no outermost layer has one."""
+
+    def __init__(self, middleware: Sequence[Middleware], transport: Transport, io: IO) -> None:
+        for each in middleware:
+            check(each)
+        self.middleware = tuple(middleware)
+        self.transport = transport
+        self.io = io
+        self._end = Send(transport, io)
+        following: CallNext | Send = self._end
+        for each in reversed(self.middleware):
+            following = CallNext(each, following, io)
+        self.handle: Callable[[Request], Coroutine[Any, Any, Response]] = following  # type: ignore[assignment]  # check saw that each is a coroutine function
+        self.recall = _recall(self.middleware)
+
+    def shut(self) -> None:
+        """Send nothing more."""
+        self._end.shut()
+
+    def run(self, request: Request) -> Response:
+        """The whole chain on this thread, without a loop. RuntimeError names a middleware that needs one."""
+        coroutine = self.handle(request)
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return answer(stop.value, self)
+        except (RuntimeError, AttributeError) as error:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            # Where there is no loop about, some of asyncio says so, and some stumbles over None.
+            within = str(frames[-1].f_globals.get("__name__"))
+            if "no running event loop" not in str(error) and within.partition(".")[0] != "asyncio":
+                raise
+            raise RuntimeError(self._foreign([frame.f_code for frame in frames])) from error
+        codes = list(_suspended(coroutine))
+        coroutine.close()
+        raise RuntimeError(self._foreign(codes))
+
+    def _foreign(self, codes: Sequence[CodeType]) -> str:
+        known = {_code(each): f"middleware {name_of(each)}" for each in self.middleware}
+        culprits = [known[code] for code in codes if code in known]
+        culprit = culprits[-1] if culprits else f"transport {name_of(self.transport)}"
+        return (
+            f"{culprit} awaits something that only an event loop can finish, and the blocking Client has none: "
+            "wait with `await call_next.io.sleep(seconds)` or `call_next.io.event()`, or use AsyncClient"
+        )
+
+
+def answer(value: object, pipeline: Pipeline) -> Response:
+    """What a chain returned, if it is a Response; else TypeError."""
+    if isinstance(value, Response):
+        return value
+    layers = " -> ".join(name_of(each) for each in pipeline.middleware)
+    raise TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
+
+
+def finish(awaitable: Awaitable[T]) -> T:
+    """Run a coroutine, or a step of an async generator, that never suspends: a blocking transport's, say."""
+    running = awaitable.__await__()
+    try:
+        running.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
+    running.close()
+    raise RuntimeError("this needs an event loop: use AsyncClient")
+
+
+def name_of(part: object) -> str:
+    """How messages name a middleware, plugin or transport."""
+    named = part if hasattr(part, "__qualname__") else type(part)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _recall(middleware: Sequence[Middleware]) -> Recall | None:
+    # Outermost layers only: one that stands before the cache must see every call, a hit as well.
+    found: list[Any] = [getattr(each, "recall", None) for each in middleware]
+    looks: list[Recall] = list(takewhile(callable, found))
+    if len(looks) < 2:
+        return looks[0] if looks else None
+
+    def first(key: CacheKey, cache_ttl: float) -> Response | None:
+        return next(filter(None, (look(key, cache_ttl) for look in looks)), None)
+
+    return first
+
+
+def check(middleware: Middleware) -> None:
+    """TypeError where that is no middleware: a class, a plain `def`, or of other arguments."""
+    if isinstance(middleware, type):
+        raise TypeError(f"middleware {name_of(middleware)} is a class: pass an object, {middleware.__name__}(...)")
+    if not callable(middleware):
+        raise TypeError(f"middleware {name_of(middleware)} is not callable: write `async def name(request, call_next)`")
+    if not (inspect.iscoroutinefunction(middleware) or inspect.iscoroutinefunction(type(middleware).__call__)):
+        raise TypeError(f"middleware {name_of(middleware)} is a plain function: write it with `async def`")
+    try:
+        inspect.signature(middleware).bind(None, None)
+    except TypeError:
+        message = f"middleware {name_of(middleware)} must take two arguments: (request, call_next)"
+        raise TypeError(message) from None
+
+
+def _code(middleware: Any) -> CodeType | None:
+    function = inspect.unwrap(getattr(middleware, "func", middleware))
+    function = function if hasattr(function, "__code__") else type(function).__call__
+    return getattr(function, "__code__", None)
+
+
+def _suspended(coroutine: Any) -> Any:
+    while coroutine is not None:
+        code = getattr(coroutine, "cr_code", None)
+        if code is not None:
+            yield code
+        coroutine = getattr(coroutine, "cr_await", None)

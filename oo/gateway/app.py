@@ -1,0 +1,85 @@
+"""Running a gateway: listening, and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .audit_log import Audit
+from .fronts.base_url import Front
+from .http_server.server import BACKLOG, HEAD, Server
+from .models import Store
+from .upstream import Upstreams
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Gateway:
+    """A gateway over a store, listening while its `async with` block runs: on `host` and `port` (0 takes a free
+    one), or on a socket that is bound already. `url` tells where."""
+
+    def __init__(
+        self,
+        store: Store,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+        audit: Audit | None = None,
+    ) -> None:
+        self._store = store
+        self._address = (host, port)
+        self._sock = sock
+        self._tls = tls
+        self._audit = audit
+        self._stack = AsyncExitStack()
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            upstreams = Upstreams(self._store)
+            stack.push_async_callback(upstreams.close)
+            sock = bound(*self._address) if self._sock is None else self._sock
+            stack.callback(sock.close)
+            front = Front(self._store, upstreams, self._audit)
+            server = Server(front.handle, front.refuse)
+            stack.push_async_callback(server.end)
+            patience = None if self._tls is None else HEAD
+            listener = await asyncio.get_running_loop().create_server(
+                server, sock=sock, ssl=self._tls, ssl_handshake_timeout=patience, backlog=BACKLOG
+            )
+            stack.callback(listener.close)
+            self.url = url_of(sock, self._tls is not None)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket bound to an address, not listening yet; OSError where it is taken."""
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    sock.set_inheritable(True)
+    return sock
+
+
+def url_of(sock: socket.socket, tls: bool) -> str:
+    """The base URL of whatever listens on a socket."""
+    host, port = sock.getsockname()[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

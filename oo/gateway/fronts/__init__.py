@@ -1,0 +1,1 @@
+"""The fronts: HTTP in, HTTP out."""

@@ -1,0 +1,304 @@
+"""The front: the wire of the clients, answered over a store, each decision in the audit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
+
+from aiohttp import HttpVersion11, web
+
+from ..._http.request import JSON, Response
+from ..._http.urls import proxied
+from ...exceptions import DoubleOError
+from ..audit_log import Audit
+from ..http_server.server import Pace
+from ..idempotency import Claim, Conflict, claimed
+from ..models import Denial, Kind, Lease, Result, Route, Store
+from ..upstream import Upstreams, upstream_request
+from .wire import answer_headers, relay
+
+logger = logging.getLogger("oo.gateway")
+
+MAX_BODY = 64 << 20
+"""Bytes of a request's body that are taken."""
+
+# TRACE sends the injected headers back, CONNECT would make a tunnel.
+_NEVER = {"CONNECT", "TRACE", "TRACK"}
+_USUAL = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+_KEY = re.compile("[ -~]{1,255}")
+
+
+class Refusal(Exception):
+    """An answer other than success: a status, the words for the caller, the word for the audit."""
+
+    def __init__(self, status: int, said: str, outcome: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(said)
+        self.status = status
+        self.said = said
+        self.outcome = outcome
+        self.headers = headers
+
+
+class Call:
+    """One request on its way through the gateway, and what the audit will say of it."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self.request = request
+        self.id = os.urandom(16).hex()
+        self.began = time.perf_counter()
+        self.operation = "other"
+        self.token_id: str | None = None
+        self.target: str | None = None
+        self.broken = False
+
+
+class Front:
+    """Answers the gateway's requests. `handle` is what aiohttp.web's Server calls."""
+
+    def __init__(self, store: Store, upstreams: Upstreams, audit: Audit | None = None) -> None:
+        self._store = store
+        self._upstreams = upstreams
+        self._audit = audit
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request, one answer, always with an `X-Request-Id`."""
+        call = Call(request)
+        outcome = "failed"
+        response: web.StreamResponse
+        try:
+            response = await self._answer(call)
+            outcome = "broken off" if call.broken else "allowed"
+        except Refusal as refusal:
+            response = _json(refusal.status, {"error": refusal.said}, refusal.headers)
+            outcome = refusal.outcome
+        except asyncio.CancelledError:
+            self._note(call, "left", 499)
+            raise
+        except ConnectionError:
+            # The caller's connection: an upstream's comes as a DoubleOError.
+            self._note(call, "left", 499)
+            return web.Response(status=499)
+        except Exception as error:
+            # Neither the caller nor the log gets the text: it may quote what the request or the vault held.
+            logger.error("request %s failed: %s", call.id, type(error).__name__)  # noqa: TRY400  # as above
+            if request.writer.output_size and request.transport is not None:
+                request.transport.abort()  # an answer has begun, and must not look whole
+            response = _json(500, {"error": "the gateway failed"})
+        if not response.prepared:
+            response.headers["X-Request-Id"] = call.id
+        if call.operation != "health":
+            self._note(call, outcome, response.status)
+        return response
+
+    def refuse(self, request: web.BaseRequest) -> web.Response:
+        """The answer to what is no request in HTTP: as little of it is said as is known."""
+        call = Call(request)
+        response = _json(400, {"error": "the request is not valid HTTP"}, {"X-Request-Id": call.id})
+        self._note(call, "bad request", response.status)
+        return response
+
+    def _note(self, call: Call, outcome: str, status: int) -> None:
+        if self._audit is not None:
+            self._audit.write(
+                request_id=call.id,
+                token_id=call.token_id,
+                operation=call.operation,
+                target=call.target,
+                outcome=outcome,
+                status=status,
+                ms=(time.perf_counter() - call.began) * 1000,
+            )
+
+    async def _answer(self, call: Call) -> web.StreamResponse:
+        request = call.request
+        hosts = len(request.headers.getall("Host", ()))
+        if hosts != 1 and (hosts or request.version >= HttpVersion11):
+            raise Refusal(400, "the request needs one Host", "bad request")  # RFC 9112, 3.2
+        target = request.raw_path
+        place = target.partition("?")[0]
+        if place == "/health" and request.method in ("GET", "HEAD"):
+            call.operation = "health"
+            return _json(200, {"status": "ok"})
+        if place == "/api/secret" and request.method == "GET":
+            call.operation = "secret"
+            return _json(200, {"value": await self._secret(call)})
+        if place == "/api/env" and request.method == "GET":
+            call.operation = "env"
+            return _json(200, {"secrets": await self._env(call)})
+        if place.startswith("/api/proxy/"):
+            call.operation = "proxy"
+            return await self._proxy(call, target[len("/api/proxy/") :])
+        raise Refusal(404, "there is nothing here", "no such place")
+
+    async def _secret(self, call: Call) -> str:
+        lease = await self._redeem(call, _bearer(call.request), "secret")
+        value = await self._store.secret(lease.name)
+        if value is None:
+            raise _unauthorized("gone")
+        return value
+
+    async def _env(self, call: Call) -> dict[str, str]:
+        lease = await self._redeem(call, _bearer(call.request), "env")
+        variables = await self._store.environment(lease.name)
+        if variables is None:
+            raise _unauthorized("gone")
+        return variables
+
+    async def _proxy(self, call: Call, path: str) -> web.StreamResponse:
+        request, token = call.request, _bearer(call.request)
+        key = _idempotency_key(request)
+        # A repeat spends no use, so whether this is one is found out first.
+        lease = await self._redeem(call, token, "route", spend=key is None)
+        route = await self._store.route(lease.name)
+        if route is None:
+            raise _unauthorized("gone")
+        place = _allowed(route, request, path)
+        body = await _body(request)
+        if key is None:
+            return await self._relay(call, await self._forward(call, route, place, body))
+        described = "\0".join((request.method, route.name, place, "")).encode() + (body or b"")
+        try:
+            claim = await claimed(self._store, lease.token_id, key, described, route.timeout)
+        except Conflict as conflict:
+            raise Refusal(conflict.status, conflict.said, "idempotency conflict") from None
+        if claim.result is not None:
+            return _returned(claim.result)
+        return await self._upstreams.finish(self._make(call, token, route, place, body, claim))
+
+    async def _make(
+        self, call: Call, token: str, route: Route, place: str, body: bytes | None, claim: Claim
+    ) -> web.StreamResponse:
+        async with claim:
+            await self._redeem(call, token, "route")
+            return await self._relay(call, await self._forward(call, route, place, body), claim)
+
+    async def _redeem(self, call: Call, token: str, kind: Kind, spend: bool = True) -> Lease:
+        found = await self._store.redeem(token, kind, spend)
+        call.token_id = found.token_id
+        if isinstance(found, Lease):
+            call.target = found.name
+            return found
+        call.target = None  # which a first look may have found
+        raise _denied(found)
+
+    async def _forward(self, call: Call, route: Route, place: str, body: bytes | None) -> Response:
+        request = call.request
+        upstream = upstream_request(route, request.method, place, request.headers.items(), body)
+        try:
+            return await self._upstreams.handle(upstream)
+        except DoubleOError as error:
+            raise _failed(f"the upstream of route {route.name} failed", error) from None
+
+    async def _relay(self, call: Call, response: Response, claim: Claim | None = None) -> web.StreamResponse:
+        try:
+            answer, whole = await relay(call.request, call.id, response, claim)
+        except DoubleOError as error:
+            raise _failed("the upstream's answer broke off", error) from None
+        call.broken = not whole
+        return answer
+
+
+def _bearer(request: web.BaseRequest) -> str:
+    fields = request.headers.getall("Authorization", [])
+    scheme, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        raise _unauthorized("no token")
+    return token.strip()
+
+
+def _unauthorized(why: str) -> Refusal:
+    # One body for every reason, so that it tells nothing of what exists.
+    return Refusal(401, "the token was not accepted", why, {"WWW-Authenticate": "Bearer"})
+
+
+def _failed(what: str, error: DoubleOError) -> Refusal:
+    slow = error.reason in ("timeout", "deadline")
+    return Refusal(504 if slow else 502, f"{what}: {error}", f"upstream {error.reason}")
+
+
+def _denied(denial: Denial) -> Refusal:
+    if denial.retry_after is None:
+        return _unauthorized(denial.why)
+    wait = {"Retry-After": str(math.ceil(denial.retry_after))}  # RFC 9110, 10.2.3: whole seconds
+    return Refusal(429, "this token is used too often", denial.why, wait)
+
+
+def _allowed(route: Route, request: web.BaseRequest, path: str) -> str:
+    try:
+        place = proxied(path)
+    except ValueError as error:
+        raise Refusal(400, str(error), "bad path") from None
+    if request.method in _NEVER or not request.method.isalpha() or not request.method.isupper():
+        raise Refusal(405, "that method is not passed on", "not allowed", {"Allow": _USUAL})
+    if not route.allows(request.method, place.partition("?")[0]):
+        raise Refusal(403, "the route of this token does not allow that method and path", "not allowed")
+    return place
+
+
+def _idempotency_key(request: web.BaseRequest) -> str | None:
+    keys = request.headers.getall("Idempotency-Key", ())
+    if not keys or request.method in ("GET", "HEAD"):
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise Refusal(400, "the Idempotency-Key must be one text of 1 to 255 ASCII characters", "bad request")
+    return keys[0]
+
+
+async def _body(request: web.BaseRequest) -> bytes | None:
+    if not request.body_exists:
+        return None
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise Refusal(501, "no transfer coding but chunked is undone here", "bad request")
+    if (request.content_length or 0) > MAX_BODY:
+        raise _too_large()
+    if request.version >= HttpVersion11 and "Expect" in request.headers:
+        if request.headers["Expect"].lower() != "100-continue":
+            raise Refusal(417, "only 100-continue can be expected", "bad request")
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # nothing of the answer itself has gone yet
+    content = request.content
+    if content.is_eof() and content.exception() is None and content.total_bytes <= MAX_BODY:
+        return content.read_nowait()  # all of it has come
+    body = bytearray()
+    slow = False
+
+    def give_up() -> None:
+        nonlocal slow
+        slow = True
+        request.protocol.close()  # once it is answered; what comes until then is left unread
+        request.content.feed_eof()
+
+    pace = Pace(lambda: len(body), give_up)
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise _too_large()
+    except web.RequestPayloadError:
+        raise Refusal(400, "the request's body is not framed as HTTP has it", "bad request") from None
+    finally:
+        pace.stop()
+    if slow:
+        raise Refusal(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
+    return bytes(body)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"the request's body is larger than {MAX_BODY} bytes", "too large")
+
+
+def _returned(result: Result) -> web.Response:
+    return web.Response(status=result.status, headers=answer_headers(result.headers), body=result.body)
+
+
+def _json(status: int, data: Mapping[str, JSON], headers: Mapping[str, str] | None = None) -> web.Response:
+    fields = answer_headers((headers or {}).items())
+    fields["Cache-Control"] = "no-store"
+    body = json.dumps(data).encode()
+    return web.Response(status=status, body=body, content_type="application/json", headers=fields)

@@ -1,0 +1,160 @@
+"""What a gateway keeps, and the narrow interface through which it is kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Literal, Protocol, TypeAlias
+from urllib.parse import unquote
+
+from .._http import request as _messages
+from .._http.urls import base_url
+
+Kind = Literal["secret", "env", "route"]
+"""What a token may open."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
+_ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
+
+
+class StoreError(Exception):
+    """What was asked of a store cannot be done; the text says why and is fit to show."""
+
+
+@dataclass(frozen=True)
+class SecretRef:
+    """A variable whose value is a secret's."""
+
+    name: str
+
+
+Variable: TypeAlias = "str | SecretRef"
+"""One variable of an environment: a literal, or a secret's value."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """An upstream API, and what a caller may do with it.
+
+    `inject` maps header names to texts with `{secret-name}` placeholders. `allow` holds patterns such as
+    `POST /v1/*` (`*` stands for anything); none allows everything. `timeout` is in seconds. Upstreams at private
+    and loopback addresses are refused unless `allow_private`.
+    """
+
+    name: str
+    upstream: str
+    inject: Mapping[str, str] = field(default_factory=dict)
+    allow: tuple[str, ...] = ()
+    timeout: float = 60.0
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        """StoreError where a part cannot be."""
+        check_name(self.name)
+        try:
+            base_url(self.upstream)
+        except ValueError as error:
+            raise StoreError(str(error).replace("base URL", "upstream")) from None
+        for name, text in self.inject.items():
+            if not _messages.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
+                raise StoreError(f"{name!r} is no header that can be injected")
+        for pattern in self.allow:
+            if not _ALLOW.fullmatch(pattern):
+                raise StoreError(f"{pattern!r} is no pattern such as 'POST /v1/*'")
+        if not 0 < self.timeout <= 3600:
+            raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The names of the secrets that it injects."""
+        return frozenset(name for text in self.inject.values() for name in _PLACEHOLDER.findall(text))
+
+    def headers(self, values: Mapping[str, str]) -> dict[str, str]:
+        """The headers to inject, with the secrets' values in their places."""
+        return {name: _PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
+
+    def allows(self, method: str, path: str) -> bool:
+        """Whether a caller may do this; `path` begins behind /api/proxy/ and has no query."""
+        if not self.allow:
+            return True
+        # The upstream may or may not undo an escape, so the path must fit as written and as meant.
+        paths = {f"/{path}", f"/{unquote(path)}"}
+        return any(
+            allowed in ("*", method) and all(fnmatchcase(each, glob) for each in paths)
+            for allowed, glob in (pattern.split(" ", 1) for pattern in self.allow)
+        )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` uses in any `seconds`."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What one use of a token opened."""
+
+    token_id: str
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True)
+class Denial:
+    """Why a token opened nothing: for the audit only. `retry_after` (seconds) is set where only its rate said no."""
+
+    why: str
+    token_id: str | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The first answer to an idempotent call."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Store(Protocol):
+    """What a running gateway asks of whatever keeps its things. Every method may wait; none shows how it is kept."""
+
+    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease | Denial:
+        """Spend one use of a token on a thing of that kind, or only look whether it opens one."""
+
+    async def secret(self, name: str) -> str | None:
+        """A secret's current value."""
+
+    async def environment(self, name: str) -> dict[str, str] | None:
+        """An environment's variables, each with its value."""
+
+    async def route(self, name: str) -> Route | None:
+        """A route."""
+
+    async def claim(
+        self, token_id: str, key: str, digest: bytes, seconds: float
+    ) -> Result | float | Literal["taken", "other"]:
+        """Begin an idempotent call: its first result where there is one; until when the call is the caller's to make,
+        which is for that many seconds; or whether it is being made ("taken"), or had another body ("other")."""
+
+    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
+        """Hold a claim `until` some time for so many seconds from now: until when, or None where it is another's."""
+
+    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
+        """End a call that is claimed `until` some time: keep its result, or let the next one try. Nothing happens
+        where the claim has become another's."""
+
+
+def check_name(name: str) -> str:
+    """The name, if it is one; else StoreError."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise StoreError(f"{name!r} is no name: letters, digits, '.', '_' and '-', 128 at most")
+    return name

@@ -1,0 +1,171 @@
+"""`oo serve`: one process, or a supervisor over several on one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
+
+from .app import Gateway
+from .audit_log import AuditFile
+from .models import StoreError
+from .paths import home as find_home
+from .throttled_log import Complaints
+from .vault import Vault
+
+logger = logging.getLogger("oo.gateway")
+
+TLSFiles: TypeAlias = "tuple[str, str] | None"
+"""A certificate chain and its key, both PEM files."""
+
+_PATIENCE = 10.0  # seconds that workers get to end
+_YOUNG = 1.0  # seconds: a worker that dies younger has not come up
+_TRIES = 5  # workers in a row that may die young
+_AGAIN = 1.0  # seconds until a start that failed is tried again
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether a bound socket can be reached from this machine only."""
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def check(home: Path, tls: TLSFiles) -> None:
+    """Open what a worker will need, so that what is wrong is said once and at once. StoreError."""
+    _context(tls)
+    asyncio.run(Vault(home).close())
+
+
+def work(sock: socket.socket, home: Path, tls: TLSFiles = None) -> None:
+    """Answer callers on a bound socket until SIGINT or SIGTERM."""
+    _log()
+    asyncio.run(_work(sock, home, tls))
+
+
+class LoopComplaints(Complaints):
+    """An event loop's exception handler: asyncio tells of each connection that finds no file free, a hundred times a
+    second, with a traceback."""
+
+    def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Say what it is, but not with which values."""
+        error = context.get("exception")
+        what = str(context["message"]) if error is None else type(error).__name__
+        if isinstance(error, OSError) and error.strerror:
+            what = error.strerror
+        self.say(f"the event loop met a failure: {what}")
+
+
+async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
+            loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(LoopComplaints())
+    audit = AuditFile(home)
+    try:
+        async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit):
+            await stop.wait()
+    finally:
+        audit.close()
+
+
+def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
+    """Keep that many workers on a bound socket until SIGINT or SIGTERM, and close it; gives the exit code."""
+    _log()
+    stopping = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    running: dict[subprocess.Popen[bytes], float] = {}
+    died_young = 0
+    complaints, again = Complaints(), 0.0
+    while not stopping and died_young < _TRIES:
+        for worker in [worker for worker in running if worker.poll() is not None]:
+            age = time.monotonic() - running.pop(worker)
+            failed = age < _YOUNG or worker.returncode > 0  # on a slow machine one grows old before it says why
+            died_young = died_young + 1 if failed else 0
+            logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
+        try:
+            while len(running) < workers and time.monotonic() >= again:
+                running[_start(sock, tls)] = time.monotonic()
+        except OSError as error:
+            complaints.say(f"a worker could not be started: {error.strerror}; it will be tried again")
+            again = time.monotonic() + _AGAIN
+            died_young += not running  # those that are left go on
+        time.sleep(0.05)
+    for worker in running:
+        worker.terminate()
+    for worker in running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(_PATIENCE)
+        worker.kill()  # nothing, where it has ended
+    sock.close()
+    if not stopping:
+        logger.error("%d workers in a row did not come up", died_young)
+    return 0 if stopping else 1
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.WARNING, format="oo: %(message)s")
+
+
+def _start(sock: socket.socket, tls: TLSFiles) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid()), *(tls or ())]
+    return subprocess.Popen(  # noqa: S603  # this interpreter, this module
+        command, pass_fds=[sock.fileno()], start_new_session=True
+    )
+
+
+def _context(tls: TLSFiles) -> ssl.SSLContext | None:
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # Without a password it would ask for one, on the terminal, in each worker.
+        context.load_cert_chain(*tls, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
+    return context
+
+
+async def _outlive(parent: int) -> None:
+    # A supervisor that was killed cannot say so.
+    while os.getppid() == parent:  # noqa: ASYNC110  # the system has no event for it
+        await asyncio.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _worker(descriptor: int, parent: int, tls: TLSFiles) -> None:
+    watch = asyncio.create_task(_outlive(parent))
+    try:
+        await _work(socket.socket(fileno=descriptor), find_home(), tls)
+    finally:
+        watch.cancel()
+
+
+def _main(descriptor: str, parent: str, *files: str) -> None:
+    _log()
+    try:
+        asyncio.run(_worker(int(descriptor), int(parent), (files[0], files[1]) if files else None))
+    except StoreError as error:
+        logger.error("%s", error)  # noqa: TRY400  # one line
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

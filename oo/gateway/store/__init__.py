@@ -1,0 +1,1 @@
+"""Where a gateway keeps its things."""

@@ -1,0 +1,112 @@
+"""The vault's SQLite file: its tables, its connections, its transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ..models import StoreError
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE records (
+    kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL, sealed BLOB NOT NULL,
+    PRIMARY KEY (kind, name, version)
+) WITHOUT ROWID;
+CREATE TABLE tokens (
+    hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, used INTEGER NOT NULL DEFAULT 0, tat REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE results (
+    token TEXT NOT NULL, call BLOB NOT NULL, digest BLOB NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (token, call)
+) WITHOUT ROWID;
+CREATE INDEX results_at ON results (at);
+"""
+
+
+def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
+    """Make the file, of mode 0600, whole or not at all; FileExistsError where there is one."""
+    handle, unnamed = tempfile.mkstemp(prefix=".oo-", dir=path.parent)
+    os.close(handle)
+    try:
+        with closing(writer(Path(unnamed))) as db, transaction(db):
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            fill(db)
+        os.link(unnamed, path)
+    finally:
+        os.unlink(unnamed)
+
+
+def writer(path: Path) -> sqlite3.Connection:
+    """A connection whose commits are on the disk when they return, and which wipes what it deletes where it stood."""
+    db = _connect(path, "rw")
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+            db.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, not even what a crash left to be carried over into the file."""
+    return _connect(path, "ro")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is written in the block, or nothing. No other process writes meanwhile."""
+    with _ended(db, "BEGIN IMMEDIATE"):
+        yield
+
+
+def compact(db: sqlite3.Connection) -> bool:
+    """Write the file anew, and leave nothing in it of what was replaced; False where others are busy with it."""
+    # `secure_delete` leaves copies of what was moved within a page, and the file is not changed until the log is
+    # carried over into it.
+    db.execute("VACUUM")
+    busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    return not busy
+
+
+@contextmanager
+def snapshot(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is read in the block is of one moment."""
+    with _ended(db, "BEGIN"):
+        yield
+
+
+@contextmanager
+def failures(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors, which hold no values, into StoreError."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # The text of some errors is itself a piece of a damaged file.
+        said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
+        raise StoreError(f"the vault {path} failed: {said}") from None
+
+
+@contextmanager
+def _ended(db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    db.execute(begin)
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        # A disk that is full may have ended it already.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # The mode keeps a missing file missing. The threads that share a connection take turns.
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)

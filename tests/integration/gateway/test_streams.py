@@ -1,0 +1,144 @@
+"""Streams through the gateway: piece by piece, masked, bounded, and over when the caller is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import openai as sdk
+import pytest
+from aiohttp import web
+
+import oo
+import oo.testing
+from oo.gateway.background import Background
+from tests.integration.gateway.test_gateway import ask
+from tests.support.faults import CLOSE, READ, SILENCE, head, serving
+from tests.support.upstream import OpenAI
+
+KEY = "the-real/key+of the API"
+
+
+class Scripted(OpenAI):
+    """An upstream whose answer is a function's."""
+
+    def __init__(self, write: Callable[[web.StreamResponse], Awaitable[None]]) -> None:
+        super().__init__()
+        self._write = write
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await self._write(response)
+        return response
+
+
+def test_pieces_pass_as_they_come(gateway: oo.testing.LocalGateway) -> None:
+    go = threading.Event()
+
+    async def write(response: web.StreamResponse) -> None:
+        await response.write(b"data: 1\n\n")
+        # The second piece is sent when the first has arrived: were it held back, this would never end.
+        assert await asyncio.to_thread(go.wait, 5)
+        await response.write(b"data: 2\n\n")
+
+    with Background() as background:
+        upstream = background.enter(Scripted(write))
+        token = gateway.route("api", upstream.url)
+        with oo.Client(gateway.url) as client, client.stream("v1/x", token) as response:
+            events = response.iter_events()
+            assert next(events).data == "1"
+            go.set()
+            assert [event.data for event in events] == ["2"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_the_credential_is_masked_across_the_borders_of_pieces(gateway: oo.testing.LocalGateway, size: int) -> None:
+    body = f"before {KEY} between {json.dumps(KEY)} after {KEY[:-1]}".encode()
+
+    async def write(response: web.StreamResponse) -> None:
+        for start in range(0, len(body), size):
+            await response.write(body[start : start + size])
+            await asyncio.sleep(0)
+
+    gateway.secret("key", KEY)
+    with Background() as background:
+        upstream = background.enter(Scripted(write))
+        token = gateway.route("api", upstream.url, {"X-Key": "{key}"})
+        with oo.Client(gateway.url) as client, client.stream("v1/x", token) as response:
+            read = b"".join(response.iter_bytes())
+    assert read.decode() == f'before *** between "***" after {KEY[:-1]}'
+
+
+def test_a_caller_that_leaves_cancels_the_upstream_call(gateway: oo.testing.LocalGateway) -> None:
+    with serving([READ, head(b"Transfer-Encoding: chunked"), b"3\r\none\r\n", SILENCE]) as upstream:
+        token = gateway.route("api", upstream.url)
+        with oo.Client(gateway.url) as client:
+            with client.stream("v1/x", token) as response:
+                assert next(response.iter_bytes()) == b"one"
+            assert upstream.until(left=1)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [READ, head(b"Content-Length: 9"), b"short", CLOSE],
+        [READ, head(b"Transfer-Encoding: chunked"), b"5\r\nshort\r\n", CLOSE],
+    ],
+    ids=["length", "chunked"],
+)
+def test_half_an_answer_never_looks_like_a_whole_one(gateway: oo.testing.LocalGateway, script: Any) -> None:
+    with serving(script) as upstream:
+        token = gateway.route("api", upstream.url)
+        with oo.Client(gateway.url) as client, pytest.raises(oo.ProxyError) as caught:
+            client.proxy("v1/x", token)
+    assert caught.value.reason in ("connection", "status")
+
+
+def test_an_upstream_that_stalls_in_the_middle_breaks_off_at_the_routes_timeout(
+    gateway: oo.testing.LocalGateway,
+) -> None:
+    with serving([READ, head(b"Transfer-Encoding: chunked"), b"3\r\none\r\n", SILENCE]) as upstream:
+        token = gateway.route("api", upstream.url, timeout=0.2)
+        began = time.perf_counter()
+        with oo.Client(gateway.url) as client, client.stream("v1/x", token) as response:
+            pieces = response.iter_bytes()
+            assert next(pieces) == b"one"
+            with pytest.raises(oo.ProxyError):
+                next(pieces)
+        assert time.perf_counter() - began < 1
+
+
+def test_a_streamed_call_with_a_key_is_made_once_and_replayed(gateway: oo.testing.LocalGateway, openai: OpenAI) -> None:
+    token = gateway.route("openai", openai.url)
+    body = json.dumps({"model": "m", "messages": [], "stream": True}).encode()
+    answers = [
+        ask(gateway.url, "POST", "/api/proxy/v1/chat/completions", token, body, Idempotency_Key="k")[::2]
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0][1].endswith(b"data: [DONE]\n\n")
+    assert len(openai.seen) == 1
+
+
+def test_the_openai_sdk_streams(gateway: oo.testing.LocalGateway, openai: OpenAI) -> None:
+    gateway.secret("key", KEY.replace(" ", "-"))
+    token = gateway.route("openai", openai.url, {"Authorization": "Bearer {key}"})
+    with sdk.OpenAI(base_url=f"{gateway.url}/api/proxy/v1", api_key=token) as client:
+        stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Hello to you."
+    assert openai.keys == [f"Bearer {KEY.replace(' ', '-')}"]
+
+
+async def test_the_openai_sdk_streams_under_asyncio(gateway: oo.testing.LocalGateway, openai: OpenAI) -> None:
+    token = gateway.route("openai", openai.url)
+    async with sdk.AsyncOpenAI(base_url=f"{gateway.url}/api/proxy/v1", api_key=token) as client:
+        stream = await client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
+        )
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Hello to you."

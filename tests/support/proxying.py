@@ -1,0 +1,51 @@
+"""A forward proxy on loopback: absolute URIs, and tunnels by CONNECT."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from urllib.parse import urlsplit
+
+from tests.support.listening import Listener, shut
+
+
+class ForwardProxy(Listener):
+    """Passes on what it is sent. `heads` holds the head of the first request of each connection."""
+
+    def __init__(self) -> None:
+        self.heads: list[bytes] = []
+        super().__init__()
+
+    def accepted(self, connection: socket.socket) -> None:
+        self.start(self._serve, connection)
+
+    def _serve(self, client: socket.socket) -> None:
+        reader = client.makefile("rb", buffering=0)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += reader.readline()
+        self.heads.append(head)
+        method, target, _ = head.split(b" ", 2)
+        place = urlsplit(b"//" + target if method == b"CONNECT" else target)
+        upstream = socket.create_connection((place.hostname.decode(), place.port))
+        if method == b"CONNECT":
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            upstream.sendall(head.replace(target, place.path, 1))
+        back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
+        back.start()
+        _pump(client, upstream)
+        back.join(5)
+        for each in (reader, client, upstream):
+            each.close()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        # One of the two has left; so does the other.
+        for each in (source, sink):
+            shut(each)

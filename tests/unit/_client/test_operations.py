@@ -1,0 +1,537 @@
+"""What a call takes and what it refuses before any I/O; what an answer that makes no sense becomes."""
+
+from __future__ import annotations
+
+import decimal
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oo
+from oo.testing import MockTransport, Scripted
+from tests.support.examples import EXAMPLES
+from tests.support.faults import serving
+from tests.support.probing import assert_ours
+from tests.support.worlds import World
+
+TOKEN = "a-token-for-operations"
+CANARY = "canary-5501"
+NOWHERE = "/nowhere/.env"
+URL = "http://localhost:3001"
+
+FETCHING: dict[str, Callable[..., Any]] = {
+    "secret": lambda client, token=TOKEN, **more: client.get_secret(token, **more),
+    "env": lambda client, token=TOKEN, **more: client.get_env(token, **more),
+    "load_env": lambda client, token=TOKEN, **more: client.load_env(token, **more),
+    "export_env": lambda client, token=TOKEN, **more: client.export_env(token, NOWHERE, **more),
+}
+PROXYING: dict[str, Callable[..., Any]] = {
+    "proxy": lambda client, token=TOKEN, payload=None: client.proxy("v1/x", token, payload=payload),
+    "send": lambda client, token=TOKEN, payload=None: client.send("v1/x", token, payload=payload),
+    "stream": lambda client, token=TOKEN, payload=None: client.stream("v1/x", token, payload=payload),
+    "chat": lambda client, token=TOKEN, payload=None: client.chat_completion(token, payload),
+    "a streamed chat": lambda client, token=TOKEN, payload=None: client.chat_completion(token, payload, stream=True),
+    "embed": lambda client, token=TOKEN, payload=None: client.embed(token, payload),
+    "image": lambda client, token=TOKEN, payload=None: client.image(token, payload),
+    "an extra argument": lambda client, token=TOKEN, payload=None: client.chat_completion(token, [], extra=payload),
+}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "oo.get_secret": lambda token: oo.get_secret(token, base_url=URL),
+    "oo.get_env": lambda token: oo.get_env(token, base_url=URL),
+    "oo.load_env": lambda token: oo.load_env(token, base_url=URL),
+    "oo.export_env": lambda token: oo.export_env(token, NOWHERE, base_url=URL),
+    "oo.proxy": lambda token: oo.proxy("v1/x", token, base_url=URL),
+    "oo.chat": lambda token: oo.chat(token, [], base_url=URL),
+    "oo.chat, streamed": lambda token: oo.chat(token, [], base_url=URL, stream=True),
+    "oo.embed": lambda token: oo.embed(token, [], base_url=URL),
+    "oo.image": lambda token: oo.image(token, "", base_url=URL),
+}
+NO_TOKENS: dict[str, Any] = {
+    "empty": "",
+    "None": None,
+    "an int": 5501,
+    "bytes": CANARY.encode(),
+    "a list": [CANARY],
+    "a blank": f"{CANARY} x",
+    "a blank before": f" {CANARY}",
+    "a blank behind": f"{CANARY} ",
+    "a tab": f"{CANARY}\tx",
+    "a CR": f"{CANARY}\rx",
+    "a LF at its end": f"{CANARY}\n",
+    "a header of its own": f"{CANARY}\r\nX-Evil: 1",
+    "a NUL": f"{CANARY}\0",
+    "a DEL": f"{CANARY}\x7f",
+    "Latin-1": f"{CANARY}\xe9",
+    "a no-break space": f"{CANARY}\xa0",
+    "non-ASCII": f"{CANARY}\u20ac",
+    "half a character": f"{CANARY}\ud800",
+}
+
+
+def mocked(world: World, *answers: Any, **settings: Any) -> tuple[Any, MockTransport]:
+    transport = MockTransport(answers)
+    return world.client(URL, transport=transport, plugins=False, **settings), transport
+
+
+def refused(call: Callable[[], Any], kind: type[oo.DoubleOError], reason: str) -> oo.DoubleOError:
+    with pytest.raises(oo.DoubleOError) as caught:
+        call()
+    error = caught.value
+    assert (type(error), error.reason, error.retryable, error.attempts) == (kind, reason, False, 0)
+    assert (error.status, error.body, error.request_id) == (None, None, None)
+    assert_ours(error, CANARY, "5501", TOKEN)
+    return error
+
+
+@pytest.mark.parametrize("token", NO_TOKENS.values(), ids=NO_TOKENS)
+def test_what_is_no_token_is_refused_before_any_io_and_not_repeated(world: World, token: Any) -> None:
+    client, transport = mocked(world)
+    for call in [*FETCHING.values(), *PROXYING.values()]:
+        refused(lambda call=call: call(client, token), oo.AuthenticationError, "token")
+    for call in FETCHING.values():
+        refused(lambda call=call: call(client, token, cache_ttl=60), oo.AuthenticationError, "token")
+    assert transport.requests == []
+    assert not Path(NOWHERE).exists()
+
+
+@pytest.mark.parametrize("token", NO_TOKENS.values(), ids=NO_TOKENS)
+def test_a_function_refuses_what_is_no_token(token: Any) -> None:
+    for call in FUNCTIONS.values():
+        refused(lambda call=call: call(token), oo.AuthenticationError, "token")
+
+
+@pytest.mark.parametrize("token", ["x", "!", "oo_" + "A" * 5000, "".join(map(chr, range(0x21, 0x7F)))])
+def test_a_token_of_visible_ascii_is_sent_as_it_is(world: World, token: str) -> None:
+    client, transport = mocked(world, {"value": "v"})
+    assert client.get_secret(token) == "v"
+    assert transport.requests[0].headers["Authorization"] == f"Bearer {token}"
+
+
+KINDS = {"secret": oo.SecretError, "env": oo.EnvError, "load_env": oo.EnvError, "export_env": oo.EnvError}
+
+
+@pytest.mark.parametrize(
+    "ttl",
+    [-1, -0.001, float("-inf"), float("nan"), True, "5501", b"1", [], {}, 1j, decimal.Decimal(1), 10**400],
+    ids=lambda ttl: str(ttl)[:9],
+)
+def test_what_is_no_cache_ttl_is_refused_before_any_io(world: World, ttl: Any) -> None:
+    client, transport = mocked(world)
+    for name, call in FETCHING.items():
+        error = refused(lambda call=call: call(client, cache_ttl=ttl), KINDS[name], "argument")
+        assert "cache_ttl" in str(error)
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize("ttl", [None, 0, 0.0, 0.5, 60, 1e308, 10**200, float("inf")], ids=lambda ttl: str(ttl)[:9])
+def test_any_number_of_seconds_is_a_cache_ttl(world: World, ttl: Any) -> None:
+    client, transport = mocked(world, *[{"value": "v"}] * 2, cache=oo.SecretCache())
+    assert [client.get_secret(TOKEN, ttl), client.get_secret(TOKEN, cache_ttl=ttl)] == ["v", "v"]
+    assert len(transport.requests) == (1 if ttl else 2)
+
+
+def cyclic() -> Any:
+    circle: dict[str, Any] = {CANARY: []}
+    circle[CANARY].append(circle)
+    return circle
+
+
+def nested(depth: int) -> Any:
+    deep: Any = CANARY
+    for _ in range(depth):
+        deep = [deep]
+    return deep
+
+
+class Foreign:
+    def __repr__(self) -> str:
+        return CANARY
+
+
+NO_PAYLOADS: dict[str, tuple[Any, str]] = {
+    "NaN": ({CANARY: float("nan")}, "NaN"),
+    "infinity": ([CANARY, float("inf")], "infinity"),
+    "minus infinity": ([CANARY, float("-inf")], "infinity"),
+    "NaN as a key": ({float("nan"): CANARY}, "NaN"),
+    "an int of 5,000 digits": ([CANARY, 10**5000], "too many digits"),
+    "bytes": (CANARY.encode(), "foreign type"),
+    "bytes within": ({"a": [CANARY.encode()]}, "foreign type"),
+    "a set": ({CANARY}, "foreign type"),
+    "an object": (Foreign(), "foreign type"),
+    "a class": (Foreign, "foreign type"),
+    "a generator": ((each for each in CANARY), "foreign type"),
+    "a decimal": (decimal.Decimal("5501"), "foreign type"),
+    "a tuple as a key": ({(CANARY,): 1}, "foreign type"),
+    "bytes as a key": ({CANARY.encode(): 1}, "foreign type"),
+    "a cycle": (cyclic(), "holds itself"),
+    "too deep": (nested(100_000), "too deeply"),
+}
+
+
+@pytest.mark.parametrize(("payload", "why"), NO_PAYLOADS.values(), ids=NO_PAYLOADS)
+def test_what_is_no_json_is_refused_before_any_io_and_not_repeated(world: World, payload: Any, why: str) -> None:
+    client, transport = mocked(world)
+    for call in PROXYING.values():
+        error = refused(lambda call=call: call(client, payload=payload), oo.ProxyError, "argument")
+        assert why in str(error)
+    assert transport.requests == []
+
+
+PAYLOADS: dict[str, tuple[Any, bytes]] = {
+    "an empty object": ({}, b"{}"),
+    "an empty list": ([], b"[]"),
+    "an empty string": ("", b'""'),
+    "false": (False, b"false"),
+    "true": (True, b"true"),
+    "nought": (0, b"0"),
+    "minus nought": (-0.0, b"-0.0"),
+    "null within": ({"a": None}, b'{"a":null}'),
+    "a tuple": ((1, 2), b"[1,2]"),
+    "keys that are no strings": ({1: 2, None: 3, False: 4, 1.5: 5}, b'{"1":2,"null":3,"false":4,"1.5":5}'),
+    "non-ASCII": ("\u00fc\U0001f600", b'"\\u00fc\\ud83d\\ude00"'),
+    "half a character": ("\ud800", b'"\\ud800"'),
+    "controls": ("\0\r\n\x7f", b'"\\u0000\\r\\n\\u007f"'),
+    "an int of 4,000 digits": (10**4000, b"1" + b"0" * 4000),
+    "a small float": (5e-324, b"5e-324"),
+}
+
+
+@pytest.mark.parametrize(("payload", "body"), PAYLOADS.values(), ids=PAYLOADS)
+def test_a_payload_is_sent_as_json(world: World, payload: Any, body: bytes) -> None:
+    client, transport = mocked(world, {})
+    client.proxy("v1/x", TOKEN, payload=payload)
+    (request,) = transport.requests
+    assert (request.body, request.headers["Content-Type"]) == (body, "application/json")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
+def test_no_payload_is_no_body_and_no_type_on_the_wire(world: World, method: str) -> None:
+    with serving() as server:
+        world.client(server.url, timeout=5).send("v1/x", TOKEN, method)
+        (sent,) = server.requests
+        assert sent.endswith(b"\r\n\r\n")
+        assert b"content-type" not in sent.lower()
+
+
+def test_a_payload_that_changes_later_is_sent_as_it_was(world: World) -> None:
+    client, transport = mocked(world, 503, {}, retries=1, backoff_factor=0)
+    payload = {"a": 1}
+
+    def stream() -> Any:
+        opened = client.client.stream("v1/x", TOKEN, payload=payload)
+        payload["a"] = 2
+        return opened.__enter__() if world.blocking else opened.__aenter__()
+
+    world.run(stream)
+    assert [request.body for request in transport.requests] == [b'{"a":1}'] * 2
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("", " ", "GE T", "GET ", "GET\n", "GET\r\nX-Evil: 1", "GET/", "G\u00c9T", "\uff27ET", "CONNECT", "connect"),
+        *(None, 5, b"GET", ["GET"]),
+    ],
+)
+def test_what_is_no_method_is_refused_before_any_io(world: World, method: Any) -> None:
+    client, transport = mocked(world)
+    for call in (client.proxy, client.send, client.stream):
+        refused(lambda call=call: call("v1/x", TOKEN, method), oo.ProxyError, "argument")
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(("method", "sent"), [("get", "GET"), ("Patch", "PATCH"), ("m-search", "M-SEARCH")])
+def test_a_method_is_sent_in_capitals(world: World, method: str, sent: str) -> None:
+    client, transport = mocked(world, {})
+    client.proxy("v1/x", TOKEN, method)
+    assert transport.requests[0].method == sent
+
+
+OURS = (
+    "Authorization Connection Content-Length Expect Host Keep-Alive Proxy-Authorization Proxy-Connection TE Trailer "
+    "Transfer-Encoding Upgrade"
+).split()
+NO_HEADERS: dict[str, Any] = {
+    "a list": [("X-A", CANARY)],
+    "a string": f"X-A: {CANARY}",
+    "a value that is no string": {"X-A": 5501},
+    "a value of bytes": {"X-A": CANARY.encode()},
+    "no value": {"X-A": None},
+    "a name that is no string": {5501: "a"},
+    "a name of bytes": {CANARY.encode(): "a"},
+    "an empty name": {"": CANARY},
+    **{
+        f"{mark!r} in a name": {f"X-A{mark}{CANARY}": "a"}
+        for mark in (" ", ":", "\t", "\r", "\n", "\r\n", "\0", "\x7f", "(", "/", "@", "\u00e9", "\ud800")
+    },
+    "a line end behind a name": {f"{CANARY}\n": "a"},
+    **{
+        f"{mark!r} in a value": {"X-A": f"a{mark}{CANARY}"}
+        for mark in ("\r", "\n", "\r\n", "\r\n ", "\0", "\x1b", "\x7f")
+    },
+    "a header in a value": {"X-A": f"a\r\nX-Evil: {CANARY}"},
+    "a line end behind a value": {"X-A": f"{CANARY}\n"},
+    "a blank before a value": {"X-A": f" {CANARY}"},
+    "a blank behind a value": {"X-A": f"{CANARY} "},
+    "half a character in a value": {"X-A": f"{CANARY}\ud800"},
+    **{name: {name: CANARY} for name in OURS},
+    "one of ours in capitals": {"HOST": CANARY},
+    "one of ours in small letters": {"authorization": CANARY},
+}
+
+
+@pytest.mark.parametrize("headers", NO_HEADERS.values(), ids=NO_HEADERS)
+def test_what_is_no_header_is_refused_before_any_io_and_not_repeated(world: World, headers: Any) -> None:
+    client, transport = mocked(world)
+    for call in (client.proxy, client.send, client.stream):
+        refused(lambda call=call: call("v1/x", TOKEN, headers=headers), oo.ProxyError, "argument")
+    assert transport.requests == []
+
+
+def test_headers_of_the_caller_take_the_place_of_the_librarys(world: World) -> None:
+    client, transport = mocked(world, {})
+    given_headers = {"content-type": "text/json", "ACCEPT": "*/*", "User-Agent": "mine", "X-A": "1", "x-a": "2"}
+    client.proxy("v1/x", TOKEN, payload={}, headers=given_headers)
+    sent = transport.requests[0].headers
+    assert {name: sent.get_all(name) for name in given_headers} == {
+        "content-type": ["text/json"],
+        "ACCEPT": ["*/*"],
+        "User-Agent": ["mine"],
+        "X-A": ["2"],
+        "x-a": ["2"],
+    }
+
+
+NAMES = st.one_of(st.text(), st.text("aZ9-_!#$%&'*+.^`|~: \t\r\n\0\x7f\u00e9\u212a", max_size=6))
+VALUES = st.one_of(st.text(), st.text("a \t\r\n\0\x1f\x7f\x85\xa0\xe9:,;\u2028\u20ac\ud800", max_size=8))
+
+
+@pytest.mark.parametrize("way", ["an argument", "a middleware"])
+def test_no_header_smuggles_another_onto_the_wire(way: str) -> None:
+    """What is let through arrives as one field, the same in both worlds; what is not is refused in both."""
+    header: list[tuple[str, str]] = []
+
+    async def put(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        return await call_next(request.with_header(*header[0]) if header else request)
+
+    with serving() as server:
+        worlds = [World("blocking"), World("asyncio")]
+        clients = [world.client(server.url, timeout=5, middleware=[put, oo.ErrorMapping()]) for world in worlds]
+
+        def fields(**arguments: Any) -> list[list[bytes] | None]:
+            return [lines(client, **arguments) for client in clients]
+
+        def lines(client: Any, **arguments: Any) -> list[bytes] | None:
+            count = len(server.requests)
+            try:
+                client.send("v1/x", TOKEN, "GET", **arguments)
+                return sorted(server.requests[-1].split(b"\r\n"))
+            except oo.ProxyError as error:
+                reason = error.reason
+            assert (reason, len(server.requests)) == ("argument", count)
+            return None
+
+        plain = fields()[0]
+
+        @EXAMPLES
+        @given(NAMES, VALUES)
+        def one_field(name: str, value: str) -> None:
+            name = f"X-{name}"
+            if way == "an argument":
+                one, two = fields(headers={name: value})
+            else:
+                header[:] = [(name, value)]
+                one, two = fields()
+            assert one == two
+            if one is not None:
+                assert plain is not None
+                assert one == sorted([*plain, f"{name}: {value}".encode()])
+
+        one_field()
+        for world in worlds:
+            world.close()
+
+
+def test_a_field_that_a_middleware_repeats_comes_each_time(world: World) -> None:
+    async def repeat(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        pairs = [*request.headers.pairs(), ("X-A", "1"), ("X-A", "2"), ("x-a", "3")]
+        return await call_next(request.replace(headers=oo.Headers(pairs)))
+
+    with serving() as server:
+        client = world.client(server.url, timeout=5, middleware=[repeat, oo.ErrorMapping()])
+        client.send("v1/x", TOKEN, "GET")
+        lines = server.requests[0].split(b"\r\n")
+        assert [line for line in lines if line.lower().startswith(b"x-a")] == [b"X-A: 1", b"X-A: 2", b"X-A: 3"]
+
+
+READS: dict[str, tuple[type[oo.DoubleOError], Callable[[Any], Any]]] = {
+    "secret": (oo.SecretError, FETCHING["secret"]),
+    "env": (oo.EnvError, FETCHING["env"]),
+    "proxy": (oo.ProxyError, PROXYING["proxy"]),
+    "chat": (oo.ProxyError, PROXYING["chat"]),
+    "embed": (oo.ProxyError, PROXYING["embed"]),
+    "image": (oo.ProxyError, PROXYING["image"]),
+    "health": (oo.ProxyError, lambda client: client.health()),
+}
+PARSING = [name for name in READS if name != "health"]
+FETCHED = ["secret", "env"]
+OBJECTS = ["secret", "env", "chat", "embed", "image"]
+
+NONSENSE: dict[str, tuple[Scripted, list[str]]] = {
+    "nothing": (b"", PARSING),
+    "blanks": (b" \r\n\t", PARSING),
+    "half an object": (b'{"value": "canary-5501', PARSING),
+    "two values": (b'{"value": "a"} {"value": "b"}', PARSING),
+    "a tail": (b'{"value": "a", "secrets": {}}x', PARSING),
+    "HTML": (b"<!doctype html><html>canary-5501</html>", PARSING),
+    "text": (b"canary-5501", PARSING),
+    "a BOM": (b'\xef\xbb\xbf{"value": "a", "secrets": {}}', PARSING),
+    "UTF-16": ('{"value": "a"}'.encode("utf-16"), PARSING),
+    "UTF-8 that is none": (b'{"value": "\xff", "secrets": {"A": "\xff"}}', PARSING),
+    "UTF-8 cut short": (b'{"value": "\xe2\x82', PARSING),
+    "NaN": (b'{"value": "a", "secrets": {}, "b": NaN}', PARSING),
+    "infinity": (b'{"value": "a", "secrets": {}, "b": -Infinity}', PARSING),
+    "single quotes": (b"{'value': 'a'}", PARSING),
+    "a comma too many": (b'{"value": "a", "secrets": {},}', PARSING),
+    "a line end in a string": (b'{"value": "a\nb", "secrets": {"A": "a\nb"}}', PARSING),
+    "100,000 lists": (b"[" * 100_000 + b"]" * 100_000, PARSING),
+    "5,000 digits": (b'{"value": "a", "secrets": {}, "b": ' + b"9" * 5000 + b"}", PARSING),
+    "a list": ([{"value": "a"}], OBJECTS),
+    "a string": (b'"canary-5501"', OBJECTS),
+    "a number": (b"5501", OBJECTS),
+    "null": (b"null", OBJECTS),
+    "false": (b"false", OBJECTS),
+    "no member": ({"VALUE": "canary-5501"}, FETCHED),
+    "null for a value": ({"value": None, "secrets": None}, FETCHED),
+    "a number for a value": ({"value": 5501, "secrets": 5501}, FETCHED),
+    "a list for a value": ({"value": [CANARY], "secrets": [CANARY]}, FETCHED),
+    "an object for a secret": ({"value": {"a": CANARY}}, ["secret"]),
+    "half a character": (b'{"value": "a\\ud800", "secrets": {"A": "a\\udfff"}}', FETCHED),
+    "a number for a variable": ({"secrets": {"A": CANARY, "B": 5501}}, ["env"]),
+    "null for a variable": ({"secrets": {"A": CANARY, "B": None}}, ["env"]),
+    "half a character in a name": (b'{"secrets": {"A\\ud800": "canary-5501"}}', ["env"]),
+}
+
+
+@pytest.mark.parametrize(("answer", "names"), NONSENSE.values(), ids=NONSENSE)
+def test_an_answer_without_sense_is_a_protocol_error(world: World, answer: Scripted, names: list[str]) -> None:
+    client, transport = mocked(world, *[answer] * len(names), retries=3)
+    for kind, call in (READS[name] for name in names):
+        with pytest.raises(oo.DoubleOError) as caught:
+            call(client)
+        error = caught.value
+        assert (type(error), error.reason, error.status, error.retryable) == (kind, "protocol", 200, False)
+        assert error.attempts == 1
+        assert_ours(error, CANARY, "5501", TOKEN)
+    assert len(transport.requests) == len(names)
+
+
+@pytest.mark.parametrize("answer", NONSENSE)
+def test_health_and_send_leave_the_body_alone(world: World, answer: str) -> None:
+    scripted = NONSENSE[answer][0]
+    client, _ = mocked(world, *[scripted] * 2)
+    assert client.health() is True
+    response = client.send("v1/x", TOKEN)
+    assert response.status == 200
+    assert response.body == scripted if isinstance(scripted, bytes) else json.loads(response.body) == scripted
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "", [], {}, [{"a": 1}], "text", 1.5, {"error": "its own"}])
+def test_proxy_gives_whatever_json_the_api_answers(world: World, value: Any) -> None:
+    client, _ = mocked(world, json.dumps(value).encode())
+    assert client.proxy("v1/x", TOKEN) == value
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 204), ("POST", 205), ("HEAD", 200)])
+def test_proxy_gives_none_where_there_is_no_content(world: World, method: str, status: int) -> None:
+    def answer(request: oo.Request) -> oo.Response:
+        return oo.Response(status, request=request)
+
+    client = world.client(URL, transport=MockTransport(answer))
+    assert client.proxy("v1/x", TOKEN, method) is None
+    with pytest.raises(oo.SecretError):
+        client.get_secret(TOKEN)
+
+
+RETRYABLE = (408, 425, 429, 500, 502, 503, 504)
+STATUSES = (
+    100,
+    199,
+    300,
+    301,
+    302,
+    303,
+    304,
+    307,
+    308,
+    399,
+    400,
+    401,
+    402,
+    403,
+    404,
+    405,
+    409,
+    410,
+    418,
+    422,
+    501,
+    505,
+)
+
+
+@pytest.mark.parametrize("status", [*STATUSES, *RETRYABLE, 599])
+def test_a_status_is_an_error_of_its_own(world: World, status: int) -> None:
+    client, _ = mocked(world, *[status] * len(READS))
+    for kind, call in READS.values():
+        with pytest.raises(oo.DoubleOError) as caught:
+            call(client)
+        error = caught.value
+        assert type(error) is (oo.AuthenticationError if status == 401 else kind)
+        assert (error.reason, error.status, error.retryable) == ("status", status, status in RETRYABLE)
+        assert str(status) in str(error)
+        assert ("redirects are not followed" in str(error)) == (300 <= status < 400)
+        assert_ours(error, TOKEN)
+
+
+SAID = {
+    "no such secret": False,
+    "Not authorized": True,
+    "the TOKEN has expired": True,
+    "unauthenticated": True,
+    "": False,
+}
+
+
+@pytest.mark.parametrize(("said", "accused"), SAID.items())
+@pytest.mark.parametrize("name", FETCHED)
+def test_an_error_in_a_200_is_of_the_token_where_it_says_so(world: World, name: str, said: str, accused: bool) -> None:
+    kind, call = READS[name]
+    client, _ = mocked(world, {"error": said})
+    with pytest.raises(oo.DoubleOError) as caught:
+        call(client)
+    error = caught.value
+    assert str(error).endswith(f"the server answered with an error: {said}")
+    assert type(error) is (oo.AuthenticationError if accused else kind)
+    assert (error.reason, error.status, error.retryable) == ("answer", 200, False)
+
+
+@pytest.mark.parametrize("said", [None, 5, [], ["token"], {"message": "no auth"}, {}, True])
+@pytest.mark.parametrize("name", FETCHED)
+def test_an_error_in_a_200_may_be_of_any_type(world: World, name: str, said: Any) -> None:
+    client, _ = mocked(world, {"error": said})
+    with pytest.raises(oo.DoubleOError) as caught:
+        READS[name][1](client)
+    assert (caught.value.reason, caught.value.status) == ("answer", 200)
+    assert_ours(caught.value, TOKEN)
+
+
+def test_a_value_beside_an_error_is_the_answer(world: World) -> None:
+    client, _ = mocked(world, {"value": "v", "error": None}, {"secrets": {}, "error": None})
+    assert client.get_secret(TOKEN) == "v"
+    assert client.get_env(TOKEN) == {}

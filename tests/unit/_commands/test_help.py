@@ -1,0 +1,96 @@
+"""Every command there is, its options, and a help that shows how it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from oo._commands import oo
+from tests.support.command import Inside
+
+CALLER = {"--token-file", "--base-url"}
+COMMANDS = {
+    "init": set(),
+    "secret set": {"--from-file"},
+    "secret list": {"--json"},
+    "secret versions": {"--json"},
+    "secret rollback": {"--to"},
+    "secret rm": set(),
+    "env set": {"--from-file"},
+    "env list": {"--json"},
+    "env show": {"--json"},
+    "env rm": set(),
+    "route set": {"--upstream", "--inject", "--allow", "--timeout", "--allow-private"},
+    "route list": {"--json"},
+    "route rm": set(),
+    "token issue": {"--secret", "--env", "--route", "--ttl", "--uses", "--rate", "--label"},
+    "token list": {"--json"},
+    "token revoke": set(),
+    "serve": {"--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy"},
+    "audit": {"--follow", "-f"},
+    "rekey": set(),
+    "get": CALLER,
+    "export": {*CALLER, "--append", "--allow"},
+    "run": {*CALLER, "--allow"},
+    "proxy": {*CALLER, "--method", "-X", "--data", "-d"},
+    "chat": {*CALLER, "--model"},
+    "health": {"--base-url"},
+    "plugins": {"--json"},
+    "demo": set(),
+}
+"""Each command's options. None takes a token: an argument is seen by everybody on the machine."""
+
+
+def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def test_the_commands_and_their_options_are_these() -> None:
+    found = {
+        path: {name for option in command.params if isinstance(option, click.Option) for name in option.opts}
+        for path, command in leaves(oo)
+    }
+    assert found == COMMANDS
+
+
+@pytest.mark.parametrize("path", ["", "secret", "env", "route", "token", *COMMANDS])
+def test_help_holds_an_example_of_the_command_itself(path: str, inside: Inside) -> None:
+    result = inside(*path.split(), "--help")
+    assert (result.exit_code, result.stderr) == (0, "")
+    _, found, example = result.stdout.partition("Example:")
+    assert found
+    assert f"oo {path}".rstrip() in example
+
+
+@pytest.mark.parametrize("path", [path for path, options in COMMANDS.items() if options >= CALLER])
+def test_a_command_that_calls_says_where_its_token_comes_from(path: str, inside: Inside) -> None:
+    text = " ".join(inside(path, "--help").stdout.split())
+    assert "--token-file" in text
+    assert "OO_TOKEN or standard input" in text
+
+
+def test_the_commands_stand_in_the_order_of_their_use(inside: Inside) -> None:
+    text = inside("--help").stdout.partition("Commands:")[2]
+    assert [line.split()[0] for line in text.strip().splitlines()][:7] == [
+        *("init", "secret", "env", "route", "token", "serve", "audit")
+    ]
+    assert "..." not in text  # no sentence is cut
+
+
+def test_the_version_is_said(inside: Inside) -> None:
+    import oo as package
+
+    assert inside("--version").stdout == f"oo, version {package.__version__}\n"
+
+
+@pytest.mark.parametrize("group", [(), ("secret",), ("env",), ("route",), ("token",)], ids=" ".join)
+def test_a_group_alone_shows_its_help(group: tuple[str, ...], inside: Inside) -> None:
+    result = inside(*group)
+    assert result.exit_code in (0, 2)  # 2 from click 8.2 on
+    assert "Usage: oo" in result.output

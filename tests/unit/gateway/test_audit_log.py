@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from oo.gateway.audit_log import AUDIT_FILE, AuditFile, read
+from oo.gateway.background import Background
+from oo.gateway.models import Rate, Route, SecretRef
+from oo.gateway.tokens import new_token
+from oo.gateway.vault import Vault
+from tests.support.processes import Home, Serving, files, get, needs_proc, until
+from tests.support.upstream import OpenAI
+
+CANARY = "canary-77a0"
+FIELDS = ["time", "request_id", "token_id", "operation", "target", "outcome", "status", "ms"]
+
+
+class Place(NamedTuple):
+    """A running `oo serve` over a vault that holds one of everything, each with a token."""
+
+    home: Home
+    served: Serving
+    tokens: dict[str, str]
+    upstream: OpenAI
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in read(self.home.path)]
+
+    def line_of(self, request_id: str) -> dict[str, Any]:
+        """The one line of a request."""
+        (line,) = [line for line in self.lines() if line["request_id"] == request_id]
+        return line
+
+    def id_of(self, label: str) -> str:
+        return self.home.token_id(label)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home = Home(tmp_path_factory.mktemp("audit") / "home").made()
+    with Background() as background, socket.create_server(("127.0.0.1", 0)) as silent:
+        upstream = background.enter(OpenAI())
+        hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        async def fill(vault: Vault) -> dict[str, str]:
+            for name in ("a", "gone"):
+                await vault.put_secret(name, CANARY)
+            await vault.put_environment("e", {"A": SecretRef("a"), "B": f"{CANARY} literal"})
+            inject = {"X-Key": f"{CANARY} {{a}}"}
+            await vault.put_route(Route("r", upstream.url, inject, ("* /v1/*", "* /echo"), allow_private=True))
+            await vault.put_route(Route("down", "http://127.0.0.1:9", inject, allow_private=True))
+            await vault.put_route(Route("private", upstream.url, inject))
+            await vault.put_route(Route("slow", hangs, inject, timeout=0.3, allow_private=True))
+            await vault.put_route(Route("hangs", hangs, inject, timeout=30, allow_private=True))
+            made: dict[str, str] = {"unknown": new_token(), "malformed": f"oo_{CANARY}"}
+            for label, kind, name, terms in (
+                ("secret", "secret", "a", {}),
+                ("env", "env", "e", {}),
+                ("expired", "secret", "a", {"ttl": -1.0}),
+                ("revoked", "secret", "a", {}),
+                ("used up", "secret", "a", {"uses": 0}),
+                ("rate", "secret", "a", {"rate": Rate(1, 3600.0)}),
+                ("gone", "secret", "gone", {}),
+                *((route, "route", route, {}) for route in ("r", "down", "private", "slow", "hangs")),
+            ):
+                made[label] = await vault.issue(kind, name, label=label, **terms)  # type: ignore[arg-type]
+            await vault.revoke(next(each.id for each in await vault.tokens() if each.label == "revoked"))
+            await vault.redeem(made["rate"], "secret")
+            return made
+
+        tokens = home.run(fill)
+        with home.serve() as served:
+            yield Place(home, served, tokens, upstream)
+            # Whatever the tests of this file did: nothing that is secret was written down anywhere.
+            found = files(home.path)
+            for hidden in (CANARY, *tokens.values()):
+                assert hidden.encode() not in found
+
+
+def test_the_audit_is_its_owners_alone(place: Place) -> None:
+    assert stat.S_IMODE((place.home.path / AUDIT_FILE).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("label", "path", "status", "operation", "target", "outcome"),
+    [
+        ("secret", "/api/secret", 200, "secret", "a", "allowed"),
+        ("env", "/api/env", 200, "env", "e", "allowed"),
+        ("r", "/api/proxy/v1/models", 200, "proxy", "r", "allowed"),
+        ("r", "/api/proxy/v1/none", 404, "proxy", "r", "allowed"),
+        (None, "/api/secret", 401, "secret", None, "no token"),
+        ("malformed", "/api/secret", 401, "secret", None, "malformed"),
+        ("unknown", "/api/secret", 401, "secret", None, "unknown"),
+        ("env", "/api/secret", 401, "secret", None, "wrong kind"),
+        ("secret", "/api/proxy/v1/models", 401, "proxy", None, "wrong kind"),
+        ("expired", "/api/secret", 401, "secret", None, "expired"),
+        ("revoked", "/api/secret", 401, "secret", None, "revoked"),
+        ("used up", "/api/secret", 401, "secret", None, "used up"),
+        ("rate", "/api/secret", 429, "secret", None, "rate"),
+        ("r", "/api/proxy/v1/%2e%2e/x", 400, "proxy", "r", "bad path"),
+        ("r", "/api/proxy/v2/models", 403, "proxy", "r", "not allowed"),
+        ("down", "/api/proxy/v1/models", 502, "proxy", "down", "upstream connection"),
+        ("private", "/api/proxy/v1/models", 502, "proxy", "private", "upstream argument"),
+        ("slow", "/api/proxy/v1/models", 504, "proxy", "slow", "upstream timeout"),
+        ("secret", f"/{CANARY}", 404, "other", None, "no such place"),
+    ],
+)
+def test_each_decision_is_one_line(
+    place: Place, label: str | None, path: str, status: int, operation: str, target: str | None, outcome: str
+) -> None:
+    before, began = len(place.lines()), datetime.now(timezone.utc)
+    got = get(place.served.url, None if label is None else place.tokens[label], path)
+    assert got.status == status
+    assert status == 200 or CANARY not in got.body
+    line = place.line_of(got.headers["X-Request-Id"])
+    assert len(place.lines()) == before + 1
+    assert list(line) == FIELDS
+    known = label not in (None, "malformed", "unknown") and operation != "other"
+    expected = {
+        "token_id": place.id_of(str(label)) if known else None,
+        "operation": operation,
+        "target": target,
+        "outcome": outcome,
+        "status": status,
+    }
+    assert {name: line[name] for name in expected} == expected
+    assert timedelta(milliseconds=-1) <= datetime.fromisoformat(line["time"]) - began < timedelta(seconds=5)
+    assert 0 <= line["ms"] < 5000
+
+
+def test_a_token_of_a_thing_that_is_gone_is_denied(place: Place) -> None:
+    identity = place.id_of("gone")
+    place.home.run(lambda vault: vault.remove("secret", "gone"))
+    line = place.line_of(get(place.served.url, place.tokens["gone"]).headers["X-Request-Id"])
+    assert (line["token_id"], line["outcome"], line["status"]) == (identity, "revoked", 401)
+
+
+def test_an_idempotency_key_for_another_call_is_a_conflict(place: Place) -> None:
+    for path, status, outcome in (("v1/models", 200, "allowed"), ("v1/other", 422, "idempotency conflict")):
+        key = {"Idempotency-Key": f"{CANARY}-key"}
+        got = get(place.served.url, place.tokens["r"], f"/api/proxy/{path}", "POST", **key)
+        line = place.line_of(got.headers["X-Request-Id"])
+        assert (got.status, line["status"], line["outcome"]) == (status, status, outcome)
+
+
+def test_a_caller_that_leaves_is_written_down(place: Place) -> None:
+    before = len(place.lines())
+    address = urlsplit(place.served.url)
+    with socket.create_connection((str(address.hostname), int(address.port or 0))) as caller:
+        token = place.tokens["hangs"]
+        caller.sendall(f"GET /api/proxy/{CANARY} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        time.sleep(0.5)
+        assert len(place.lines()) == before
+    until(lambda: len(place.lines()) > before)
+    (line,) = place.lines()[before:]
+    assert (line["target"], line["outcome"], line["status"]) == ("hangs", "left", 499)
+    assert line["ms"] >= 90
+
+
+def test_health_is_no_decision(place: Place) -> None:
+    before = place.lines()
+    assert get(place.served.url, place.tokens["secret"], "/health").status == 200
+    assert place.lines() == before
+
+
+def test_every_one_of_many_requests_at_once_has_a_line_of_its_own(tmp_path: Path) -> None:
+    home = Home(tmp_path).made()
+    home.secret("a", "value")
+    token = home.token("secret", "a")
+    with home.serve("--workers", "2") as served, ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: get(served.url, token).headers["X-Request-Id"], range(200)))
+    lines = [json.loads(line) for line in read(home.path)]
+    assert sorted(line["request_id"] for line in lines) == sorted(answers)
+    assert all(re.fullmatch("[0-9a-f]{32}", line["request_id"]) for line in lines)
+
+
+def test_follow_shows_lines_as_they_come_from_the_first_on(tmp_path: Path) -> None:
+    home = Home(tmp_path).made()
+    follower = home.start("audit", "--follow", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert follower.stdout is not None
+        assert follower.stderr is not None
+        with home.serve() as served:
+            for _ in range(3):
+                got = get(served.url, None)
+                line = json.loads(_line(follower.stdout))
+                assert line["request_id"] == got.headers["X-Request-Id"]
+        assert follower.poll() is None
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(5) == 130
+        assert follower.stderr.read().strip() == b""  # at most the end of the ^C line
+    finally:
+        follower.kill()
+        follower.communicate()
+    assert len(home.oo("audit").stdout.splitlines()) == 3
+
+
+def _line(stream: Any) -> bytes:
+    lines: list[bytes] = []
+    reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
+    reader.start()
+    reader.join(2)
+    assert lines, "no line came in time"
+    return lines[0]
+
+
+def test_half_a_line_waits_for_its_other_half(tmp_path: Path) -> None:
+    path = tmp_path / AUDIT_FILE
+    assert list(read(tmp_path)) == []
+    path.write_text('{"a": 1}\n{"b":')
+    assert list(read(tmp_path)) == ['{"a": 1}']
+    following = read(tmp_path, follow=True)
+    assert next(following) == '{"a": 1}'
+    with open(path, "a") as file:
+        file.write(" 2}\n")
+    assert next(following) == '{"b": 2}'
+    following.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+@pytest.mark.parametrize("room", [0, 1, 100], ids=["none", "a byte", "half a line"])
+def test_what_a_full_disk_cuts_short_is_said_and_spoils_no_other_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    audit = AuditFile(tmp_path)
+
+    def write(target: str) -> None:
+        audit.write(request_id="id", token_id=None, operation="o", target=target, outcome="allowed", status=200, ms=1.0)
+
+    write("before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / AUDIT_FILE).stat().st_size + room, limits[1]))
+    try:
+        for _ in range(20):
+            write("lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    write("after")
+    write("later")
+    audit.close()
+    assert [json.loads(line)["target"] for line in read(tmp_path)] == ["before", "after", "later"]
+    assert all("decisions are missing in the audit: " in said for said in caplog.messages)
+    assert len(set(caplog.messages)) == len(caplog.messages) > 0
+
+
+@needs_proc
+def test_an_answer_comes_where_its_decision_cannot_be_written_down(tmp_path: Path) -> None:
+    import resource
+
+    home = Home(tmp_path).made()
+    home.secret("a", "value")
+    token = home.token("secret", "a")
+    size = 1 << 20  # larger than whatever else the server writes to
+    (tmp_path / AUDIT_FILE).write_text(" " * (size - 1) + "\n")
+    with home.serve() as served:
+        limits = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+        for _ in range(3):
+            assert served.get(token).data == {"value": "value"}
+        until(lambda: "oo: decisions are missing in the audit: File too large" in served.log)
+        resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, limits)
+        after = served.get(token).headers["X-Request-Id"]
+    assert [json.loads(line)["request_id"] for line in read(tmp_path)] == [after]
+
+
+def test_a_second_run_goes_on_behind_the_first(tmp_path: Path) -> None:
+    for n in range(2):
+        audit = AuditFile(tmp_path)
+        audit.write(
+            request_id=f"id {n}", token_id=None, operation="o", target="t\n", outcome="allowed", status=200, ms=1.26
+        )
+        audit.close()
+    lines = [json.loads(line) for line in read(tmp_path)]
+    assert [(line["request_id"], line["target"], line["ms"]) for line in lines] == [
+        ("id 0", "t\n", 1.3),
+        ("id 1", "t\n", 1.3),
+    ]
+
+
+async def test_of_a_flood_that_opens_nothing_most_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oo.gateway.audit_log.REFUSALS", 3)
+    audit = AuditFile(tmp_path)
+
+    def write(outcome: str, target: str | None = None, token_id: str | None = None) -> None:
+        audit.write(
+            request_id="id", token_id=token_id, operation="secret", target=target, outcome=outcome, status=401, ms=1.0
+        )
+
+    def lines(outcome: str) -> list[dict[str, Any]]:
+        return [line for line in map(json.loads, read(tmp_path)) if line["outcome"] == outcome]
+
+    for _ in range(50):
+        write("allowed", "a")
+        write("malformed")
+        write("revoked", token_id="some")
+    # What opened something has a line each; nothing is summed up before the second is over.
+    assert len(lines("allowed")) == 50
+    assert not any("count" in line for outcome in ("malformed", "revoked") for line in lines(outcome))
+    await asyncio.sleep(1.1)
+    for outcome, token_id in (("malformed", None), ("revoked", "some")):
+        *own, last = lines(outcome)
+        assert list(last) == [*FIELDS, "count"]
+        assert (last["request_id"], last["token_id"], last["operation"]) == (None, token_id, "secret")
+        assert last["count"] + len(own) == 50
+        assert len(own) <= 6
+    for _ in range(10):
+        write("malformed")
+    audit.close()
+    assert sum(line.get("count", 1) for line in lines("malformed")) == 60

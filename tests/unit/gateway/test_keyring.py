@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from oo.gateway.keyring import Keyring, Tampered, key_id, key_path, load, new_key, read_keys, write_keys
+from oo.gateway.models import StoreError
+
+OLD, NEW = b"o" * 32, b"n" * 32
+
+
+def text(*keys: bytes) -> str:
+    return ",".join(base64.b64encode(key).decode() for key in keys)
+
+
+@pytest.fixture
+def ring() -> Keyring:
+    return Keyring([OLD, NEW])
+
+
+def test_the_key_is_of_the_environment_else_of_the_named_file_else_beside_the_vault(tmp_path: Path) -> None:
+    beside, named = tmp_path / "home", tmp_path / "elsewhere" / "key"
+    write_keys(key_path(beside, {}), [b"1" * 32])
+    write_keys(named, [b"2" * 32])
+    there = {"OO_MASTER_KEY_FILE": str(named)}
+    assert read_keys(beside, {}) == [b"1" * 32]
+    assert read_keys(beside, there) == [b"2" * 32]
+    assert read_keys(beside, {**there, "OO_MASTER_KEY": text(OLD)}) == [OLD]
+    assert read_keys(beside, {"OO_MASTER_KEY": text(OLD, NEW)}) == [OLD, NEW]
+
+
+def test_the_last_key_of_a_ring_is_the_current_one(ring: Keyring) -> None:
+    assert ring.current == key_id(NEW)
+    assert key_id(OLD) in ring
+    assert key_id(b"x" * 32) not in ring
+
+
+@pytest.mark.parametrize("environ", [{}, {"OO_MASTER_KEY": ""}, {"OO_MASTER_KEY_FILE": ""}])
+def test_where_there_is_no_key_the_message_says_what_to_do(tmp_path: Path, environ: dict[str, str]) -> None:
+    with pytest.raises(StoreError, match=r"there is no master key at .*master\.key: run `oo init`, or set OO_MASTER_K"):
+        load(tmp_path, environ)
+
+
+@pytest.mark.parametrize("bad", ["x", "AAAA", "é" * 44, text(OLD) + ",short", text(OLD)[:-4], "=" * 44, ","])
+def test_what_is_no_key_is_refused_and_not_repeated(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(StoreError, match="OO_MASTER_KEY holds no master key: 32 bytes in base64") as caught:
+        load(tmp_path, {"OO_MASTER_KEY": bad})
+    (tmp_path / "master.key").write_text(bad)
+    with pytest.raises(
+        StoreError, match=r"master\.key (holds no master key|cannot be read: UnicodeDecodeError)"
+    ) as told:
+        load(tmp_path, {})
+    for error in (caught.value, told.value):
+        assert len(bad) < 9 or bad not in str(error)
+        assert text(OLD)[:-4] not in str(error)
+
+
+def test_a_key_file_that_cannot_be_read_is_a_message(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read: IsADirectoryError"):
+        load(tmp_path, {"OO_MASTER_KEY_FILE": str(tmp_path)})
+
+
+def test_the_key_file_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_keys(tmp_path / "new" / "key", [OLD])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new" / "key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_a_ring_grows_by_a_key_and_shrinks_to_its_last(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    for keys in ([OLD], [OLD, NEW], [OLD, NEW], [NEW], [NEW]):
+        write_keys(path, keys)
+        assert read_keys(tmp_path, {"OO_MASTER_KEY_FILE": str(path)}) == keys
+    assert os.listdir(tmp_path) == ["key"]
+
+
+@pytest.mark.parametrize("keys", [[NEW], [NEW, OLD], [b"x" * 32, NEW]])
+def test_a_key_that_somebody_may_need_is_not_written_over(tmp_path: Path, keys: list[bytes]) -> None:
+    path = tmp_path / "key"
+    write_keys(path, [OLD])
+    with pytest.raises(StoreError, match="holds another master key by now"):
+        write_keys(path, keys)
+    assert path.read_text() == text(OLD) + "\n"
+
+
+def test_a_key_file_behind_a_link_is_written_where_it_lies(tmp_path: Path) -> None:
+    real, link = tmp_path / "safe" / "key", tmp_path / "link"
+    write_keys(real, [OLD])
+    link.symlink_to(real)
+    write_keys(link, [OLD, NEW])
+    assert link.is_symlink()
+    assert real.read_text().split() == [text(OLD), text(NEW)]
+
+
+def test_a_value_opens_where_it_was_sealed(ring: Keyring) -> None:
+    for key in (key_id(OLD), key_id(NEW)):
+        assert ring.open(key, "secret", "a", 1, ring.seal(key, "secret", "a", 1, b"value")) == b"value"
+
+
+def test_every_seal_has_a_nonce_of_its_own(ring: Keyring) -> None:
+    sealed = [ring.seal(ring.current, "secret", "a", 1, b"the same value") for _ in range(1000)]
+    assert len({each[:12] for each in sealed}) == 1000
+    assert len({each[12:] for each in sealed}) == 1000
+    assert not any(b"value" in each for each in sealed)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "name", "version"),
+    [
+        (OLD, "secret", "a", 1),
+        (NEW, "head", "a", 1),
+        (NEW, "secret", "b", 1),
+        (NEW, "secret", "a", 2),
+        (NEW, "secre", "ta", 1),
+        (NEW, "secret", "a1", 1),
+    ],
+)
+def test_a_value_opens_nowhere_else(ring: Keyring, key: bytes, kind: str, name: str, version: int) -> None:
+    sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
+    with pytest.raises(Tampered):
+        ring.open(key_id(key), kind, name, version, sealed)
+
+
+def test_a_change_of_any_bit_and_any_cut_is_seen(ring: Keyring) -> None:
+    sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
+    changed = [
+        bytes(byte ^ (1 << bit) if n == place else byte for n, byte in enumerate(sealed))
+        for place in range(len(sealed))
+        for bit in range(8)
+    ]
+    cut = [sealed[:length] for length in range(len(sealed))]
+    odd: list[object] = [None, 7, "text", sealed + b"\0"]
+    for each in [*changed, *cut, *odd]:
+        with pytest.raises(Tampered):
+            ring.open(ring.current, "secret", "a", 1, each)  # type: ignore[arg-type]  # a damaged column
+
+
+def test_no_repr_and_no_id_tells_of_a_key() -> None:
+    key = new_key()
+    assert len(key) == 32
+    assert key != new_key()
+    told = repr(Keyring([key])) + key_id(key)
+    assert key.hex()[:8] not in told
+    assert base64.b64encode(key).decode()[:8] not in told
