@@ -183,7 +183,7 @@ class Measures:
 
     def layered(self, extra):
         import oo
-        from oo._http.request import Response
+        from oo._http.response import Response
 
         class Nowhere:
             async def send(self, request):

@@ -29,18 +29,24 @@ if TYPE_CHECKING:
         register,
         unregister,
     )
-    from ._client.client import AsyncClient, Client
+    from ._client.async_client import AsyncClient
+    from ._client.client import Client
     from ._core.pipeline import CallNext, Middleware, Transport
-    from ._http.request import Headers, Request, Response
+    from ._http.headers import Headers
+    from ._http.request import Request
+    from ._http.response import Response
     from .exceptions import AuthenticationError, DoubleOError, EnvError, ProxyError, SecretError
     from .hooks import ClientInfo, Slot, hookimpl
     from .middleware import BearerAuth, Cache, ErrorMapping, Logging, Retry, SecretCache, default_middleware
 
 _HOMES = {
-    "._client.client": "AsyncClient Client",
+    "._client.async_client": "AsyncClient",
+    "._client.client": "Client",
     "._client.api": "chat embed export_env get_env get_secret health image invalidate_cache load_env proxy register "
     "unregister",
-    "._http.request": "Headers Request Response",
+    "._http.headers": "Headers",
+    "._http.request": "Request",
+    "._http.response": "Response",
     "._core.pipeline": "CallNext Middleware Transport",
     ".exceptions": "AuthenticationError DoubleOError EnvError ProxyError SecretError",
     ".hooks": "ClientInfo Slot hookimpl",

@@ -11,10 +11,11 @@ from typing import Any
 
 from aiohttp import web
 
-from ._client.client import AsyncClient, Client
-from ._http.request import JSON
+from ._client.async_client import AsyncClient
+from ._client.client import Client
+from ._http.json import JSON
 from .gateway.app import Gateway
-from .gateway.background import Background
+from .gateway.background import BackgroundLoop
 from .gateway.models import Kind, Route, SecretRef
 from .middleware import SecretCache
 from .testing import temporary_vault
@@ -73,7 +74,7 @@ def run(show: Callable[[str], None]) -> bool:
     """Run the demonstration, a line for each claim; whether all of them held."""
     counter, upstream = _Counter(), _Upstream()
     value, key = f"demo-{secrets.token_hex(4)}", f"demo-key-{secrets.token_hex(8)}"
-    with Background() as background:
+    with BackgroundLoop() as background:
         background.enter(_listening(upstream))
         vault = background.enter(temporary_vault())
         gateway = background.enter(Gateway(vault, audit=counter))

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import pluggy
 
 from . import hooks
-from ._core.fork import keep
-from ._core.pipeline import Middleware, check, name_of
+from ._core.fork import register
+from ._core.pipeline import Middleware, check_middleware, name_of
+from ._core.warnings import outside
 from .hooks import ClientInfo, Slot
 from .middleware import BearerAuth, Cache, Retry
 
@@ -92,7 +93,7 @@ class Plugins:
             for slot, middleware in offers:
                 if not isinstance(slot, Slot):
                     raise TypeError(f"oo_middleware gave {slot!r} where a Slot belongs")
-                check(middleware)
+                check_middleware(middleware)
         except (Exception, SystemExit) as error:  # foreign code: whatever it raises, the client is made without it
             self._leave_out(plugin, error)
             return []
@@ -230,14 +231,6 @@ def _managed(plugin: object, name: str) -> pluggy.PluginManager:
     return manager
 
 
-def outside() -> int:
-    """The stacklevel at which a warning of this function's caller points out of the library, to who called it."""
-    depth, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith("oo."):
-        depth, frame = depth + 1, frame.f_back
-    return depth
-
-
 plugins = Plugins()
 """The plugins of this process."""
-keep(plugins)
+register(plugins)

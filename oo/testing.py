@@ -16,10 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._core.io import IO, BlockingIO, Event
-from ._http.request import Headers, Request, Response
+from ._http.headers import Headers
+from ._http.request import Request
+from ._http.response import Response
 
 if TYPE_CHECKING:
-    from .gateway.background import Background
+    from .gateway.background import BackgroundLoop
     from .gateway.models import Kind, Variable
     from .gateway.vault import Vault
 
@@ -138,7 +140,7 @@ class LocalGateway:
     """A gateway over a vault of its own on a free loopback port, as `gateway()` gives it. Each method that adds a
     thing returns a token for it."""
 
-    def __init__(self, url: str, vault: Vault, background: Background) -> None:
+    def __init__(self, url: str, vault: Vault, background: BackgroundLoop) -> None:
         self.url = url
         self.vault = vault
         self._background = background
@@ -182,9 +184,9 @@ def gateway() -> Iterator[LocalGateway]:
                 yield running
     """
     from .gateway.app import Gateway
-    from .gateway.background import Background
+    from .gateway.background import BackgroundLoop
 
-    with Background() as background:
+    with BackgroundLoop() as background:
         vault = background.enter(temporary_vault())
         server = background.enter(Gateway(vault))
         yield LocalGateway(server.url, vault, background)
@@ -193,7 +195,7 @@ def gateway() -> Iterator[LocalGateway]:
 @asynccontextmanager
 async def temporary_vault() -> AsyncIterator[Vault]:
     """A vault in a temporary directory, its master key in memory alone."""
-    from .gateway.keyring import Keyring, new_key
+    from .gateway.sealing import Keyring, new_key
     from .gateway.vault import Vault
 
     with TemporaryDirectory(prefix="oo-") as directory:

@@ -13,8 +13,8 @@ from hypothesis import settings
 import oo
 import oo.testing
 from oo._client.api import forget_clients
-from oo._core.masking import met
-from oo.gateway.background import Background
+from oo._core.masking import seen_values
+from oo.gateway.background import BackgroundLoop
 from oo.middleware import shared_cache
 from tests.support.fresh import ROOT, Fresh, build
 from tests.support.upstream import OpenAI
@@ -53,7 +53,7 @@ def gateway() -> Iterator[oo.testing.LocalGateway]:
 
 @pytest.fixture
 def openai() -> Iterator[OpenAI]:
-    with Background() as background:
+    with BackgroundLoop() as background:
         yield background.enter(OpenAI())
 
 
@@ -77,9 +77,9 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             ("_proxy", "_ca_bundle", "netrc")
         ):
             monkeypatch.delenv(name)
-    monkeypatch.setattr("oo._client.client._warned", set())
+    monkeypatch.setattr("oo._client.base._warned", set())
     shared_cache().clear()
-    met.__init__()  # type: ignore[misc]  # as it was at the start of the process
+    seen_values.__init__()  # type: ignore[misc]  # as it was at the start of the process
     yield
     shared_cache().clear()
     forget_clients()

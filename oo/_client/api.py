@@ -6,11 +6,12 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, overload
 
-from .._http.request import JSON
+from .._http.json import JSON
 from .._plugins import plugins
 from ..exceptions import ERROR_OF, Operation
 from ..middleware import shared_cache
-from .client import Client, resolve_base_url
+from .base import resolve_base_url
+from .client import Client
 from .streaming import Chunks
 
 _MOST = 64  # clients kept; the one made first goes first, its connections with it

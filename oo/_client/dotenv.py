@@ -6,21 +6,16 @@ that sh, bash and python-dotenv all read back exactly what the server sent, or i
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import sys
-import tempfile
-import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
+from .._core.files import lock_dir, replace_file
 from ..exceptions import EnvError
 from .steering import steers
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
 """What a variable may be called."""
-
-_PATIENCE = 5.0  # seconds
 
 _BARE = re.compile(r"[A-Za-z0-9_@%+:,./-]+")
 
@@ -71,7 +66,7 @@ def export(
     text = "".join(f"{name}={quoted(name, value)}\n" for name, value in variables.items())
     try:
         target = os.path.realpath(path)  # a link stays a link
-        with _alone(os.path.dirname(target)):
+        with lock_dir(os.path.dirname(target)):
             if os.path.lexists(target) and not os.path.isfile(target):
                 raise OSError("it is no regular file")  # a rename would put one in the place of a device or a pipe
             before = b"" if overwrite else _content(target)
@@ -107,72 +102,12 @@ def quoted(name: str, value: str) -> str:
     raise _refused(f"no way of writing the value of {name} reads the same in sh, bash and python-dotenv")
 
 
-@contextlib.contextmanager
-def _alone(folder: str) -> Iterator[None]:
-    # What another caller appends between reading and replacing would be lost. The folder's lock, since the file is
-    # replaced; it ends with its process. Windows has none, nor have some network file systems. Not without end:
-    # `flock FOLDER oo export FOLDER/.env` would wait for its own parent.
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise OSError("another program keeps its folder locked") from None
-                time.sleep(0.01)
-            except OSError:
-                break
-        yield
-    finally:
-        os.close(handle)
-
-
 def _content(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
         return b""
-
-
-def replace_file(path: str, content: bytes) -> None:
-    """Write a file of mode 0600 in one step: at any moment, a crash included, it is the old one or the new one."""
-    folder = os.path.dirname(path) or "."
-    handle, temporary = tempfile.mkstemp(prefix=".oo-", dir=folder)  # beside its target: the rename is atomic
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o600)  # which it has already, less the umask
-        with _synced(folder):
-            os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def _synced(folder: str) -> Iterator[None]:
-    """Until its folder is on the disk, so may a rename not be."""
-    if os.name != "posix":  # Windows has no such call
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)  # before the rename: where this fails, nothing has happened
-    try:
-        yield
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _refused(what: str) -> EnvError:

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from .._core.errors import answer_error, check_status, with_operation
 from .._core.validation import is_number
-from .._http.request import JSON, NAME, VALUE, Headers, Reader, Request, Response
+from .._http.headers import NAME, VALUE, Headers
+from .._http.json import JSON
+from .._http.request import Parser, Request
+from .._http.response import Response
 from .._http.urls import sent
 from .._version import __version__
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation
-from ..middleware.error_mapping import answer_error, check_status, mapped
 
 _USER_AGENT = ("User-Agent", f"double-o/{__version__}")
 _ACCEPT = ("Accept", "application/json")
@@ -25,13 +28,13 @@ _LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
 # `Expect` would wait for an interim answer in one of the libraries.
-_OURS = frozenset(
+RESERVED_HEADERS = frozenset(
     "authorization connection content-length expect host keep-alive proxy-authorization proxy-connection te trailer "
     "transfer-encoding upgrade".split()
 )
 
 
-class Target:
+class RequestFactory:
     """Where and how a client calls: the base URL, seconds for an attempt, seconds for a call or None, bytes of a
     body."""
 
@@ -46,7 +49,7 @@ class Target:
         self.secret = self._fetching("secret", read_secret)
         self.env = self._fetching("env", read_env)
 
-    def _fetching(self, operation: Operation, read: Reader) -> Request:
+    def _fetching(self, operation: Operation, read: Parser) -> Request:
         return Request(
             "GET",
             f"{self.base_url}/api/{operation}",
@@ -59,17 +62,17 @@ class Target:
         )
 
 
-def secret(target: Target, token: str, cache_ttl: float | None) -> Request:
+def secret(target: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/secret."""
     return _fetch(target.secret, token, cache_ttl)
 
 
-def env(target: Target, token: str, cache_ttl: float | None) -> Request:
+def env(target: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/env."""
     return _fetch(target.env, token, cache_ttl)
 
 
-def health(target: Target) -> Request:
+def health(target: RequestFactory) -> Request:
     """GET /health, without a token."""
     url = f"{target.base_url}/health"
     return Request(
@@ -78,7 +81,7 @@ def health(target: Target) -> Request:
 
 
 def proxy(
-    target: Target,
+    target: RequestFactory,
     path: str,
     token: str,
     method: str = "POST",
@@ -116,7 +119,7 @@ def proxy(
 
 
 def stream(
-    target: Target,
+    target: RequestFactory,
     path: str,
     token: str,
     method: str = "POST",
@@ -131,7 +134,7 @@ def stream(
 
 
 def send(
-    target: Target,
+    target: RequestFactory,
     path: str,
     token: str,
     method: str = "POST",
@@ -144,23 +147,25 @@ def send(
     return request
 
 
-def chat(target: Target, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
+def chat(target: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
     """A chat completion, in OpenAI's shape."""
     return _openai(target, _CHAT, token, {"model": model, "messages": messages, **extra})
 
 
-def chat_stream(target: Target, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
+def chat_stream(
+    target: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any
+) -> Request:
     """A chat completion that comes in chunks, as server-sent events."""
     payload = {"model": model, "messages": messages, **extra, "stream": True}
     return stream(target, _CHAT, token, payload=payload, headers={"Accept": "text/event-stream"})
 
 
-def embed(target: Target, token: str, texts: Sequence[str], model: str, extra: Any) -> Request:
+def embed(target: RequestFactory, token: str, texts: Sequence[str], model: str, extra: Any) -> Request:
     """Embeddings, in OpenAI's shape."""
     return _openai(target, "v1/embeddings", token, {"model": model, "input": texts, **extra})
 
 
-def image(target: Target, token: str, prompt: str, model: str, n: int, size: str, extra: Any) -> Request:
+def image(target: RequestFactory, token: str, prompt: str, model: str, n: int, size: str, extra: Any) -> Request:
     """Generated images, in OpenAI's shape."""
     payload = {"model": model, "prompt": prompt, "n": n, "size": size, **extra}
     return _openai(target, "v1/images/generations", token, payload)
@@ -223,7 +228,7 @@ def _fetch(pattern: Request, token: str, cache_ttl: float | None) -> Request:
     return pattern.renewed(token, cache_ttl)
 
 
-def _openai(target: Target, path: str, token: str, payload: dict[str, Any]) -> Request:
+def _openai(target: RequestFactory, path: str, token: str, payload: dict[str, Any]) -> Request:
     request = proxy(target, path, token, payload=payload)
     request.read = read_object
     return request
@@ -258,7 +263,7 @@ def _checked_headers(headers: Mapping[str, str] | None) -> Sequence[tuple[str, s
             raise _refused("proxy", "a header's name and value must both be strings")
         if not NAME.fullmatch(name) or not VALUE.fullmatch(value) or value != value.strip():
             raise _refused("proxy", "a header's name or value holds a character that no header has")
-        if name.lower() in _OURS:
+        if name.lower() in RESERVED_HEADERS:
             raise _refused("proxy", f"the header {name} is the library's own to send")
     return tuple(headers.items())
 
@@ -304,7 +309,7 @@ def _json(response: Response) -> JSON:
 
 
 def _nonsense(response: Response, what: str) -> DoubleOError:
-    return mapped(DoubleOError(what, reason="protocol", status=response.status), response.request)
+    return with_operation(DoubleOError(what, reason="protocol", status=response.status), response.request)
 
 
 def _is_text(value: str) -> bool:

@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._core.pipeline import finish
-from .._http.request import Headers, Request, Response, parse_json
-from .._http.sse import Events, Lines, ServerEvent
+from .._core.errors import to_call_error, with_operation
+from .._core.pipeline import run_sync
+from .._http.headers import Headers
+from .._http.json import parse_json
+from .._http.request import Request
+from .._http.response import Response
+from .._http.sse import EventDecoder, LineDecoder, ServerEvent
 from ..exceptions import DoubleOError
-from ..middleware.error_mapping import failure_of, mapped
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Opened:
+class BaseStream:
     """A streamed call, and its response once that has come."""
 
     def __init__(self, request: Request) -> None:
@@ -55,7 +58,7 @@ class _Opened:
                 yield piece
             return
         except Exception as error:
-            failure = failure_of(error, self._request)
+            failure = to_call_error(error, self._request)
             if failure is None:
                 raise
         finally:
@@ -70,20 +73,20 @@ class _Opened:
                     yield each
             return
         except DoubleOError as error:
-            failure = mapped(error, self._request)
+            failure = with_operation(error, self._request)
         finally:
             await pieces.aclose()
         raise failure
 
     async def _lines(self) -> AsyncGenerator[str, None]:
-        lines = Lines(self._request.limit)
+        lines = LineDecoder(self._request.limit)
         async for line in self._cut(lines.feed):
             yield line.decode("utf-8", "replace")
         if rest := lines.finish():
             yield rest.decode("utf-8", "replace")
 
     def _events(self) -> AsyncGenerator[ServerEvent, None]:
-        return self._cut(Events(self._request.limit).feed)
+        return self._cut(EventDecoder(self._request.limit).feed)
 
     async def _chunks(self) -> AsyncGenerator[dict[str, Any], None]:
         events = self._events()
@@ -96,7 +99,7 @@ class _Opened:
             await events.aclose()
         # What ends without the mark was cut off by something on the way.
         broken = DoubleOError("the stream ended before [DONE]", reason="connection")
-        raise mapped(broken, self._request)
+        raise with_operation(broken, self._request)
 
     def _chunk(self, data: str) -> dict[str, Any]:
         try:
@@ -104,7 +107,9 @@ class _Opened:
         except DoubleOError:
             chunk = None
         if not isinstance(chunk, dict):
-            raise mapped(DoubleOError("a chunk of the stream is not a JSON object", reason="protocol"), self._request)
+            raise with_operation(
+                DoubleOError("a chunk of the stream is not a JSON object", reason="protocol"), self._request
+            )
         return chunk
 
     async def _leave(self) -> None:
@@ -115,7 +120,7 @@ class _Opened:
             await response.stream.aclose()
             return
         except Exception as error:
-            failure = failure_of(error, self._request)
+            failure = to_call_error(error, self._request)
             if failure is None:
                 raise
         finally:
@@ -129,7 +134,7 @@ class _Opened:
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
 
-class Stream(_Opened):
+class Stream(BaseStream):
     """A streamed call of the blocking client: `with client.stream(...) as response:`.
 
     `status` and `headers` are there when the block is entered; one of the iterators reads the body, once. Each raises
@@ -142,19 +147,19 @@ class Stream(_Opened):
 
     def iter_bytes(self) -> Iterator[bytes]:
         """The body's bytes, decompressed, in pieces as they come."""
-        return _driven(self._bytes())
+        return iterate_sync(self._bytes())
 
     def iter_lines(self) -> Iterator[str]:
         """The body's lines, without their ends (LF, CRLF or CR)."""
-        return _driven(self._lines())
+        return iterate_sync(self._lines())
 
     def iter_events(self) -> Iterator[ServerEvent]:
         """The body's server-sent events."""
-        return _driven(self._events())
+        return iterate_sync(self._events())
 
     def close(self) -> None:
         """Leave the rest: what was not read to its end closes its connection."""
-        finish(self._leave())
+        run_sync(self._leave())
 
     def __enter__(self) -> Self:
         self._response = self._send(self._request)
@@ -172,7 +177,7 @@ class Chunks(Stream):
     def __init__(self, request: Request, send: Callable[[Request], Response]) -> None:
         super().__init__(request, send)
         self.__enter__()
-        self._iterator = _driven(self._chunks())
+        self._iterator = iterate_sync(self._chunks())
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self
@@ -184,7 +189,7 @@ class Chunks(Stream):
         return self if self._response is not None else super().__enter__()
 
 
-class AsyncStream(_Opened):
+class AsyncStream(BaseStream):
     """A streamed call of the asyncio client: `async with client.stream(...) as response:`. As `Stream`, awaited."""
 
     def __init__(self, request: Request, send: Callable[[Request], Awaitable[Response]]) -> None:
@@ -232,14 +237,14 @@ class AsyncChunks(AsyncStream):
         return await self._iterator.__anext__()
 
 
-def _driven(generator: AsyncGenerator[T, None]) -> Iterator[T]:
+def iterate_sync(generator: AsyncGenerator[T, None]) -> Iterator[T]:
     """An async generator whose awaits never suspend, as a plain one."""
     try:
         while True:
             try:
-                item = finish(generator.__anext__())
+                item = run_sync(generator.__anext__())
             except StopAsyncIteration:
                 return
             yield item
     finally:
-        finish(generator.aclose())
+        run_sync(generator.aclose())

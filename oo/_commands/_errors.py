@@ -48,7 +48,7 @@ class Program(click.Group):
 
 def _explained(error: Exception) -> str | None:
     """What an error says to whoever ran the command; None for one that should not have been."""
-    from ..gateway.models import StoreError
+    from ..gateway.errors import StoreError
 
     if isinstance(error, (DoubleOError, StoreError)):
         return str(error)

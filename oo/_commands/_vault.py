@@ -18,11 +18,11 @@ def with_vault(work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
     """What some work on the open vault gives."""
     import asyncio
 
-    from ..gateway.paths import home
+    from ..gateway.paths import data_dir
     from ..gateway.vault import Vault
 
     async def run() -> T:
-        async with Vault(home()) as vault:
+        async with Vault(data_dir()) as vault:
             return await work(vault)
 
     return asyncio.run(run())

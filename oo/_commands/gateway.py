@@ -29,10 +29,10 @@ def serve(
         raise click.UsageError("--tls-cert and --tls-key go together")
     from ..gateway import process as serving
     from ..gateway.app import bound, url_of
-    from ..gateway.paths import home
+    from ..gateway.paths import data_dir
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    serving.check(home(), tls)
+    serving.preflight(data_dir(), tls)
     try:
         sock = bound(host, port)
     except OSError as error:
@@ -45,9 +45,9 @@ def serve(
     sock.listen(1024)
     click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
     if workers == 1:
-        serving.work(sock, home(), tls)
+        serving.run_worker(sock, data_dir(), tls)
     else:
-        sys.exit(serving.supervise(sock, workers, tls))
+        sys.exit(serving.run_supervisor(sock, workers, tls))
 
 
 @click.command()

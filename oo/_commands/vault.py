@@ -18,17 +18,17 @@ def init() -> None:
 
     Example: oo init
     """
-    from ..gateway import keyring
-    from ..gateway.paths import home
+    from ..gateway import keyring, sealing
+    from ..gateway.paths import data_dir
     from ..gateway.vault import VAULT_FILE, Vault
 
-    place = home()
+    place = data_dir()
     path = keyring.key_path(place)
     made = not os.environ.get("OO_MASTER_KEY") and not path.exists()
     if made and (place / VAULT_FILE).exists():
         raise click.ClickException(f"there is a vault in {place} already, and its master key {path} is missing")
     if made:
-        keyring.write_keys(path, [keyring.new_key()])
+        keyring.write_keys(path, [sealing.new_key()])
     Vault.create(place, keyring.load(place))
     click.echo(f"vault {place / VAULT_FILE}")
     if made:
@@ -44,10 +44,10 @@ def rekey() -> None:
 
     Example: oo rekey
     """
-    from ..gateway import keyring
-    from ..gateway.paths import home
+    from ..gateway import keyring, sealing
+    from ..gateway.paths import data_dir
 
-    place = home()
+    place = data_dir()
     path = keyring.key_path(place)
     keys = keyring.read_keys(place)
     in_file = not os.environ.get("OO_MASTER_KEY")
@@ -56,9 +56,9 @@ def rekey() -> None:
             raise click.ClickException('OO_MASTER_KEY holds one key: set it to "OLD,NEW" first')
         # Opened once before anything is written: a key that is not the vault's must not get company.
         with_vault(lambda vault: vault.names("secret"))
-        keys.append(keyring.new_key())
+        keys.append(sealing.new_key())
         keyring.write_keys(path, keys)
-    count = with_vault(lambda vault: vault.rekey(keyring.Keyring(keys)))
+    count = with_vault(lambda vault: vault.rekey(sealing.Keyring(keys)))
     if in_file:
         keyring.write_keys(path, keys[-1:])
     click.echo(f"records sealed with the new key: {count}")
@@ -74,11 +74,11 @@ def audit(follow: bool) -> None:
     Example: oo audit --follow
     """
     from ..gateway.audit_log import read
-    from ..gateway.paths import home
+    from ..gateway.paths import data_dir
     from ..gateway.vault import VAULT_FILE
 
-    path = home() / VAULT_FILE
+    path = data_dir() / VAULT_FILE
     if not path.exists():
         raise click.ClickException(f"there is no vault at {path}: run `oo init`")
-    for line in read(home(), follow):
+    for line in read(data_dir(), follow):
         click.echo(line)

@@ -8,31 +8,45 @@ import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from .._http.request import JSON, Request, Response, parse_json
-from ..exceptions import DoubleOError
-from .masking import Mask, StreamMask, met
+from .._http.json import JSON, parse_json
+from .._http.request import Request
+from .._http.response import Response
+from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
+from .masking import Mask, StreamMask, seen_values
+from .pipeline import name_of
 
+RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""The statuses after which the same call may succeed."""
+
+_TASKS = {
+    "secret": "fetch the secret",
+    "env": "fetch the environment",
+    "proxy": "make the proxied call",
+    "health": "check the server's health",
+}
+
+_LIBRARIES = frozenset({"aiohttp", "asyncio", "json", "requests", "socket", "ssl", "urllib3"})
 _KEPT = 1 << 16  # bytes of an error's body
 _SHORTEST = 8  # characters of a fetched value that is masked: an environment is full of ordinary words
 _LONGEST = 300  # characters of a server's own words in a message
 
 
-def meet(response: Response) -> None:
+def remember(response: Response) -> None:
     """Remember what was fetched, for the errors to come."""
     operation = response.request.operation
     if operation == "secret" and len(response.value) >= _SHORTEST:
-        met.add(response.value)
+        seen_values.add(response.value)
     elif operation == "env":
         for value in response.value.values():
             if len(value) >= _SHORTEST:
-                met.add(value)
+                seen_values.add(value)
 
 
 def mask_of(request: Request) -> Mask:
     """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
     base URL, which may well be in an environment that was fetched."""
-    met.add(request.token)
-    return met.mask()
+    seen_values.add(request.token)
+    return seen_values.mask()
 
 
 def request_id(response: Response) -> str | None:
@@ -70,7 +84,7 @@ def error_body(response: Response) -> JSON:
         return mask.data(data).decode("utf-8", "replace")
 
 
-def words_of(body: JSON) -> str:
+def server_message(body: JSON) -> str:
     """The server's own words: `{"error": m}`, OpenAI's `{"error": {"message": m}}`, or text."""
     for name in ("error", "message", "detail"):
         if isinstance(body, dict):
@@ -78,8 +92,100 @@ def words_of(body: JSON) -> str:
     return body if isinstance(body, str) else ""
 
 
-def short(words: str) -> str:
+def one_line(words: str) -> str:
     """Words as a message can quote them, on one line; HTML not at all."""
     if words.lstrip().startswith("<"):
         return ""
     return " ".join("".join(c if c.isprintable() else " " for c in words[:_LONGEST]).split())
+
+
+async def buffer_if_error(response: Response) -> Response:
+    """A streamed response as it is where it succeeded; where it did not, its body read whole, for the error."""
+    return response if 200 <= response.status < 300 else await response.whole()
+
+
+def to_call_error(error: Exception, request: Request) -> DoubleOError | None:
+    """What the caller is to get for `error`; None where it is no failure of the call but a bug, to travel on whole."""
+    ours = error if isinstance(error, DoubleOError) else translated(error)
+    return None if ours is None else with_operation(ours, request)
+
+
+def with_operation(error: DoubleOError, request: Request) -> DoubleOError:
+    """`error` as the operation's own; one that already is of the four stays as it is."""
+    if type(error) is not DoubleOError:
+        return error
+    own = error.become(ERROR_OF[request.operation])
+    own.args = (_message(request, str(error)),)
+    # Retry sees no error of a stream that breaks off once it has begun.
+    own.attempts = request.extensions.get("attempts", error.attempts)
+    return own
+
+
+def overdue(request: Request) -> DoubleOError:
+    """The operation's error for a call whose deadline has passed."""
+    message = _message(request, "the deadline of the call passed")
+    return ERROR_OF[request.operation](message, reason="deadline")
+
+
+def check_status(response: Response) -> None:
+    """Raise the operation's error where the status is no 2xx (RFC 9110, 15)."""
+    status, request = response.status, response.request
+    if 200 <= status < 300:
+        return
+    body = error_body(response)
+    kind = AuthenticationError if status == 401 else ERROR_OF[request.operation]
+    said = one_line(server_message(body))
+    text = f"the server answered {status}" + (f": {said}" if said else "") + _HINTS.get(status // 100, "")
+    if status == 401:
+        text = f"the token was not accepted (401){f': {said}' if said else ''}; is it whole, current and for this call?"
+    raise kind(
+        _message(request, text),
+        status=status,
+        reason="status",
+        request_id=request_id(response),
+        retry_after=retry_after(response.headers.get("Retry-After")),
+        body=body if request.operation == "proxy" else None,
+        retryable=status in RETRYABLE,
+    )
+
+
+def answer_error(response: Response, said: JSON) -> DoubleOError:
+    """The error that a 200 `{"error": said}` stands for."""
+    request = response.request
+    words = mask_of(request).text(server_message(said))
+    accused = any(word in words.lower() for word in ("auth", "token"))
+    kind = AuthenticationError if accused else ERROR_OF[request.operation]
+    message = _message(request, f"the server answered with an error: {one_line(words)}")
+    return kind(message, status=response.status, reason="answer", request_id=request_id(response))
+
+
+def _message(request: Request, what: str) -> str:
+    base = f" at {request.base_url}" if request.base_url else ""
+    text = f"could not {_TASKS[request.operation]} ({request.method} {request.path}{base}): {what}"
+    return Mask([request.token]).text(text)
+
+
+_HINTS = {3: "; redirects are not followed: is the base URL right?"}
+
+
+def translated(error: Exception) -> DoubleOError | None:
+    """The failure that a library's or the network's own error stands for; None for any other, which is somebody's bug.
+    It tells the error's name and keeps its traceback, and nothing else of it."""
+    kinds = type(error).__mro__
+    # An OSError that names a file is not the network's.
+    of_the_network = isinstance(error, OSError) and error.filename is None
+    of_a_library = any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in kinds)
+    if isinstance(error, Warning) or not (of_the_network or of_a_library):
+        return None
+    reason = _reason(error, " ".join(kind.__name__ for kind in kinds).lower())
+    message = f"a middleware or the transport raised {name_of(type(error))}"
+    failure = DoubleOError(message, reason=reason, retryable=reason in ("timeout", "connection"))
+    return failure.with_traceback(error.__traceback__)
+
+
+def _reason(error: Exception, names: str) -> str:
+    if "timeout" in names:
+        return "timeout"
+    if "ssl" in names or "certificate" in names:
+        return "tls"
+    return "protocol" if isinstance(error, ValueError) else "connection"

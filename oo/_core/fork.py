@@ -7,17 +7,17 @@ import weakref
 from typing import Protocol
 
 
-class Forked(Protocol):
+class ForkAware(Protocol):
     """What holds a lock."""
 
     def after_fork(self) -> None:
         """In the child: give up a lock that is held, and whatever it guarded half changed."""
 
 
-_kept: weakref.WeakSet[Forked] = weakref.WeakSet()
+_kept: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def keep(each: Forked) -> None:
+def register(each: ForkAware) -> None:
     """Call `each.after_fork()` in every child, for as long as `each` lives."""
     _kept.add(each)
 

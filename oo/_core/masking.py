@@ -12,7 +12,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
-from .._http.request import JSON
+from .._http.json import JSON
 
 MASK = "***"
 _SHORTEST = 4  # masking shorter values would tear ordinary words apart and protect nothing
@@ -42,7 +42,7 @@ class Mask:
         found = [(at, at + len(each)) for each in self._spellings if each in data for at in _all(each, data)]
         for language in self._languages:
             if language.mark in data and language.escape.search(data):
-                view = _View(data, language)
+                view = UnescapedView(data, language)
                 found += [
                     (view.start_of(at), view.end_of(at + len(each)))
                     for each in self._spellings
@@ -55,7 +55,7 @@ class Mask:
         start = self._beginning(data)
         for language in self._languages:
             if language.mark in data and (language.begun.search(data, len(data) - 12) or language.escape.search(data)):
-                view = _View(data, language)
+                view = UnescapedView(data, language)
                 start = min(start, view.start_of(self._beginning(view.data)))
         return len(data) - start
 
@@ -117,7 +117,7 @@ class StreamMask:
         return masked
 
 
-class Met:
+class SeenValues:
     """The values that were sent or fetched, the last `most` of them at least and twice as many at most, so that a later
     answer which quotes one is masked."""
 
@@ -145,11 +145,11 @@ class Met:
         return made[2]
 
 
-met = Met()
+seen_values = SeenValues()
 """What this process has met."""
 
 
-class _Language:
+class EscapeSyntax:
     """A way of escaping: the byte that begins an escape, what those that may be part of a value look like, those that
     are passed over, and what the end of a text may leave of one."""
 
@@ -165,11 +165,11 @@ class _Language:
         self.each = re.compile(b"(" + escape + b")|(" + half + rb")\Z" + passed)
 
 
-class _View:
+class UnescapedView:
     """`data`, with the escapes of a language undone, and where in the text each byte of it stands. Half an escape at
     the end of the text is left out."""
 
-    def __init__(self, data: bytes, language: _Language) -> None:
+    def __init__(self, data: bytes, language: EscapeSyntax) -> None:
         # Where, here and in the text, what is unescaped and what is escaped begin, by turns.
         self._here, self._there = [0], [0]
         view, end, over = bytearray(), 0, len(data)
@@ -219,18 +219,20 @@ _HALF = rb"\\(?:u" + _HEX + b"{0,3})?"
 
 # RFC 8259, 7: any character may be \u and four digits, and one beyond the first 65,536 is two of these. Most values
 # are of characters that a text has few escapes of.
-_USUAL_JSON = _Language(
+_USUAL_JSON = EscapeSyntax(
     b"\\", rb"\\u00[2-7]" + _HEX + rb"|\\/", _HALF, _of_json, other=rb"\\(?:[^u/]|u(?!00[2-7])" + _HEX + b"{4})"
 )
-_ANY_JSON = _Language(
+_ANY_JSON = EscapeSyntax(
     b"\\",
     _HIGH + _LOW + b"|(?!" + _HIGH + b"(?:" + _HALF + rb")?\Z)" + _UNIT + rb"|\\[^u]",
     b"(?:" + _HIGH + b")?" + _HALF + b"|" + _HIGH,
     _of_json,
 )
 # RFC 3986, 2.1: any byte may be escaped, and the digits have no case.
-_PERCENT = _Language(b"%", b"%" + _HEX + b"{2}", b"%" + _HEX + b"?", lambda escape: bytes.fromhex(escape[1:].decode()))
-_HTML = _Language(
+_PERCENT = EscapeSyntax(
+    b"%", b"%" + _HEX + b"{2}", b"%" + _HEX + b"?", lambda escape: bytes.fromhex(escape[1:].decode())
+)
+_HTML = EscapeSyntax(
     b"&",
     b"&(?:#[0-9]{1,7}|#[xX]" + _HEX + b"{1,6}|[A-Za-z]{2,8});",
     b"&(?:#[0-9]{0,7}|#[xX]" + _HEX + b"{0,6}|[A-Za-z]{0,8})",

@@ -14,7 +14,8 @@ from itertools import takewhile
 from types import CodeType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from .._http.request import CacheKey, Request, Response
+from .._http.request import CacheKey, Request
+from .._http.response import Response
 from ..exceptions import DoubleOError
 from .io import IO
 
@@ -60,7 +61,7 @@ async def _refused(_request: Request) -> Response:
 Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Response]]
 """Any callable `async (request, call_next) -> response`: a bare `async def`, or an object with `async def __call__`."""
 
-Recall: TypeAlias = Callable[[CacheKey, float], "Response | None"]
+Lookup: TypeAlias = Callable[[CacheKey, float], "Response | None"]
 """`recall(key, cache_ttl)`: a stored answer younger than `cache_ttl` seconds, or None. It does no I/O."""
 
 
@@ -79,7 +80,7 @@ class Pipeline:
 
     def __init__(self, middleware: Sequence[Middleware], transport: Transport, io: IO) -> None:
         for each in middleware:
-            check(each)
+            check_middleware(each)
         self.middleware = tuple(middleware)
         self.transport = transport
         self.io = io
@@ -88,7 +89,7 @@ class Pipeline:
         for each in reversed(self.middleware):
             following = CallNext(each, following, io)
         self.handle: Callable[[Request], Coroutine[Any, Any, Response]] = following  # type: ignore[assignment]  # check saw that each is a coroutine function
-        self.recall = _recall(self.middleware)
+        self.recall = _lookup(self.middleware)
 
     def shut(self) -> None:
         """Send nothing more."""
@@ -100,7 +101,7 @@ class Pipeline:
         try:
             coroutine.send(None)
         except StopIteration as stop:
-            return answer(stop.value, self)
+            return ensure_response(stop.value, self)
         except (RuntimeError, AttributeError) as error:
             frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
             # Where there is no loop about, some of asyncio says so, and some stumbles over None.
@@ -122,7 +123,7 @@ class Pipeline:
         )
 
 
-def answer(value: object, pipeline: Pipeline) -> Response:
+def ensure_response(value: object, pipeline: Pipeline) -> Response:
     """What a chain returned, if it is a Response; else TypeError."""
     if isinstance(value, Response):
         return value
@@ -130,7 +131,7 @@ def answer(value: object, pipeline: Pipeline) -> Response:
     raise TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
 
 
-def finish(awaitable: Awaitable[T]) -> T:
+def run_sync(awaitable: Awaitable[T]) -> T:
     """Run a coroutine, or a step of an async generator, that never suspends: a blocking transport's, say."""
     running = awaitable.__await__()
     try:
@@ -147,10 +148,10 @@ def name_of(part: object) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _recall(middleware: Sequence[Middleware]) -> Recall | None:
+def _lookup(middleware: Sequence[Middleware]) -> Lookup | None:
     # Outermost layers only: one that stands before the cache must see every call, a hit as well.
     found: list[Any] = [getattr(each, "recall", None) for each in middleware]
-    looks: list[Recall] = list(takewhile(callable, found))
+    looks: list[Lookup] = list(takewhile(callable, found))
     if len(looks) < 2:
         return looks[0] if looks else None
 
@@ -160,7 +161,7 @@ def _recall(middleware: Sequence[Middleware]) -> Recall | None:
     return first
 
 
-def check(middleware: Middleware) -> None:
+def check_middleware(middleware: Middleware) -> None:
     """TypeError where that is no middleware: a class, a plain `def`, or of other arguments."""
     if isinstance(middleware, type):
         raise TypeError(f"middleware {name_of(middleware)} is a class: pass an object, {middleware.__name__}(...)")

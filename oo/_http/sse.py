@@ -23,7 +23,7 @@ class ServerEvent:
     retry: int | None = None
 
 
-class Lines:
+class LineDecoder:
     """Cuts bytes into lines ended by CR, LF or CRLF, wherever the pieces are cut. A line of over `limit` bytes is a
     DoubleOError (reason "size")."""
 
@@ -60,12 +60,12 @@ class Lines:
             raise DoubleOError(f"a line of the stream is longer than {self._limit} bytes", reason="size")
 
 
-class Events:
+class EventDecoder:
     """Reads server-sent events. An event that the stream leaves incomplete is dropped, as the standard says."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lines = Lines(limit)
+        self._lines = LineDecoder(limit)
         self._first = True
         self._data: list[str] = []
         self._size = 0

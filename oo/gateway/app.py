@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from .audit_log import Audit
 from .fronts.base_url import Front
-from .http_server.server import BACKLOG, HEAD, Server
-from .models import Store
+from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server
+from .store.base import Store
 from .upstream import Upstreams
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Gateway:
             front = Front(self._store, upstreams, self._audit)
             server = Server(front.handle, front.refuse)
             stack.push_async_callback(server.end)
-            patience = None if self._tls is None else HEAD
+            patience = None if self._tls is None else HEADER_TIMEOUT
             listener = await asyncio.get_running_loop().create_server(
                 server, sock=sock, ssl=self._tls, ssl_handshake_timeout=patience, backlog=BACKLOG
             )

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from .throttled_log import Complaints
+from .throttled_log import ThrottledLog
 
 AUDIT_FILE = "audit.jsonl"
 REFUSALS = 100
@@ -49,7 +49,7 @@ class AuditFile:
         self._refused = 0
         self._counted: Counter[tuple[str | None, str, str, int]] = Counter()
         self._whole = True
-        self._complaints = Complaints()
+        self._complaints = ThrottledLog()
 
     def write(
         self,

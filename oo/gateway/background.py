@@ -16,7 +16,7 @@ T = TypeVar("T")
 _PATIENCE = 10.0  # seconds
 
 
-class Background:
+class BackgroundLoop:
     """Runs coroutines, and keeps async context managers entered, until its `with` block ends."""
 
     def __init__(self) -> None:

@@ -16,8 +16,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..middleware.error_mapping import RETRYABLE
-from .models import Result, Store, StoreError
+from .._core.errors import RETRYABLE
+from .errors import Conflict, StoreError
+from .models import StoredResponse
+from .store.base import Store
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,32 +30,23 @@ _POLL = 0.02  # seconds between two looks at a call that another request, or ano
 _GRACE = 5.0  # seconds past the timeout for which a claim is held that nobody renews
 
 
-class Conflict(Exception):
-    """The key was used with another body (`status` 422), or its first call never ended (409)."""
-
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
-        self.status = status
-        self.said = said
-
-
 class Claim:
     """An idempotent call: `result` is its first result, where there is one. Else the call is made inside `async with`,
     and what it kept is there, or the next one may try, when that ends."""
 
-    def __init__(self, store: Store, token_id: str, key: str, found: Result | float, seconds: float) -> None:
-        self.result: Result | None = None
+    def __init__(self, store: Store, token_id: str, key: str, found: StoredResponse | float, seconds: float) -> None:
+        self.result: StoredResponse | None = None
         self._until = 0.0
-        if isinstance(found, Result):
+        if isinstance(found, StoredResponse):
             self.result = found
         else:
             self._until = found
         self._store = store
         self._place = (token_id, key)
         self._seconds = seconds
-        self._kept: Result | None = None
+        self._kept: StoredResponse | None = None
 
-    def keep(self, result: Result) -> None:
+    def keep(self, result: StoredResponse) -> None:
         """Keep a result, unless a retry may better it."""
         self._kept = None if result.status in RETRYABLE else result
 

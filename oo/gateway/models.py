@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import unquote
 
-from .._http import request as _messages
+from .._http import headers
 from .._http.urls import base_url
+from .errors import StoreError
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
@@ -19,10 +20,6 @@ Kind = Literal["secret", "env", "route"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
 _ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
-
-
-class StoreError(Exception):
-    """What was asked of a store cannot be done; the text says why and is fit to show."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Route:
         except ValueError as error:
             raise StoreError(str(error).replace("base URL", "upstream")) from None
         for name, text in self.inject.items():
-            if not _messages.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
+            if not headers.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
                 raise StoreError(f"{name!r} is no header that can be injected")
         for pattern in self.allow:
             if not _ALLOW.fullmatch(pattern):
@@ -98,7 +95,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Lease:
+class Grant:
     """What one use of a token opened."""
 
     token_id: str
@@ -116,41 +113,12 @@ class Denial:
 
 
 @dataclass(frozen=True)
-class Result:
+class StoredResponse:
     """The first answer to an idempotent call."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
-
-
-class Store(Protocol):
-    """What a running gateway asks of whatever keeps its things. Every method may wait; none shows how it is kept."""
-
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease | Denial:
-        """Spend one use of a token on a thing of that kind, or only look whether it opens one."""
-
-    async def secret(self, name: str) -> str | None:
-        """A secret's current value."""
-
-    async def environment(self, name: str) -> dict[str, str] | None:
-        """An environment's variables, each with its value."""
-
-    async def route(self, name: str) -> Route | None:
-        """A route."""
-
-    async def claim(
-        self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | float | Literal["taken", "other"]:
-        """Begin an idempotent call: its first result where there is one; until when the call is the caller's to make,
-        which is for that many seconds; or whether it is being made ("taken"), or had another body ("other")."""
-
-    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-        """Hold a claim `until` some time for so many seconds from now: until when, or None where it is another's."""
-
-    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
-        """End a call that is claimed `until` some time: keep its result, or let the next one try. Nothing happens
-        where the claim has become another's."""
 
 
 def check_name(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 
-def home() -> Path:
+def data_dir() -> Path:
     """`$OO_HOME`, else the platform's data directory."""
     named = os.environ.get("OO_HOME")
     return Path(named) if named else user_data_path("double-o", appauthor=False)

@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 
 from .app import Gateway
 from .audit_log import AuditFile
-from .models import StoreError
-from .paths import home as find_home
-from .throttled_log import Complaints
+from .errors import StoreError
+from .paths import data_dir as find_home
+from .throttled_log import ThrottledLog
 from .vault import Vault
 
 logger = logging.getLogger("oo.gateway")
@@ -40,19 +40,19 @@ def is_loopback(sock: socket.socket) -> bool:
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def check(home: Path, tls: TLSFiles) -> None:
+def preflight(home: Path, tls: TLSFiles) -> None:
     """Open what a worker will need, so that what is wrong is said once and at once. StoreError."""
     _context(tls)
     asyncio.run(Vault(home).close())
 
 
-def work(sock: socket.socket, home: Path, tls: TLSFiles = None) -> None:
+def run_worker(sock: socket.socket, home: Path, tls: TLSFiles = None) -> None:
     """Answer callers on a bound socket until SIGINT or SIGTERM."""
     _log()
     asyncio.run(_work(sock, home, tls))
 
 
-class LoopComplaints(Complaints):
+class LoopErrorLog(ThrottledLog):
     """An event loop's exception handler: asyncio tells of each connection that finds no file free, a hundred times a
     second, with a traceback."""
 
@@ -71,7 +71,7 @@ async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
             loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(LoopComplaints())
+    loop.set_exception_handler(LoopErrorLog())
     audit = AuditFile(home)
     try:
         async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit):
@@ -80,7 +80,7 @@ async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
         audit.close()
 
 
-def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
+def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
     """Keep that many workers on a bound socket until SIGINT or SIGTERM, and close it; gives the exit code."""
     _log()
     stopping = False
@@ -93,7 +93,7 @@ def supervise(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
         signal.signal(number, stop)
     running: dict[subprocess.Popen[bytes], float] = {}
     died_young = 0
-    complaints, again = Complaints(), 0.0
+    complaints, again = ThrottledLog(), 0.0
     while not stopping and died_young < _TRIES:
         for worker in [worker for worker in running if worker.poll() is not None]:
             age = time.monotonic() - running.pop(worker)

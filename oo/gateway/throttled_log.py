@@ -10,7 +10,7 @@ logger = logging.getLogger("oo.gateway")
 _MINUTE = 60.0
 
 
-class Complaints:
+class ThrottledLog:
     """A line for each thing that goes wrong, and one a minute for the same."""
 
     def __init__(self) -> None:

@@ -25,10 +25,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .._client.operations import MAX_ANSWER
-from .._http.request import JSON
-from . import keyring
-from .keyring import Keyring, Tampered
-from .models import Denial, Kind, Lease, Rate, Result, Route, SecretRef, StoreError, Variable, check_name
+from .._http.json import JSON
+from . import keyring, sealing
+from .errors import IntegrityError, StoreError
+from .models import Denial, Grant, Kind, Rate, Route, SecretRef, StoredResponse, Variable, check_name
+from .sealing import Keyring
 from .store import sqlite as database
 from .tokens import fingerprint, is_token, new_token
 
@@ -61,9 +62,9 @@ class Token:
     used: int = 0
 
     @cached_property
-    def lease(self) -> Lease:
+    def lease(self) -> Grant:
         """What one use of it opens."""
-        return Lease(self.id, self.kind, self.name)
+        return Grant(self.id, self.kind, self.name)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Vault:
         with database.failures(self.path):
             self._reader = database.reader(self.path)
             try:
-                self._token_key = keyring.derive(self._root(), b"double-o token")
+                self._token_key = sealing.derive(self._root(), b"double-o token")
                 self._writer = database.writer(self.path)
             except BaseException:
                 self._reader.close()
@@ -105,7 +106,7 @@ class Vault:
 
         def fill(db: sqlite3.Connection) -> None:
             db.execute("INSERT INTO meta VALUES ('key', ?)", (ring.current,))
-            root = ring.seal(ring.current, "root", "root", 1, keyring.new_key())
+            root = ring.seal(ring.current, "root", "root", 1, sealing.new_key())
             db.execute("INSERT INTO records VALUES ('root', 'root', 1, ?, ?)", (ring.current, root))
 
         try:
@@ -114,7 +115,7 @@ class Vault:
         except FileExistsError:
             raise StoreError(f"there is a vault at {path} already") from None
 
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease | Denial:
+    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant | Denial:
         """Spend one use of a token; with `spend=False`, only say whether it would open a thing of that kind."""
         if not is_token(token):
             return Denial("malformed")
@@ -150,23 +151,23 @@ class Vault:
 
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | float | Literal["taken", "other"]:
+    ) -> StoredResponse | float | Literal["taken", "other"]:
         call, digest = self._hashed(key.encode()), self._hashed(digest)
 
-        def write(db: sqlite3.Connection) -> Result | float | Literal["taken", "other"]:
+        def write(db: sqlite3.Connection) -> StoredResponse | float | Literal["taken", "other"]:
             now = time.time()
             for token, old in db.execute("SELECT token, call FROM results WHERE at < ?", (now - KEPT,)).fetchall():
                 self._drop_result(db, token, old)
             row = db.execute(
                 "SELECT digest, until FROM results WHERE token = ? AND call = ?", (token_id, call)
             ).fetchone()
-            if row is not None and not hmac.compare_digest(_of(bytes, row[0]), digest):
+            if row is not None and not hmac.compare_digest(_expect(bytes, row[0]), digest):
                 return "other"
             stored = self._json("result", _result_name(token_id, call), db) if row is not None else None
             if stored is not None:
                 headers = tuple((name, value) for name, value in stored["headers"])
-                return Result(stored["status"], headers, bytes.fromhex(stored["body"]))
-            if row is not None and _of(float, row[1]) > now:
+                return StoredResponse(stored["status"], headers, bytes.fromhex(stored["body"]))
+            if row is not None and _expect(float, row[1]) > now:
                 return "taken"
             # Nobody's, or that of a process which died over it.
             until = now + seconds
@@ -186,7 +187,7 @@ class Vault:
 
         return await self._write(write)
 
-    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
+    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
         call = self._hashed(key.encode())
 
         def write(db: sqlite3.Connection) -> None:
@@ -399,14 +400,14 @@ class Vault:
     def _root(self) -> bytes:
         try:
             return self._read("root", "root", 1)
-        except Tampered:
+        except IntegrityError:
             pass
         raise StoreError(f"the master key does not open the vault {self.path}; nothing was changed")
 
     def _read(self, kind: str, name: str, version: int, db: sqlite3.Connection | None = None) -> bytes:
         value = self._read_or_none(kind, name, version, db)
         if value is None:
-            raise Tampered(f"the {kind} {name!r} is missing from the vault")
+            raise IntegrityError(f"the {kind} {name!r} is missing from the vault")
         return value
 
     def _read_or_none(self, kind: str, name: str, version: int, db: sqlite3.Connection | None = None) -> bytes | None:
@@ -414,7 +415,7 @@ class Vault:
         for key, sealed in self._rows(query, (kind, name, version), db):
             ring = self._ring_with(key)
             if ring is None:
-                raise Tampered(f"the {kind} {name!r} in the vault was sealed with a key that is not on the ring")
+                raise IntegrityError(f"the {kind} {name!r} in the vault was sealed with a key that is not on the ring")
             return ring.open(key, kind, name, version, sealed)
         return None
 
@@ -434,7 +435,7 @@ class Vault:
         ((latest,),) = self._rows("SELECT max(version) FROM records WHERE kind = 'secret' AND name = ?", (name,), db)
         # An old head would make an old version the current one, and have the next write go over a later one.
         if latest != (None if head is None else head["latest"]):
-            raise Tampered(f"the versions of the secret {name!r} in the vault are not those that were put there")
+            raise IntegrityError(f"the versions of the secret {name!r} in the vault are not those that were put there")
         return head
 
     def _known(self, name: str, db: sqlite3.Connection | None = None) -> dict[str, int]:
@@ -455,7 +456,7 @@ class Vault:
             return stored["literal"]
         value = await self.secret(stored["secret"])
         if value is None:
-            raise Tampered(f"the secret of {key} in the environment {env!r} is missing from the vault")
+            raise IntegrityError(f"the secret of {key} in the environment {env!r} is missing from the vault")
         return value
 
     def _route(self, name: str, db: sqlite3.Connection | None = None) -> Route | None:
@@ -473,10 +474,10 @@ class Vault:
         hashed, identity, used = row
         stored = json.loads(self._read("token", identity, 0, db))
         # A row may have been pointed at another token's record.
-        if not hmac.compare_digest(stored["hash"], _of(bytes, hashed).hex()):
-            raise Tampered(f"the token {identity!r} in the vault is not the one that was stored there")
+        if not hmac.compare_digest(stored["hash"], _expect(bytes, hashed).hex()):
+            raise IntegrityError(f"the token {identity!r} in the vault is not the one that was stored there")
         rate = stored["rate"] and Rate(**stored["rate"])
-        return Token(**{**stored, "rate": rate, "used": _of(int, used)})
+        return Token(**{**stored, "rate": rate, "used": _expect(int, used)})
 
     def _revoke(self, db: sqlite3.Connection, token_id: str) -> None:
         record = self._json("token", token_id, db)
@@ -515,7 +516,7 @@ class Vault:
     def _current(self, db: sqlite3.Connection) -> str:
         for (key,) in self._rows("SELECT value FROM meta WHERE name = 'key'", db=db):
             return str(key)
-        raise Tampered("the vault does not say which master key is its own")
+        raise IntegrityError("the vault does not say which master key is its own")
 
     def _drop_result(self, db: sqlite3.Connection, token: str, call: bytes) -> None:
         db.execute("DELETE FROM results WHERE token = ? AND call = ?", (token, call))
@@ -545,12 +546,12 @@ class Vault:
 def _spend(db: sqlite3.Connection, token: Token) -> Denial | None:
     hashed, now = bytes.fromhex(token.hash), time.time()
     used, tat = db.execute("SELECT used, tat FROM tokens WHERE hash = ?", (hashed,)).fetchone()
-    if token.uses is not None and _of(int, used) >= token.uses:
+    if token.uses is not None and _expect(int, used) >= token.uses:
         return Denial("used up", token.id)
     if token.rate is not None:
         # The generic cell rate algorithm: `tat` is when the bucket would be full again, which is a whole filling away
         # at most; more is a clock that was set back.
-        tat = min(max(_of(float, tat), now), now + token.rate.seconds) + token.rate.seconds / token.rate.count
+        tat = min(max(_expect(float, tat), now), now + token.rate.seconds) + token.rate.seconds / token.rate.count
         wait = tat - token.rate.seconds - now
         # Rounding must not take the last of the burst away.
         if wait > 1e-6:
@@ -559,10 +560,10 @@ def _spend(db: sqlite3.Connection, token: Token) -> Denial | None:
     return None
 
 
-def _of(kind: type[T], value: object) -> T:
+def _expect(kind: type[T], value: object) -> T:
     """The value of a column that is not sealed: in a damaged file it may be anything."""
     if not isinstance(value, kind):
-        raise Tampered("the vault is damaged: a column of it holds what was never put there")
+        raise IntegrityError("the vault is damaged: a column of it holds what was never put there")
     return value
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .._core.pipeline import CallNext
-from .._http.request import Request, Response
+from .._http.request import Request
+from .._http.response import Response
 
 
 class BearerAuth:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 
-from .._core.pipeline import CallNext, Recall
-from .._http.request import Request, Response
+from .._core.errors import overdue
+from .._core.pipeline import CallNext, Lookup
+from .._http.request import Request
+from .._http.response import Response
 from ..exceptions import DoubleOError
-from .error_mapping import overdue
 from .secret_cache import Flight, SecretCache
 
 _EVICTING = frozenset({401, 403, 404})
@@ -27,7 +28,7 @@ class Cache:
             raise ValueError(f"stale_if_error must be 0 or more, not {stale_if_error!r}")
         self.store = SecretCache(maxsize) if store is None else store
         self.stale_if_error = stale_if_error
-        self.recall: Recall = self.store.recall
+        self.recall: Lookup = self.store.recall
         """A stored answer younger than `cache_ttl`, or None."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from .._core.pipeline import CallNext
-from .._http.request import Request, Response
+from .._http.request import Request
+from .._http.response import Response
 from ..exceptions import DoubleOError
 
 logger = logging.getLogger("oo")

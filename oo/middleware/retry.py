@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Container, Iterator
 
 from backoff import expo, full_jitter
 
+from .._core.errors import overdue
+from .._core.fork import register
 from .._core.pipeline import CallNext
 from .._core.validation import LONGEST, check_whole, is_number
-from .._http.request import Request, Response
+from .._http.request import Request
+from .._http.response import Response
 from ..exceptions import DoubleOError
-from ._budget import Budget
-from .error_mapping import overdue
 
 LONGEST_RETRY_AFTER = 60.0
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.2
+
+
+BUDGET_CAPACITY = 500
+RETRY_COST = 5
+SUCCESS_REFUND = 1
 
 
 class Retry:
@@ -43,7 +50,7 @@ class Retry:
         self.max_wait = max_wait
         self.jitter = jitter
         self.statuses = statuses
-        self.budget = Budget()
+        self.budget = RetryBudget()
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         io, notes = call_next.io, request.extensions
@@ -98,3 +105,33 @@ class Retry:
     @staticmethod
     def _in_time(request: Request, at: float) -> bool:
         return request.deadline is None or at < request.deadline
+
+
+class RetryBudget:
+    """What a client may spend on retries: full at 500, each retry costs 5 and gets them back when its call succeeds,
+    each call that succeeds at once gives 1. In a total outage a client so sends 100 retries, then none."""
+
+    def __init__(self, capacity: int = BUDGET_CAPACITY) -> None:
+        self._capacity = self._left = capacity
+        self._lock = threading.Lock()
+        register(self)
+
+    def spend(self) -> bool:
+        """Pay for a retry; False where there is not enough left."""
+        with self._lock:
+            if self._left < RETRY_COST:
+                return False
+            self._left -= RETRY_COST
+            return True
+
+    def refund(self, retries: int) -> None:
+        """A call succeeded after that many retries."""
+        if not retries and self._left >= self._capacity:
+            return
+        with self._lock:
+            self._left = min(self._capacity, self._left + (retries * RETRY_COST or SUCCESS_REFUND))
+
+    def after_fork(self) -> None:
+        """In a child: let go of the lock."""
+        if self._lock.locked():
+            self._lock = threading.Lock()

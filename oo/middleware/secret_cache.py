@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from cachetools import Cache, TLRUCache
 
-from .._core.fork import keep
+from .._core.fork import register
 from .._core.io import Event
 
 _TOUCH = 1.0  # seconds: a hit renews an entry's place in the order of eviction at most this often
@@ -67,7 +67,7 @@ class SecretCache:
         self.maxsize = maxsize
         self._timer = timer
         self._renew()
-        keep(self)
+        register(self)
 
     def get(self, key: Hashable) -> Any:
         """The value of a key, or None."""

@@ -21,7 +21,7 @@ from urllib3.util.ssl_ import is_ipaddress
 from .strict_http import StrictResponse
 
 
-class Clock:
+class Deadline:
     """The instant by which an exchange must be over. It may be moved while the exchange goes on."""
 
     __slots__ = ("until",)
@@ -38,15 +38,15 @@ class Clock:
 
 
 class _Current(threading.local):
-    clock = Clock(float("inf"))
+    clock = Deadline(float("inf"))
 
 
-current = _Current()
+thread_deadline = _Current()
 """`current.clock` is the clock of the exchange that this thread is about to begin."""
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, sock: socket.socket, clock: Clock) -> None:
+    def __init__(self, sock: socket.socket, clock: Deadline) -> None:
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)
         self._clock = clock
@@ -70,7 +70,7 @@ class _Raw(io.RawIOBase):
 class _TimedSocket:
     """As much of a socket as http.client's response asks for."""
 
-    def __init__(self, sock: socket.socket, clock: Clock) -> None:
+    def __init__(self, sock: socket.socket, clock: Deadline) -> None:
         self._sock = sock
         self._clock = clock
 
@@ -78,7 +78,7 @@ class _TimedSocket:
         return io.BufferedReader(_Raw(self._sock, self._clock))
 
 
-def _addresses(host: str, port: int, clock: Clock) -> list[Any]:
+def _addresses(host: str, port: int, clock: Deadline) -> list[Any]:
     """What getaddrinfo gives or raises, in time."""
     found: list[Any] = []
 
@@ -111,7 +111,7 @@ def _addresses(host: str, port: int, clock: Clock) -> list[Any]:
 class _Timed:
     def _new_conn(self) -> socket.socket:
         # urllib3 gives each address of a host all of the time, and then the TLS handshake as well.
-        clock = current.clock
+        clock = thread_deadline.clock
         host, port = self._dns_host, self.port  # type: ignore[attr-defined]  # a connection's
         failure: OSError | None = None
         for family, kind, protocol, _, address in _addresses(host, port, clock):
@@ -133,11 +133,11 @@ class _Timed:
         sock: socket.socket | None = self.sock  # type: ignore[attr-defined]  # a connection's, None before it is open
         if sock is not None:
             # The last exchange on this connection left what remained of its own time.
-            sock.settimeout(current.clock.left())
+            sock.settimeout(thread_deadline.clock.left())
         super().request(*args, **kwargs)  # type: ignore[misc]  # the connection this is mixed into
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> StrictResponse:
-        return StrictResponse(_TimedSocket(sock, current.clock), *args, **kwargs)  # type: ignore[arg-type]  # http.client only calls makefile
+        return StrictResponse(_TimedSocket(sock, thread_deadline.clock), *args, **kwargs)  # type: ignore[arg-type]  # http.client only calls makefile
 
 
 class _TimedHTTP(_Timed, HTTPConnection):  # type: ignore[misc]  # response_class is a class there, a factory here

@@ -7,33 +7,37 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from functools import cached_property, lru_cache, partial
 from io import BytesIO
-from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 from yarl import URL
+
+from ._aiohttp_patches import Connection, Connector, NoCookies, connection_reset
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
 else:
     from async_timeout import timeout
 
-from .._core.pipeline import finish
-from .._http.request import Headers, Request, Response
+from .._core.pipeline import run_sync
+from .._http.headers import Headers, field_text, validated_headers
+from .._http.request import Request
+from .._http.response import Response
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .network_errors import Proxies, broken, ca_bundle, fields, goes_on, limits, nonsense, timed_out, untrusted
+from .limits import is_streaming, limits, timed_out
+from .network_errors import invalid_http, network_error, tls_error
+from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Body, Framing, whole
-from .strict_http import LONGEST_LINE, MOST_FIELDS, field_text
+from .strict_http import LONGEST_LINE, MOST_FIELDS
+from .trust import ca_bundle
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
-_FRAMING = ("Content-Length", "Transfer-Encoding")
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 _DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
@@ -72,18 +76,18 @@ class AiohttpTransport:
                 request.method,
                 url,
                 data=_data(request.body),
-                headers=fields(request),
+                headers=validated_headers(request.headers),
                 skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
                 timeout=_total(request.timeout if limit == "timeout" else until - now),
                 ssl=self._trust if self._bundle and url.scheme == "https" else True,
             )
-            if goes_on(request, answer.status) and answer.connection is not None:
+            if is_streaming(request, answer.status) and answer.connection is not None:
                 # The headers had to come in time, however they dripped; the body may take longer.
                 answer.connection._notify_release()
             if answer.status < 100 or answer.version not in _VERSIONS:
-                raise nonsense()
+                raise invalid_http()
             headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
             if _is_here(answer.content, framing, self._streamless if request.stream else request.limit):
                 body = answer.content.read_nowait()
@@ -119,7 +123,7 @@ class AiohttpTransport:
             return ssl.create_default_context(cafile=path)
         except OSError:
             pass
-        raise untrusted()
+        raise tls_error()
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -131,17 +135,17 @@ class AiohttpTransport:
             self._forget_ended()
             session = self._made(loop)
             keeping = self._keeping(loop, session)
-            finish(keeping.__anext__())
+            run_sync(keeping.__anext__())
             kept = self._kept[loop] = (session, keeping)
         self._last = (loop, kept[0])
         return kept[0]
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-        connector = _Connector(limit=0, resolver=self._resolver, timeout_ceil_threshold=_EXACT)
-        connector._factory = partial(_Connection, loop=loop)  # type: ignore[assignment]  # partial is invariant
+        connector = Connector(limit=0, resolver=self._resolver, timeout_ceil_threshold=_EXACT)
+        connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # partial is invariant
         session = aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=_NoCookies(),
+            cookie_jar=NoCookies(),
             headers=_DEFAULTS,
             auto_decompress=False,
             max_line_size=LONGEST_LINE,
@@ -175,86 +179,6 @@ class AiohttpTransport:
                     session.connector._close()
 
 
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and does not look at those that come: aiohttp logs the names of those that are none."""
-
-    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
-        pass
-
-
-class _Connector(aiohttp.TCPConnector):
-    """aiohttp's connector. Closing it ends the making of a connection too, with a ClientConnectionError."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._unfinished: set[asyncio.Task[ResponseHandler]] = set()
-
-    async def close(self, **settings: Any) -> None:
-        for making in self._unfinished:
-            making.cancel()
-        await super().close(**settings)
-
-    async def _create_connection(self, *args: Any, **keywords: Any) -> ResponseHandler:
-        # On a task of its own: when closing cancels that, the caller must not seem cancelled.
-        making = asyncio.ensure_future(super()._create_connection(*args, **keywords))
-        self._unfinished.add(making)
-        try:
-            await asyncio.wait([making])
-            if making.cancelled():
-                raise aiohttp.ClientConnectionError
-            return making.result()
-        except asyncio.CancelledError:
-            making.cancel()
-            await asyncio.wait([making])
-            # It may have been made in the very turn in which the caller was cancelled.
-            if not making.cancelled() and making.exception() is None:
-                making.result().close()
-            raise
-        finally:
-            self._unfinished.discard(making)
-            del making  # its error holds this frame
-
-
-class _Connection(ResponseHandler):
-    """aiohttp's end of a connection, less four habits."""
-
-    def is_connected(self) -> bool:
-        # What came over an idle connection would be taken for the answer to the next request.
-        return not self.should_close and super().is_connected()
-
-    def close(self) -> None:
-        # What the server does not read would keep the connection, and itself, for as long as the server likes.
-        if self.transport is not None and self.transport.get_write_buffer_size():
-            self.transport.abort()
-        payload = self._payload
-        super().close()
-        _fail(payload, aiohttp.ClientConnectionError())
-
-    def abort(self) -> None:
-        payload = self._payload
-        super().abort()
-        _fail(payload, aiohttp.ClientConnectionError())
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        payload = self._payload
-        super().set_exception(exc, *cause)
-        _fail(payload, exc, *cause)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        transport = self.transport
-        super().connection_lost(exc)
-        if transport is not None:
-            # Python 3.10 warns of a TLS transport that its peer closed and nobody else did.
-            transport.close()
-
-
-def _fail(payload: aiohttp.StreamReader | None, exc: BaseException, *cause: BaseException) -> None:
-    # Whoever reads a body would wait for ever: aiohttp tells only who waits for an answer's head, and lets go of a body
-    # whose connection is closed.
-    if payload is not None and not payload.is_eof() and payload.exception() is None:
-        payload.set_exception(exc, *cause)
-
-
 class _Source:
     """The bytes of an answer of aiohttp's."""
 
@@ -275,7 +199,7 @@ class _Source:
     async def read(self) -> bytes:
         content, limit, left = self._answer.content, self._limit, None
         try:
-            if goes_on(self._request, self._answer.status):
+            if is_streaming(self._request, self._answer.status):
                 # A stream takes as long as it takes, but must not stall.
                 now = time.monotonic()
                 until, limit = limits(self._request, now)
@@ -284,9 +208,9 @@ class _Source:
             if not data and not content.is_eof():
                 async with timeout(left):
                     data = await content.readany()
-            if data or not (lost := _reset(self._answer)):
+            if data or not (lost := connection_reset(self._answer)):
                 return data
-            failure = broken(lost)
+            failure = network_error(lost)
         except _ERRORS as error:
             failure = _translated(error, limit, self._session)
         raise failure
@@ -302,15 +226,6 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
     # As most bodies are: they come with their headers.
     length = framing.length
     return length is not None and length <= limit and framing.encoding == "identity" and content.is_eof()
-
-
-def _reset(answer: aiohttp.ClientResponse) -> BaseException | None:
-    # The end of the connection is the end of a body that has no other; to aiohttp a reset is such an end as well.
-    if answer.content is aiohttp.EMPTY_PAYLOAD or not answer.headers.keys().isdisjoint(_FRAMING):
-        return None
-    protocol: Any = answer._protocol
-    lost = protocol.exception() if protocol is not None else None
-    return lost if isinstance(lost, aiohttp.ClientOSError) else None
 
 
 @lru_cache(256)
@@ -342,8 +257,8 @@ def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession
     if session is not None and session.closed:
         return DoubleOError("the client was closed during the call", reason="closed")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return broken(error)
+        return network_error(error)
     # aiohttp.InvalidURL is a ValueError, and so is a certificate's error.
     if isinstance(error, _NONSENSE) and not isinstance(error, OSError):
-        return nonsense()
-    return broken(error)
+        return invalid_http()
+    return network_error(error)

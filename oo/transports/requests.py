@@ -17,11 +17,16 @@ from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import ProxyManager
 from urllib3.util import SKIP_HEADER
 
-from .._http.request import Headers, Request, Response
+from .._http.headers import Headers, validated_headers
+from .._http.request import Request
+from .._http.response import Response
 from ..exceptions import DoubleOError
-from ._urllib3_patches import POOLS, Clock, current
-from .network_errors import Proxies, broken, ca_bundle, causes, fields, goes_on, limits, nonsense, timed_out, untrusted
+from ._urllib3_patches import POOLS, Deadline, thread_deadline
+from .limits import is_streaming, limits, timed_out
+from .network_errors import causes, invalid_http, network_error, tls_error
+from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
+from .trust import ca_bundle
 
 _POOL = 1024  # connections kept for each host: no thread has to open its own anew
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
@@ -49,7 +54,7 @@ class RequestsTransport:
             self._open()
         now = time.monotonic()
         until, limit = limits(request, now)
-        current.clock = clock = Clock(until)
+        thread_deadline.clock = clock = Deadline(until)
         try:
             answer = self._adapter.send(
                 _prepared(request),
@@ -118,14 +123,14 @@ class _Source:
     __slots__ = ("_clock", "_limit", "_raw", "_request")
     over = False  # http.client closes an answer only when it is read past its end
 
-    def __init__(self, raw: Any, clock: Clock, request: Request, limit: str) -> None:
+    def __init__(self, raw: Any, clock: Deadline, request: Request, limit: str) -> None:
         self._raw = raw
         self._clock = clock
         self._request = request
         self._limit = limit
 
     async def read(self) -> bytes:
-        if goes_on(self._request, self._raw.status):
+        if is_streaming(self._request, self._raw.status):
             # A whole body has what its attempt has left; a stream only must not stall.
             self._clock.until, self._limit = limits(self._request, time.monotonic())
         try:
@@ -151,7 +156,10 @@ def _prepared(request: Request) -> PreparedRequest:
     prepared.body = request.body
     # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
     headers = HTTPHeaderDict(
-        [(name, value if value.isascii() else value.encode().decode("latin-1")) for name, value in fields(request)]
+        [
+            (name, value if value.isascii() else value.encode().decode("latin-1"))
+            for name, value in validated_headers(request.headers)
+        ]
     )
     headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
     headers.setdefault("User-Agent", SKIP_HEADER)
@@ -169,8 +177,8 @@ def _translated(error: Exception, limit: str) -> DoubleOError:
         return timed_out(limit)
     if type(error) is OSError:
         # The adapter looks for the file before anything else, and finds none.
-        return untrusted()
+        return tls_error()
     # requests' own exceptions are OSErrors, and some of them ValueErrors too.
     if isinstance(error, (InvalidHeader, ValueError)):
-        return nonsense()
-    return broken(error)
+        return invalid_http()
+    return network_error(error)

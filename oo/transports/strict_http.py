@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from http.client import HTTPException, HTTPMessage, HTTPResponse, RemoteDisconnected
 
+from .._http.headers import field_text
+
 LONGEST_LINE = 64 << 10
 """Bytes of a status line or header field."""
 
@@ -19,17 +21,6 @@ MOST_FIELDS = 100
 _STATUS = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: ([^\0\r\n]*))?\r?\n")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\0\r\n]*)\r?\n")
 _SIZE = re.compile(r"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n")
-
-
-def field_text(value: str, encoding: str = "utf-8") -> str:
-    """A header's value that was decoded as `encoding`: UTF-8 where its bytes are that, else Latin-1 (RFC 9110, 5.5)."""
-    if value.isascii():
-        return value
-    raw = value.encode(encoding, "surrogateescape")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
 
 
 class StrictResponse(HTTPResponse):

@@ -23,7 +23,7 @@ import pytest
 
 import oo
 from oo._core.masking import Mask, StreamMask
-from oo._core.pipeline import finish
+from oo._core.pipeline import run_sync
 from oo.testing import MockTransport
 from tests.support.canaries import (
     CASES,
@@ -293,7 +293,7 @@ def test_no_failure_tells_a_token_or_a_secret(
         watch.take()
         for success in (client.client.get_secret, again.client.get_env):
             made = quietly(success(token))
-            finish(made) if echo.loop is None else echo.loop.run_until_complete(made)
+            run_sync(made) if echo.loop is None else echo.loop.run_until_complete(made)
             campaign.look(Case("a success", "", "", "", ""), None)
         for n in range(count):
             call = list(CALLS)[n % len(CALLS)]
@@ -301,7 +301,7 @@ def test_no_failure_tells_a_token_or_a_secret(
             try:
                 chosen = campaign.rng.choice((client, client, again)).client
                 made = quietly(CALLS[call](chosen, token, tmp_path))
-                finish(made) if echo.loop is None else echo.loop.run_until_complete(made)
+                run_sync(made) if echo.loop is None else echo.loop.run_until_complete(made)
             except oo.DoubleOError as raised:
                 error = raised
             campaign.look(case, error)

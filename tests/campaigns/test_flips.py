@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from oo.gateway.keyring import Keyring, new_key
-from oo.gateway.models import Denial, Lease, Rate, Result, Route, SecretRef, StoreError
+from oo.gateway.errors import StoreError
+from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse
+from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
 
 pytestmark = pytest.mark.campaign
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.campaign
 FLIPS = int(os.environ.get("OO_FLIPS", "300"))
 CANARY = "canary-31bb"
 ROUTE = Route("r", f"http://{CANARY}.example", {"X-Key": "{a} text"}, ("POST /v1/*",), 5.0, True)
-RESULT = Result(201, (("X-A", CANARY),), CANARY.encode())
+RESULT = StoredResponse(201, (("X-A", CANARY),), CANARY.encode())
 HARMLESS = {("results", "token"), ("results", "call"), ("results", "at")}
 """Columns in which whatever stands there makes a call nobody's, and so at most one that is made again."""
 BIG = CANARY * 1000  # which has pages of its own
@@ -90,7 +91,7 @@ class Vaults:
                     found["refused"] += 1
                     found["leaked"] += CANARY in str(error)
                     continue
-                if isinstance(value, Lease):
+                if isinstance(value, Grant):
                     value = value.name
                 if isinstance(value, float):
                     value = "mine"
@@ -110,7 +111,7 @@ class Vaults:
 
         async def opened(issuing: Awaitable[str]) -> str:
             found = await vault.redeem(await issuing, "secret")
-            return found.name if isinstance(found, Lease) else "nothing"
+            return found.name if isinstance(found, Grant) else "nothing"
 
         async def written() -> str | None:
             version = await vault.put_secret("a", f"new {CANARY}")

@@ -20,7 +20,7 @@ import pytest
 import oo
 from oo.gateway.app import Gateway
 from oo.gateway.audit_log import AUDIT_FILE, AuditFile
-from oo.gateway.background import Background
+from oo.gateway.background import BackgroundLoop
 from oo.gateway.models import Kind, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
@@ -83,7 +83,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             await vault.put_route(route)
         return {label: await vault.issue(kind, name, label=values["key"]) for label, (kind, name) in kinds.items()}
 
-    with watching(monkeypatch) as watch, Background() as background:
+    with watching(monkeypatch) as watch, BackgroundLoop() as background:
         # What is not injected cannot come back. A gateway does not parse, so what is escaped twice is beyond it.
         campaign = Campaign(watch, key=values["key"], odd=values["odd"])
         campaign.places = [place for place in campaign.places if "quoted" not in place]

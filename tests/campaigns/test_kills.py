@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from oo.gateway.models import Denial, Lease, Route
+from oo.gateway.models import Denial, Grant, Route
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.faults import answer, serving
 from tests.support.processes import Home, Serving, get, kill, needs_proc, until
@@ -200,7 +200,7 @@ class Lab:
             assert json.loads(vault._read("secret", "shared", version))["value"] == value
         for token in issued:
             found = await vault.redeem(token, "secret", spend=False)
-            assert isinstance(found, Lease) or found.why == "revoked"
+            assert isinstance(found, Grant) or found.why == "revoked"
         for token in revoked:
             found = await vault.redeem(token, "secret", spend=False)
             assert isinstance(found, Denial)

@@ -27,9 +27,10 @@ from oo._core.io import LoopIO
 from oo._core.pipeline import Pipeline
 from oo._http.urls import base_url, proxied
 from oo.gateway.egress import check_literal, is_public
+from oo.gateway.errors import StoreError
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.http_server.server import Server
-from oo.gateway.models import Denial, Kind, Lease, Result, Route, StoreError
+from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
 from oo.gateway.tokens import fingerprint, is_token
 from oo.gateway.upstream import SwapCredential, Upstreams
 from oo.testing import MockTransport, Streamed
@@ -45,11 +46,11 @@ class Memory:
     """A store that knows one token, of one route; and the audit, and the log."""
 
     def __init__(self) -> None:
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, StoredResponse] = {}
         self.notes: list[dict[str, Any]] = []
 
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease | Denial:
-        return Lease("id", kind, "api") if token == TOKEN and kind == "route" else Denial("unknown")
+    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant | Denial:
+        return Grant("id", kind, "api") if token == TOKEN and kind == "route" else Denial("unknown")
 
     async def secret(self, name: str) -> str | None:
         return {"key": KEY, "other": SECRET}.get(name)
@@ -62,13 +63,13 @@ class Memory:
 
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | float | Literal["taken", "other"]:
+    ) -> StoredResponse | float | Literal["taken", "other"]:
         return self.results.get(key, 1.0)
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
+    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
         if result is not None:
             self.results[key] = result
 

@@ -23,10 +23,10 @@ from unittest.mock import patch
 import aiohttp.connector
 
 import oo
-from oo._http.request import parse_json
-from oo._http.sse import Events, Lines
+from oo._core.errors import retry_after
+from oo._http.json import parse_json
+from oo._http.sse import EventDecoder, LineDecoder
 from oo.exceptions import ERROR_OF, Operation
-from oo.middleware.error_mapping import retry_after
 from oo.transports import _urllib3_patches as _timed
 from oo.transports import requests as blocking
 from oo.transports.reader import Decoder
@@ -142,13 +142,13 @@ def _events(data: bytes) -> None:
     """Wherever the bytes are cut, the events and the lines are the same."""
     cut, stream = data[:1], data[1:]
     at = cut[0] % (len(stream) + 1) if cut else 0
-    for parser in (Events, Lines):
+    for parser in (EventDecoder, LineDecoder):
         found = []
         for pieces in ([stream], [stream[:at], stream[at:]], [stream[n : n + 1] for n in range(len(stream))]):
             try:
                 reader = parser(200)
                 each = [item for piece in pieces for item in reader.feed(piece)]  # type: ignore[attr-defined]  # both feed
-                found.append([*each, reader.finish() if isinstance(reader, Lines) else b""])
+                found.append([*each, reader.finish() if isinstance(reader, LineDecoder) else b""])
             except oo.DoubleOError as error:
                 assert error.reason == "size"
                 found.append([])

@@ -257,7 +257,7 @@ FORK = """
 import asyncio, json, os, signal, sys, threading
 import oo
 from oo.middleware import shared_cache
-from oo.middleware._budget import Budget
+from oo.middleware.retry import Budget
 
 url = sys.argv[1]
 budgets = []

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from oo.gateway import keyring
+from oo.gateway import keyring, sealing
 from oo.gateway.models import Kind
 from oo.gateway.vault import Vault
 
@@ -41,11 +41,11 @@ class Home:
         self.environ = {**kept, "OO_HOME": str(path), "PYTHONWARNINGS": "always::ResourceWarning", **environ}
 
     def made(self) -> Home:
-        keyring.write_keys(self.key, [keyring.new_key()])
+        keyring.write_keys(self.key, [sealing.new_key()])
         Vault.create(self.path, self.ring())
         return self
 
-    def ring(self) -> keyring.Keyring:
+    def ring(self) -> sealing.Keyring:
         return keyring.load(self.path, {})
 
     def run(self, work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:

@@ -13,20 +13,21 @@ from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, web
 
-from ..._http.request import JSON, Response
+from ..._http.json import JSON
+from ..._http.response import Response
 from ..._http.urls import proxied
 from ...exceptions import DoubleOError
 from ..audit_log import Audit
-from ..http_server.server import Pace
-from ..idempotency import Claim, Conflict, claimed
-from ..models import Denial, Kind, Lease, Result, Route, Store
-from ..upstream import Upstreams, upstream_request
+from ..errors import Conflict, Refusal
+from ..headers import upstream_request
+from ..idempotency import Claim, claimed
+from ..models import Denial, Grant, Kind, Route, StoredResponse
+from ..store.base import Store
+from ..upstream import Upstreams
+from .body_reader import read_body
 from .wire import answer_headers, relay
 
 logger = logging.getLogger("oo.gateway")
-
-MAX_BODY = 64 << 20
-"""Bytes of a request's body that are taken."""
 
 # TRACE sends the injected headers back, CONNECT would make a tunnel.
 _NEVER = {"CONNECT", "TRACE", "TRACK"}
@@ -34,18 +35,7 @@ _USUAL = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 _KEY = re.compile("[ -~]{1,255}")
 
 
-class Refusal(Exception):
-    """An answer other than success: a status, the words for the caller, the word for the audit."""
-
-    def __init__(self, status: int, said: str, outcome: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(said)
-        self.status = status
-        self.said = said
-        self.outcome = outcome
-        self.headers = headers
-
-
-class Call:
+class GatewayContext:
     """One request on its way through the gateway, and what the audit will say of it."""
 
     def __init__(self, request: web.BaseRequest) -> None:
@@ -68,7 +58,7 @@ class Front:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, one answer, always with an `X-Request-Id`."""
-        call = Call(request)
+        call = GatewayContext(request)
         outcome = "failed"
         response: web.StreamResponse
         try:
@@ -98,12 +88,12 @@ class Front:
 
     def refuse(self, request: web.BaseRequest) -> web.Response:
         """The answer to what is no request in HTTP: as little of it is said as is known."""
-        call = Call(request)
+        call = GatewayContext(request)
         response = _json(400, {"error": "the request is not valid HTTP"}, {"X-Request-Id": call.id})
         self._note(call, "bad request", response.status)
         return response
 
-    def _note(self, call: Call, outcome: str, status: int) -> None:
+    def _note(self, call: GatewayContext, outcome: str, status: int) -> None:
         if self._audit is not None:
             self._audit.write(
                 request_id=call.id,
@@ -115,7 +105,7 @@ class Front:
                 ms=(time.perf_counter() - call.began) * 1000,
             )
 
-    async def _answer(self, call: Call) -> web.StreamResponse:
+    async def _answer(self, call: GatewayContext) -> web.StreamResponse:
         request = call.request
         hosts = len(request.headers.getall("Host", ()))
         if hosts != 1 and (hosts or request.version >= HttpVersion11):
@@ -136,21 +126,21 @@ class Front:
             return await self._proxy(call, target[len("/api/proxy/") :])
         raise Refusal(404, "there is nothing here", "no such place")
 
-    async def _secret(self, call: Call) -> str:
+    async def _secret(self, call: GatewayContext) -> str:
         lease = await self._redeem(call, _bearer(call.request), "secret")
         value = await self._store.secret(lease.name)
         if value is None:
             raise _unauthorized("gone")
         return value
 
-    async def _env(self, call: Call) -> dict[str, str]:
+    async def _env(self, call: GatewayContext) -> dict[str, str]:
         lease = await self._redeem(call, _bearer(call.request), "env")
         variables = await self._store.environment(lease.name)
         if variables is None:
             raise _unauthorized("gone")
         return variables
 
-    async def _proxy(self, call: Call, path: str) -> web.StreamResponse:
+    async def _proxy(self, call: GatewayContext, path: str) -> web.StreamResponse:
         request, token = call.request, _bearer(call.request)
         key = _idempotency_key(request)
         # A repeat spends no use, so whether this is one is found out first.
@@ -159,7 +149,7 @@ class Front:
         if route is None:
             raise _unauthorized("gone")
         place = _allowed(route, request, path)
-        body = await _body(request)
+        body = await read_body(request)
         if key is None:
             return await self._relay(call, await self._forward(call, route, place, body))
         described = "\0".join((request.method, route.name, place, "")).encode() + (body or b"")
@@ -172,22 +162,22 @@ class Front:
         return await self._upstreams.finish(self._make(call, token, route, place, body, claim))
 
     async def _make(
-        self, call: Call, token: str, route: Route, place: str, body: bytes | None, claim: Claim
+        self, call: GatewayContext, token: str, route: Route, place: str, body: bytes | None, claim: Claim
     ) -> web.StreamResponse:
         async with claim:
             await self._redeem(call, token, "route")
             return await self._relay(call, await self._forward(call, route, place, body), claim)
 
-    async def _redeem(self, call: Call, token: str, kind: Kind, spend: bool = True) -> Lease:
+    async def _redeem(self, call: GatewayContext, token: str, kind: Kind, spend: bool = True) -> Grant:
         found = await self._store.redeem(token, kind, spend)
         call.token_id = found.token_id
-        if isinstance(found, Lease):
+        if isinstance(found, Grant):
             call.target = found.name
             return found
         call.target = None  # which a first look may have found
         raise _denied(found)
 
-    async def _forward(self, call: Call, route: Route, place: str, body: bytes | None) -> Response:
+    async def _forward(self, call: GatewayContext, route: Route, place: str, body: bytes | None) -> Response:
         request = call.request
         upstream = upstream_request(route, request.method, place, request.headers.items(), body)
         try:
@@ -195,7 +185,7 @@ class Front:
         except DoubleOError as error:
             raise _failed(f"the upstream of route {route.name} failed", error) from None
 
-    async def _relay(self, call: Call, response: Response, claim: Claim | None = None) -> web.StreamResponse:
+    async def _relay(self, call: GatewayContext, response: Response, claim: Claim | None = None) -> web.StreamResponse:
         try:
             answer, whole = await relay(call.request, call.id, response, claim)
         except DoubleOError as error:
@@ -250,50 +240,7 @@ def _idempotency_key(request: web.BaseRequest) -> str | None:
     return keys[0]
 
 
-async def _body(request: web.BaseRequest) -> bytes | None:
-    if not request.body_exists:
-        return None
-    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
-        raise Refusal(501, "no transfer coding but chunked is undone here", "bad request")
-    if (request.content_length or 0) > MAX_BODY:
-        raise _too_large()
-    if request.version >= HttpVersion11 and "Expect" in request.headers:
-        if request.headers["Expect"].lower() != "100-continue":
-            raise Refusal(417, "only 100-continue can be expected", "bad request")
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # nothing of the answer itself has gone yet
-    content = request.content
-    if content.is_eof() and content.exception() is None and content.total_bytes <= MAX_BODY:
-        return content.read_nowait()  # all of it has come
-    body = bytearray()
-    slow = False
-
-    def give_up() -> None:
-        nonlocal slow
-        slow = True
-        request.protocol.close()  # once it is answered; what comes until then is left unread
-        request.content.feed_eof()
-
-    pace = Pace(lambda: len(body), give_up)
-    try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise _too_large()
-    except web.RequestPayloadError:
-        raise Refusal(400, "the request's body is not framed as HTTP has it", "bad request") from None
-    finally:
-        pace.stop()
-    if slow:
-        raise Refusal(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
-    return bytes(body)
-
-
-def _too_large() -> Refusal:
-    return Refusal(413, f"the request's body is larger than {MAX_BODY} bytes", "too large")
-
-
-def _returned(result: Result) -> web.Response:
+def _returned(result: StoredResponse) -> web.Response:
     return web.Response(status=result.status, headers=answer_headers(result.headers), body=result.body)
 
 

@@ -9,11 +9,12 @@ from contextlib import aclosing
 from aiohttp import ClientConnectionError, web
 from multidict import CIMultiDict
 
-from ..._http.request import Response
+from ..._http.response import Response
 from ...exceptions import DoubleOError
+from ..headers import caller_headers
 from ..idempotency import Claim
-from ..models import Result
-from ..upstream import caller_headers, pieces_of
+from ..models import StoredResponse
+from ..upstream import pieces_of
 
 MAX_KEPT = 16 << 20
 """Bytes of an idempotent call's answer that are kept for a repeat; a larger one is not kept."""
@@ -28,7 +29,7 @@ async def relay(
     fields = tuple(caller_headers(response))
     if response.stream is None:
         if claim is not None:
-            claim.keep(Result(response.status, fields, response.body))
+            claim.keep(StoredResponse(response.status, fields, response.body))
         return web.Response(status=response.status, headers=answer_headers(fields), body=response.body), True
     kept = None if claim is None else bytearray()
     outgoing = _Outgoing(request, request_id, response.status, fields)
@@ -51,7 +52,7 @@ async def relay(
     finally:
         response.abandon()
     if claim is not None and kept is not None:
-        claim.keep(Result(response.status, fields, bytes(kept)))
+        claim.keep(StoredResponse(response.status, fields, bytes(kept)))
     if outgoing.answer is None:  # an upstream's answer without a body
         return web.Response(status=response.status, headers=answer_headers(fields)), True
     return outgoing.answer, True

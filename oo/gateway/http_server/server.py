@@ -16,19 +16,18 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.web_protocol import _ErrInfo
 
+from .data_rate import MinDataRate
+
 logger = logging.getLogger("oo.gateway")
 
-HEAD = 10.0
+HEADER_TIMEOUT = 10.0
 """Seconds in which a request's head must be whole, from its first byte on; the first one's from the connection on."""
-IDLE = 75.0
+KEEPALIVE_TIMEOUT = 75.0
 """Seconds that a connection is kept between two requests, and with what came of a head before the last one was
 answered: aiohttp's parsers do not tell whether they hold a part of one."""
-PATIENCE = 30.0
-"""Seconds in which `PACE` bytes of a body must come, or of an answer be taken."""
-PACE = 16 << 10
 PIPELINED = 128
 """Requests that a caller may send before their answers; later aiohttps (3.14.3) take fewer at a time by themselves."""
-MOST = 4096
+MAX_CONNECTIONS = 4096
 """Connections that a process holds at once, where it may have that many files open."""
 
 BACKLOG = 128
@@ -45,29 +44,6 @@ Refuse: TypeAlias = Callable[[web.BaseRequest], web.Response]
 """Answers what was no request; the connection ends after it."""
 
 
-class Pace:
-    """Calls `slow` once less than PACE of the bytes that `passed` counts have passed in PATIENCE seconds."""
-
-    def __init__(self, passed: Callable[[], int], slow: Callable[[], None]) -> None:
-        self._passed = passed
-        self._slow = slow
-        self._begin()
-
-    def stop(self) -> None:
-        """There is nothing left to pass."""
-        self._timer.cancel()
-
-    def _begin(self) -> None:
-        self._seen = self._passed()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look)
-
-    def _look(self) -> None:
-        if self._passed() - self._seen < PACE:
-            self._slow()
-        else:
-            self._begin()
-
-
 class Server(web.Server):
     """Hands requests to `answer`, bodies as they were sent, and what is no HTTP to `refuse`. When it holds as many
     connections as it may, the next takes the place of one that nothing is done for: the oldest of those that have
@@ -76,7 +52,11 @@ class Server(web.Server):
     def __init__(self, answer: Answer, refuse: Refuse) -> None:
         # Cancelled with its caller's connection: an upstream call that nobody waits for is not made to its end.
         super().__init__(
-            self._answered, handler_cancellation=True, keepalive_timeout=IDLE, access_log=None, auto_decompress=False
+            self._answered,
+            handler_cancellation=True,
+            keepalive_timeout=KEEPALIVE_TIMEOUT,
+            access_log=None,
+            auto_decompress=False,
         )
         self.refuse = refuse
         self._answer = answer
@@ -133,7 +113,7 @@ class _Connection(web.RequestHandler):
         self._server = server
         self._refuse = refuse
         self._head: asyncio.TimerHandle | None = None
-        self._pace: Pace | None = None
+        self._pace: MinDataRate | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -143,7 +123,7 @@ class _Connection(web.RequestHandler):
             sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, 128 << 10)
         # `pause_writing` then means that something is left to be taken, however little.
         transport.set_write_buffer_limits(high=1)  # type: ignore[attr-defined]  # typed as what cannot be written to
-        self._head = self._loop.call_later(HEAD, self.cut)
+        self._head = self._loop.call_later(HEADER_TIMEOUT, self.cut)
         self._server.hold(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -161,13 +141,13 @@ class _Connection(web.RequestHandler):
             if len(self._messages) > PIPELINED:
                 self.cut()
         elif self._head is None and self._waiter is not None and data:
-            self._head = self._loop.call_later(HEAD, self.cut)
+            self._head = self._loop.call_later(HEADER_TIMEOUT, self.cut)
         if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
             self._break_bodies()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._pace = Pace(self._taken, self.cut)
+        self._pace = MinDataRate(self._taken, self.cut)
 
     def resume_writing(self) -> None:
         if self._pace is not None:
@@ -223,10 +203,10 @@ class _Connection(web.RequestHandler):
 def _room() -> int:
     """How many connections a process may hold: each caller's call may need an upstream's."""
     if sys.platform == "win32":
-        return MOST
+        return MAX_CONNECTIONS
     import resource
 
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return MOST
-    return min(MOST, max(16, (files - BACKLOG - _OTHER) // 2))
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(16, (files - BACKLOG - _OTHER) // 2))

@@ -54,18 +54,18 @@ def answer(sock: socket.socket) -> bytes:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that a test can wait for; what it does not look at stays far off."""
-    for name in ("HEAD", "IDLE", "PATIENCE"):
-        monkeypatch.setattr(f"oo.gateway.http_server.server.{name}", 30.0)
+    for name in ("server.HEADER_TIMEOUT", "server.KEEPALIVE_TIMEOUT", "data_rate.MIN_RATE_WINDOW"):
+        monkeypatch.setattr(f"oo.gateway.http_server.{name}", 30.0)
 
 
 @pytest.mark.parametrize(
     ("limit", "begin", "drip"),
     [
-        ("HEAD", b"", b""),
-        ("HEAD", ASK[:20], b""),
-        ("HEAD", ASK[:-4] + b"\r\nX-Long: ", b"x"),
-        ("IDLE", ASK, b""),
-        ("IDLE", ASK + ASK[:20], b""),
+        ("HEADER_TIMEOUT", b"", b""),
+        ("HEADER_TIMEOUT", ASK[:20], b""),
+        ("HEADER_TIMEOUT", ASK[:-4] + b"\r\nX-Long: ", b"x"),
+        ("KEEPALIVE_TIMEOUT", ASK, b""),
+        ("KEEPALIVE_TIMEOUT", ASK + ASK[:20], b""),
     ],
     ids=["silent", "half a head", "a dripping head", "idle", "half a second head at once"],
 )
@@ -90,7 +90,7 @@ def test_a_caller_without_a_request_is_cut_off(
 def test_a_head_that_begins_on_a_kept_connection_has_its_own_limit(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.server.HEAD", LIMIT)
+    monkeypatch.setattr("oo.gateway.http_server.server.HEADER_TIMEOUT", LIMIT)
     with oo.testing.gateway() as gateway, connected(gateway.url, ASK) as sock:
         answer(sock)
         time.sleep(LIMIT * 2)
@@ -111,7 +111,7 @@ def body(token: str, length: int) -> bytes:
 
 @pytest.mark.parametrize("drip", [b"", b"x"], ids=["stalls", "drips"])
 def test_a_body_that_comes_too_slowly_is_a_408(quick: None, monkeypatch: pytest.MonkeyPatch, drip: bytes) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.server.PATIENCE", LIMIT)
+    monkeypatch.setattr("oo.gateway.http_server.data_rate.MIN_RATE_WINDOW", LIMIT)
     with oo.testing.gateway() as gateway, serving() as upstream:
         token = gateway.route("r", upstream.url)
         with connected(gateway.url, body(token, 99999) + b"x" * 1000) as sock:
@@ -167,8 +167,8 @@ def test_a_refusal_of_a_whole_request_keeps_the_connection(quick: None) -> None:
 
 
 def test_a_body_that_keeps_the_pace_may_take_its_time(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.server.PATIENCE", LIMIT)
-    monkeypatch.setattr("oo.gateway.http_server.server.PACE", 4)
+    monkeypatch.setattr("oo.gateway.http_server.data_rate.MIN_RATE_WINDOW", LIMIT)
+    monkeypatch.setattr("oo.gateway.http_server.data_rate.MIN_RATE_BYTES", 4)
     with oo.testing.gateway() as gateway, serving() as upstream:
         token = gateway.route("r", upstream.url)
         with connected(gateway.url, body(token, 60)) as sock:
@@ -180,7 +180,7 @@ def test_a_body_that_keeps_the_pace_may_take_its_time(quick: None, monkeypatch: 
 
 
 def test_a_reader_of_a_stream_that_does_not_read_is_cut_off(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.server.PATIENCE", LIMIT)
+    monkeypatch.setattr("oo.gateway.http_server.data_rate.MIN_RATE_WINDOW", LIMIT)
     chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
     with (
         serving([READ, head(b"Transfer-Encoding: chunked"), Endless(chunk)]) as upstream,
@@ -193,7 +193,7 @@ def test_a_reader_of_a_stream_that_does_not_read_is_cut_off(quick: None, monkeyp
 
 
 def test_a_reader_that_asks_and_asks_and_reads_nothing_is_cut_off(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.server.PATIENCE", LIMIT)
+    monkeypatch.setattr("oo.gateway.http_server.data_rate.MIN_RATE_WINDOW", LIMIT)
     with oo.testing.gateway() as gateway, connected(gateway.url) as sock:
         sock.settimeout(10)  # when the gateway takes no more either, and yet does not end it
         with pytest.raises(ConnectionError):
@@ -203,7 +203,7 @@ def test_a_reader_that_asks_and_asks_and_reads_nothing_is_cut_off(quick: None, m
 def test_the_last_of_an_answer_that_is_not_read_is_not_held_for_ever(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.server.PATIENCE", LIMIT)
+    monkeypatch.setattr("oo.gateway.http_server.data_rate.MIN_RATE_WINDOW", LIMIT)
     with oo.testing.gateway() as gateway, ExitStack() as stack:
         socks = []
         for size in range(64 << 10, 480 << 10, 16 << 10):
@@ -220,7 +220,7 @@ def test_the_last_of_an_answer_that_is_not_read_is_not_held_for_ever(
 
 
 def test_a_reader_that_keeps_the_pace_gets_all_of_it(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.server.PATIENCE", LIMIT)
+    monkeypatch.setattr("oo.gateway.http_server.data_rate.MIN_RATE_WINDOW", LIMIT)
     size = 10 << 20
     with serving(reply=lambda _: tests.support.faults.answer(b"x" * size)) as upstream, oo.testing.gateway() as gateway:
         token = gateway.route("r", upstream.url)
@@ -240,7 +240,7 @@ def test_a_reader_that_keeps_the_pace_gets_all_of_it(quick: None, monkeypatch: p
 @pytest.fixture
 def full(quick: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[oo.testing.LocalGateway]:
     """A gateway with room for four."""
-    monkeypatch.setattr("oo.gateway.http_server.server.MOST", 4)
+    monkeypatch.setattr("oo.gateway.http_server.server.MAX_CONNECTIONS", 4)
     with oo.testing.gateway() as gateway:
         yield gateway
 

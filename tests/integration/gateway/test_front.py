@@ -16,11 +16,12 @@ import oo
 import oo.testing
 from oo.gateway import idempotency
 from oo.gateway.app import Gateway
-from oo.gateway.background import Background
+from oo.gateway.background import BackgroundLoop
 from oo.gateway.egress import PublicResolver
+from oo.gateway.errors import Conflict
 from oo.gateway.http_server.server import Server
-from oo.gateway.idempotency import Conflict, claimed
-from oo.gateway.models import Kind, Lease, Result, Route
+from oo.gateway.idempotency import claimed
+from oo.gateway.models import Grant, Kind, Route, StoredResponse
 from oo.gateway.upstream import SwapCredential, pieces_of
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, Drip, head, serving
@@ -35,11 +36,11 @@ class Odd:
     def __init__(self, failing: str = "", claim: Any = None) -> None:
         self.failing = failing
         self.claiming = claim
-        self.settled: list[Result | None] = []
+        self.settled: list[StoredResponse | None] = []
 
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Lease:
+    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant:
         self._check("redeem")
-        return Lease("id", kind, "gone")
+        return Grant("id", kind, "gone")
 
     async def secret(self, name: str) -> str | None:
         self._check("secret")
@@ -53,14 +54,14 @@ class Odd:
 
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> Result | float | Literal["taken", "other"]:
+    ) -> StoredResponse | float | Literal["taken", "other"]:
         found: float | Literal["taken", "other"] = await self.claiming()
         return found
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def settle(self, token_id: str, key: str, until: float, result: Result | None) -> None:
+    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
         self.settled.append(result)
 
     def _check(self, what: str) -> None:
@@ -80,7 +81,7 @@ class Notes:
 
 @contextmanager
 def running(store: Odd, notes: Notes) -> Iterator[str]:
-    with Background() as background:
+    with BackgroundLoop() as background:
         yield background.enter(Gateway(store, audit=notes)).url
 
 

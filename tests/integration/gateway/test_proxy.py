@@ -211,7 +211,7 @@ def test_a_caller_that_leaves_takes_the_upstream_call_with_it(gateway: LocalGate
 
 @pytest.mark.parametrize("size", [999, 1000])
 def test_a_body_has_a_limit(gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("oo.gateway.fronts.base_url.MAX_BODY", 999)
+    monkeypatch.setattr("oo.gateway.fronts.body_reader.MAX_BODY", 999)
     with recording(replying(answer(b""))) as upstream:
         token = gateway.route("r", upstream.url)
         expected = (200, 1) if size == 999 else (413, 0)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from oo.gateway import keyring
-from oo.gateway.keyring import Keyring, key_id, new_key, write_keys
-from oo.gateway.models import SecretRef, StoreError
+from oo.gateway.errors import StoreError
+from oo.gateway.keyring import write_keys
+from oo.gateway.models import SecretRef
+from oo.gateway.sealing import Keyring, key_id, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import Home, get, reading, until
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 import oo
 import oo.testing
-from oo.gateway.background import Background
+from oo.gateway.background import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, SILENCE, head, serving
 from tests.support.upstream import OpenAI
@@ -47,7 +47,7 @@ def test_pieces_pass_as_they_come(gateway: oo.testing.LocalGateway) -> None:
         assert await asyncio.to_thread(go.wait, 5)
         await response.write(b"data: 2\n\n")
 
-    with Background() as background:
+    with BackgroundLoop() as background:
         upstream = background.enter(Scripted(write))
         token = gateway.route("api", upstream.url)
         with oo.Client(gateway.url) as client, client.stream("v1/x", token) as response:
@@ -67,7 +67,7 @@ def test_the_credential_is_masked_across_the_borders_of_pieces(gateway: oo.testi
             await asyncio.sleep(0)
 
     gateway.secret("key", KEY)
-    with Background() as background:
+    with BackgroundLoop() as background:
         upstream = background.enter(Scripted(write))
         token = gateway.route("api", upstream.url, {"X-Key": "{key}"})
         with oo.Client(gateway.url) as client, client.stream("v1/x", token) as response:

@@ -627,7 +627,7 @@ def test_a_folder_that_another_program_keeps_locked_is_waited_for_but_not_withou
     client = answering(world, {"A": CANARY})
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    monkeypatch.setattr(_dotenv, "_PATIENCE", 0.05)
+    monkeypatch.setattr("oo._core.files._LOCK_TIMEOUT", 0.05)
     message = refused(lambda: client.export_env(TOKEN, path))
     assert repr(os.fspath(path)) in message
     assert "another program keeps its folder locked" in message

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 import oo.testing
-from oo.gateway.background import Background
+from oo.gateway.background import BackgroundLoop
 from tests.support.command import Inside, Process, refused
 from tests.support.terminal import Terminal
 from tests.support.upstream import OpenAI, completion
@@ -267,7 +267,7 @@ def said(text: object) -> bytes:
 
 
 def test_chat_prints_as_it_comes(gateway: oo.testing.LocalGateway) -> None:
-    with Background() as background:
+    with BackgroundLoop() as background:
         slow = Slow()
         background.enter(slow)
         environ = {**os.environ, "OO_TOKEN": gateway.route("slow", slow.url)}
@@ -295,7 +295,7 @@ class Loud(OpenAI):
 
 @pytest.fixture
 def loud(gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loud]:
-    with Background() as background:
+    with BackgroundLoop() as background:
         upstream = Loud()
         background.enter(upstream)
         monkeypatch.setenv("OO_TOKEN", gateway.route("loud", upstream.url))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import oo
 from oo import Headers, Request, Response
-from oo._http.request import parse_json
+from oo._http.json import parse_json
 from tests.support.examples import EXAMPLES
 from tests.support.probing import assert_ours
 

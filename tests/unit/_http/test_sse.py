@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oo._http.sse import Events, Lines, ServerEvent
+from oo._http.sse import EventDecoder, LineDecoder, ServerEvent
 from oo.exceptions import DoubleOError
 
 # Each with what the standard's own parsing rules make of it.
@@ -36,7 +36,7 @@ STREAMS = [
 
 
 def whole(stream: bytes) -> list[ServerEvent]:
-    return list(Events(1000).feed(stream))
+    return list(EventDecoder(1000).feed(stream))
 
 
 @pytest.mark.parametrize(("stream", "events"), STREAMS)
@@ -46,7 +46,7 @@ def test_events_follow_the_standard(stream: bytes, events: list[ServerEvent]) ->
 
 @pytest.mark.parametrize(("stream", "events"), STREAMS)
 def test_events_are_the_same_byte_by_byte(stream: bytes, events: list[ServerEvent]) -> None:
-    parser = Events(1000)
+    parser = EventDecoder(1000)
     assert [event for n in range(len(stream)) for event in parser.feed(stream[n : n + 1])] == events
 
 
@@ -59,7 +59,7 @@ ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
 @given(st.lists(st.tuples(fields, ends)), st.lists(st.integers(0, 80)))
 def test_where_the_bytes_are_cut_changes_nothing(lines: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
     stream = b"".join(field + end for field, end in lines)
-    parser, pieces, last = Events(1000), [], 0
+    parser, pieces, last = EventDecoder(1000), [], 0
     for cut in [*sorted(cut for cut in cuts if cut <= len(stream)), len(stream)]:
         pieces.append(stream[last:cut])
         last = cut
@@ -67,13 +67,13 @@ def test_where_the_bytes_are_cut_changes_nothing(lines: list[tuple[bytes, bytes]
 
 
 def test_an_event_is_there_as_soon_as_its_blank_line_is() -> None:
-    parser = Events(100)
+    parser = EventDecoder(100)
     assert list(parser.feed(b"data: now\r\r")) == [ServerEvent("now")]
     assert list(parser.feed(b"\ndata: then\n\n")) == [ServerEvent("then")]
 
 
 def test_lines_keep_what_follows_the_last_end() -> None:
-    lines = Lines(100)
+    lines = LineDecoder(100)
     assert list(lines.feed(b"a\r\nb\n\nc")) == [b"a", b"b", b""]
     assert lines.finish() == b"c"
 
@@ -81,5 +81,5 @@ def test_lines_keep_what_follows_the_last_end() -> None:
 @pytest.mark.parametrize("stream", [b"data: " + b"x" * 200, b"data: xxxx\n" * 50])
 def test_a_line_or_event_without_end_is_refused(stream: bytes) -> None:
     with pytest.raises(DoubleOError) as caught:
-        list(Events(100).feed(stream))
+        list(EventDecoder(100).feed(stream))
     assert caught.value.reason == "size"

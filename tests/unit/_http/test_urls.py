@@ -21,7 +21,7 @@ from urllib3.util import parse_url
 from yarl import URL
 
 import oo
-from oo._client import client as _client
+from oo._client import base as _client
 from oo._http.urls import base_url, is_loopback, proxied, sent
 from oo.testing import MockTransport
 from tests.support.examples import EXAMPLES

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from oo.gateway.audit_log import AUDIT_FILE, AuditFile, read
-from oo.gateway.background import Background
+from oo.gateway.background import BackgroundLoop
 from oo.gateway.models import Rate, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
@@ -53,7 +53,7 @@ class Place(NamedTuple):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     home = Home(tmp_path_factory.mktemp("audit") / "home").made()
-    with Background() as background, socket.create_server(("127.0.0.1", 0)) as silent:
+    with BackgroundLoop() as background, socket.create_server(("127.0.0.1", 0)) as silent:
         upstream = background.enter(OpenAI())
         hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
 

@@ -21,8 +21,8 @@ import pytest
 import oo
 import oo.testing
 from oo.gateway.app import Gateway
-from oo.gateway.background import Background
-from oo.gateway.keyring import Keyring, new_key
+from oo.gateway.background import BackgroundLoop
+from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import KEPT, Vault
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import BODY, CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
@@ -259,7 +259,7 @@ def test_a_token_that_is_used_up_shows_no_target_for_a_key(gateway: LocalGateway
         def write(self, *, target: str | None, outcome: str, **_rest: object) -> None:
             notes.append((outcome, target))
 
-    with Background() as background:
+    with BackgroundLoop() as background:
         url = background.enter(Gateway(gateway.vault, audit=Notes())).url
         assert charge(url, token)[0] == 401
     assert notes == [("used up", None)]
@@ -323,7 +323,7 @@ def test_a_result_is_kept_for_a_day(gateway: LocalGateway) -> None:
 @contextmanager
 def served(home: Path, ring: Keyring) -> Iterator[LocalGateway]:
     """A gateway, with a vault object of its own, over a home that others may use too."""
-    with Background() as background:
+    with BackgroundLoop() as background:
         vault = background.enter(Vault(home, lambda: ring))
         yield LocalGateway(background.enter(Gateway(vault)).url, vault, background)
 

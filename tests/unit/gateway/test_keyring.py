@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from oo.gateway.keyring import Keyring, Tampered, key_id, key_path, load, new_key, read_keys, write_keys
-from oo.gateway.models import StoreError
+from oo.gateway.errors import IntegrityError, StoreError
+from oo.gateway.keyring import key_path, load, read_keys, write_keys
+from oo.gateway.sealing import Keyring, key_id, new_key
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -125,7 +126,7 @@ def test_every_seal_has_a_nonce_of_its_own(ring: Keyring) -> None:
 )
 def test_a_value_opens_nowhere_else(ring: Keyring, key: bytes, kind: str, name: str, version: int) -> None:
     sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
-    with pytest.raises(Tampered):
+    with pytest.raises(IntegrityError):
         ring.open(key_id(key), kind, name, version, sealed)
 
 
@@ -139,7 +140,7 @@ def test_a_change_of_any_bit_and_any_cut_is_seen(ring: Keyring) -> None:
     cut = [sealed[:length] for length in range(len(sealed))]
     odd: list[object] = [None, 7, "text", sealed + b"\0"]
     for each in [*changed, *cut, *odd]:
-        with pytest.raises(Tampered):
+        with pytest.raises(IntegrityError):
             ring.open(ring.current, "secret", "a", 1, each)  # type: ignore[arg-type]  # a damaged column
 
 

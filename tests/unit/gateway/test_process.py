@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import oo
-from oo.gateway.keyring import new_key, write_keys
+from oo.gateway.keyring import write_keys
+from oo.gateway.sealing import new_key
 from tests.integration.transports.test_tls import made
 from tests.support.processes import Home, Serving, get, is_running, kill, needs_proc, until
 

@@ -16,7 +16,8 @@ from threading import Barrier
 import pytest
 
 import oo.testing
-from oo.gateway.models import Denial, Lease, Rate, StoreError
+from oo.gateway.errors import StoreError
+from oo.gateway.models import Denial, Grant, Rate
 from oo.gateway.tokens import fingerprint, is_token, new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, get
@@ -91,7 +92,7 @@ async def test_a_token_opens_its_own_secret_and_nothing_else(vault: Vault) -> No
     await vault.put_environment("e", {})
     token, other = await vault.issue("secret", "a"), await vault.issue("env", "e")
     opened = await vault.redeem(token, "secret")
-    assert isinstance(opened, Lease)
+    assert isinstance(opened, Grant)
     assert (opened.kind, opened.name) == ("secret", "a")
     assert await why(vault, other) == "wrong kind"
     assert await why(vault, new_token()) == "unknown"
@@ -123,7 +124,7 @@ async def test_a_token_for_what_is_not_there_is_not_issued(vault: Vault) -> None
 async def test_uses_are_counted_and_looking_is_none(vault: Vault) -> None:
     token = await vault.issue("secret", "a", uses=2)
     for _ in range(3):
-        assert isinstance(await vault.redeem(token, "secret", spend=False), Lease)
+        assert isinstance(await vault.redeem(token, "secret", spend=False), Grant)
     assert [await why(vault, token) for _ in range(4)] == [None, None, "used up", "used up"]
     assert [each.used for each in await vault.tokens()] == [2]
 

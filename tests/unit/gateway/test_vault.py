@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from oo._client.operations import MAX_ANSWER
-from oo.gateway.keyring import Keyring, Tampered, new_key
-from oo.gateway.models import Denial, Lease, Result, Route, SecretRef, StoreError
+from oo.gateway.errors import IntegrityError, StoreError
+from oo.gateway.models import Denial, Grant, Route, SecretRef, StoredResponse
+from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store import sqlite as database
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import Home, files
@@ -88,7 +89,7 @@ class Kept:
                         found = await read()
                     except StoreError:
                         continue
-                    if isinstance(found, Lease):
+                    if isinstance(found, Grant):
                         found = found.name
                     if found is not None and not isinstance(found, Denial):
                         assert found == expected, what
@@ -115,7 +116,7 @@ async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault)
     token = await vault.issue("secret", "a", label=f"{CANARY} label")
     # While it is open, the last writes are in the log beside the file.
     until = await claimed(vault, "id", f"{CANARY}-key", CANARY.encode())
-    result = Result(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
+    result = StoredResponse(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
     await vault.settle("id", f"{CANARY}-key", until, result)
     assert {path.name for path in kept.home.iterdir()} == {"vault.db", "vault.db-wal", "vault.db-shm"}
     assert (kept.home / "vault.db-wal").stat().st_size > 0
@@ -169,7 +170,7 @@ async def test_swapped_rows_are_seen(kept: Kept, one: tuple[str, str, int], othe
                 await vault.environment(f"env-{name}")
                 await vault.route(f"route-{name}")
 
-        with pytest.raises(Tampered):
+        with pytest.raises(IntegrityError):
             await read_all()
 
 
@@ -178,9 +179,9 @@ async def test_a_row_under_another_name_or_version_is_seen(kept: Kept) -> None:
     kept.sql("UPDATE records SET version = 2 WHERE kind = 'secret' AND name = 'a'")
     kept.sql("DELETE FROM records WHERE name = 'route-b'", "UPDATE records SET name = 'route-b' WHERE name = 'route-a'")
     async with kept.open() as vault:
-        with pytest.raises(Tampered):
+        with pytest.raises(IntegrityError):
             await vault.secret("a")
-        with pytest.raises(Tampered):
+        with pytest.raises(IntegrityError):
             await vault.route("route-b")
         assert await vault.secret("b") == f"{CANARY} b 2"
 
@@ -194,9 +195,9 @@ async def test_two_tokens_that_change_places_open_nothing(kept: Kept) -> None:
     )
     async with kept.open() as vault:
         for token in kept.tokens.values():
-            with pytest.raises(Tampered, match="is not the one that was stored there"):
+            with pytest.raises(IntegrityError, match="is not the one that was stored there"):
                 await vault.redeem(token, "secret")
-        with pytest.raises(Tampered):
+        with pytest.raises(IntegrityError):
             await vault.tokens()
 
 
@@ -207,7 +208,7 @@ async def test_an_old_head_does_not_bring_an_old_version_back(kept: Kept) -> Non
     kept.sql(f"UPDATE records SET sealed = x'{old.hex()}' WHERE kind = 'head' AND name = 'a'")
     async with kept.open() as vault:
         for work in (vault.secret("a"), vault.versions("a"), vault.rollback("a"), vault.put_secret("a", "a fourth")):
-            with pytest.raises(Tampered, match="the versions of the secret 'a'"):
+            with pytest.raises(IntegrityError, match="the versions of the secret 'a'"):
                 await work
         # It can be given up, and begun again.
         await vault.remove("env", "env-a")
@@ -219,7 +220,7 @@ async def test_an_old_head_does_not_bring_an_old_version_back(kept: Kept) -> Non
 async def test_a_lost_head_does_not_have_the_next_write_go_over_the_first_version(kept: Kept) -> None:
     kept.sql("DELETE FROM records WHERE kind = 'head' AND name = 'a'")
     async with kept.open() as vault:
-        with pytest.raises(Tampered):
+        with pytest.raises(IntegrityError):
             await vault.put_secret("a", "new")
 
 
@@ -458,7 +459,7 @@ async def test_a_write_that_fails_is_told_and_the_next_one_goes_on(vault: Vault)
 
 
 async def test_a_first_result_is_kept_for_its_token_key_and_body(vault: Vault) -> None:
-    result = Result(201, (("X-A", "1"),), b"\xff body")
+    result = StoredResponse(201, (("X-A", "1"),), b"\xff body")
     until = await claimed(vault, "id", "key")
     assert await vault.claim("id", "key", b"digest", 60) == "taken"
     others = await claimed(vault, "other", "key")
@@ -486,7 +487,7 @@ async def test_a_claim_is_held_as_long_as_it_is_renewed(vault: Vault) -> None:
 
 
 async def test_whoever_lost_a_claim_can_neither_hold_nor_keep_nor_end_it(vault: Vault) -> None:
-    late, mine = Result(200, (), b"late"), Result(200, (), b"mine")
+    late, mine = StoredResponse(200, (), b"late"), StoredResponse(200, (), b"mine")
     lost = await claimed(vault, "id", "key", seconds=-1)
     until = await claimed(vault, "id", "key")
     assert await vault.renew("id", "key", lost, 60) is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import oo
-from oo.middleware._budget import CAPACITY, COST, Budget
+from oo.middleware.retry import BUDGET_CAPACITY, RETRY_COST, RetryBudget
 from oo.testing import MockTransport
 from tests.support.faults import BODY, answer, serving
 from tests.support.waiting import on_time
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.campaign
 TOKEN = "a-token-of-an-outage"
 URL = "http://localhost:3001"
 CALLERS = 64
-RETRIES = CAPACITY // COST  # that a full budget pays for
+RETRIES = BUDGET_CAPACITY // RETRY_COST  # that a full budget pays for
 
 
 def outage(world: World, client: Any, calls: int) -> list[Any]:
@@ -62,7 +62,7 @@ def test_ten_thousand_calls_put_little_more_on_the_wire_in_an_outage(world: Worl
     assert outage(world, client, 10_000) == [503] * 10_000
     assert len(transport.requests) == 10_000 + RETRIES
     down = False
-    assert outage(world, client, COST) == ["v"] * COST
+    assert outage(world, client, RETRY_COST) == ["v"] * RETRY_COST
     script = iter([503])
     transport._answer = lambda _request: next(script, {"value": "again"})
     assert client.get_secret(TOKEN) == "again"
@@ -80,7 +80,7 @@ def test_an_outage_over_loopback_is_not_multiplied_and_is_over_within_a_second(w
         replies[0] = good
 
         def recover() -> None:
-            for _ in range(COST):
+            for _ in range(RETRY_COST):
                 client.get_secret(TOKEN)
             blips.append(busy)
             sent = len(server.requests)
@@ -91,15 +91,15 @@ def test_an_outage_over_loopback_is_not_multiplied_and_is_over_within_a_second(w
 
 
 def test_a_budget_is_full_again_after_as_many_successes_as_it_holds() -> None:
-    budget = Budget()
+    budget = RetryBudget()
     assert [budget.spend() for _ in range(RETRIES + 1)] == [True] * RETRIES + [False]
-    for _ in range(2 * CAPACITY):
+    for _ in range(2 * BUDGET_CAPACITY):
         budget.refund(0)
     assert [budget.spend() for _ in range(RETRIES + 1)] == [True] * RETRIES + [False]
 
 
 def test_a_retry_that_helped_is_paid_back() -> None:
-    budget = Budget()
+    budget = RetryBudget()
     for _ in range(10 * RETRIES):
         assert budget.spend()
         budget.refund(1)

@@ -1,0 +1,204 @@
+"""AsyncClient: the asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from .._core.errors import buffer_if_error, to_call_error
+from .._core.pipeline import Transport, ensure_response
+from .._http.json import JSON
+from .._http.request import Request
+from .._http.response import Response
+from . import dotenv as _dotenv
+from . import operations as _operations
+from .base import BaseClient
+from .streaming import AsyncChunks, AsyncStream
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class AsyncClient(BaseClient):
+    """The asyncio client: the same calls, awaited. Needs `pip install "double-o[async]"`.
+
+    Example:
+        async with AsyncClient(retries=3) as client:
+            secret = await client.get_secret(token, cache_ttl=300)
+    """
+
+    _blocking = False
+
+    async def get_secret(self, token: str, cache_ttl: float | None = None) -> str:
+        """As `Client.get_secret`."""
+        if cache_ttl is not None and self._recall is not None:
+            try:
+                hit = self._recall(("secret", self.base_url, token), cache_ttl)
+            except TypeError:  # a token or TTL of a wrong type, refused below
+                hit = None
+            if hit is not None:
+                return hit.value  # type: ignore[no-any-return]  # read_secret gave it
+        return await self._call(_operations.secret(self._target, token, cache_ttl))  # type: ignore[no-any-return]  # as above
+
+    async def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
+        """As `Client.get_env`."""
+        return dict(await self._call(_operations.env(self._target, token, cache_ttl)))
+
+    async def load_env(
+        self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()
+    ) -> dict[str, str]:
+        """As `Client.load_env`."""
+        env = await self.get_env(token, cache_ttl)
+        _dotenv.load(env, allow)
+        return env
+
+    async def export_env(
+        self,
+        token: str,
+        path: str | os.PathLike[str] = ".env",
+        overwrite: bool = True,
+        cache_ttl: float | None = None,
+        *,
+        allow: Collection[str] = (),
+    ) -> dict[str, str]:
+        """As `Client.export_env`; the file is written on a thread."""
+        env = await self.get_env(token, cache_ttl)
+        await asyncio.to_thread(_dotenv.export, env, path, overwrite, allow)
+        return env
+
+    async def proxy(
+        self,
+        path: str,
+        token: str,
+        method: str = "POST",
+        payload: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> JSON:
+        """As `Client.proxy`."""
+        return await self._call(_operations.proxy(self._target, path, token, method, payload, headers))
+
+    async def send(
+        self,
+        path: str,
+        token: str,
+        method: str = "POST",
+        payload: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """As `Client.send`."""
+        return await self._send(_operations.send(self._target, path, token, method, payload, headers))
+
+    def stream(
+        self,
+        path: str,
+        token: str,
+        method: str = "POST",
+        payload: JSON = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncStream:
+        """As `Client.stream`: `async with client.stream(...) as response:`."""
+        return AsyncStream(_operations.stream(self._target, path, token, method, payload, headers), self._send)
+
+    @overload
+    async def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: Literal[False] = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]: ...
+
+    @overload
+    async def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: Literal[True],
+        **kwargs: Any,
+    ) -> AsyncChunks: ...
+
+    async def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any] | AsyncChunks:
+        """As `Client.chat_completion`; with `stream`, an async iterator of the chunks."""
+        if stream:
+            chunks = AsyncChunks(_operations.chat_stream(self._target, token, messages, model, kwargs), self._send)
+            return await chunks.__aenter__()
+        return await self._call(_operations.chat(self._target, token, messages, model, kwargs))  # type: ignore[no-any-return]  # read_object gave it
+
+    async def embed(
+        self, token: str, texts: Sequence[str], model: str = "text-embedding-3-small", **kwargs: Any
+    ) -> dict[str, Any]:
+        """As `Client.embed`."""
+        return await self._call(_operations.embed(self._target, token, texts, model, kwargs))  # type: ignore[no-any-return]  # as above
+
+    async def image(
+        self,
+        token: str,
+        prompt: str,
+        model: str = "dall-e-3",
+        n: int = 1,
+        size: str = "1024x1024",
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As `Client.image`."""
+        return await self._call(_operations.image(self._target, token, prompt, model, n, size, kwargs))  # type: ignore[no-any-return]  # as above
+
+    async def health(self) -> bool:
+        """As `Client.health`."""
+        return await self._call(_operations.health(self._target))  # type: ignore[no-any-return]  # read_health gave it
+
+    async def invalidate_cache(self, token: str | None = None) -> None:
+        """As `Client.invalidate_cache`."""
+        self._forget(token)
+
+    async def close(self) -> None:
+        """Close the connections of this loop, those of calls under way as well. A call after that is an error."""
+        if self._shut():
+            await self._pipeline.transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _transport(self) -> Transport:
+        try:
+            from ..transports.aiohttp import AiohttpTransport
+        except ModuleNotFoundError as error:
+            if error.name != "aiohttp":
+                raise
+            raise ImportError('AsyncClient needs aiohttp: pip install "double-o[async]"') from error
+        return AiohttpTransport()
+
+    async def _call(self, request: Request) -> Any:
+        return (await self._send(request)).value
+
+    async def _send(self, request: Request) -> Response:
+        try:
+            response = ensure_response(await self._pipeline.handle(self._begin(request)), self._pipeline)
+            if response.stream is not None:
+                response = await buffer_if_error(response)
+            response.read()
+            return response
+        except Exception as error:
+            failure = to_call_error(error, request)
+            if failure is None:
+                raise
+        raise failure

@@ -1,0 +1,13 @@
+"""Where a warning points: at the caller of the library."""
+
+from __future__ import annotations
+
+import sys
+
+
+def outside() -> int:
+    """The stacklevel at which a warning of this function's caller points out of the library, to who called it."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith("oo."):
+        depth, frame = depth + 1, frame.f_back
+    return depth

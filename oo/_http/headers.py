@@ -1,0 +1,97 @@
+"""Header fields: their grammar, and what holds them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+
+from ..exceptions import DoubleOError
+
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What a header's or a method's name is made of (RFC 9110, 5.6.2)."""
+
+VALUE = re.compile("[\\t -~\\x80-\\ud7ff\\ue000-\\U0010ffff]*")
+"""What a header's value is made of (RFC 9110, 5.5): on the wire, what is not ASCII is UTF-8."""
+
+
+class Headers(Mapping[str, str]):
+    """Header fields in the order they came. Names compare without case (RFC 9110, 5.1). Immutable."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._pairs: tuple[tuple[str, str], ...] = tuple(pairs.items() if isinstance(pairs, Mapping) else pairs)
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        # A repeated field is one list (RFC 9110, 5.3).
+        return ", ".join(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
+
+    def __len__(self) -> int:
+        return len({name.lower() for name, _ in self._pairs})
+
+    def __repr__(self) -> str:
+        return f"<Headers {', '.join(self)}>"
+
+    def get_all(self, name: str) -> list[str]:
+        """Each value of a field, in order; empty where there is none."""
+        wanted = name.lower()
+        return [value for field, value in self._pairs if field.lower() == wanted]
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The fields as they go over the wire: names as written, repeats kept."""
+        return self._pairs
+
+    def replace(self, name: str, value: str) -> Headers:
+        """These headers with one field set, any earlier value of it gone."""
+        wanted, pairs = name.lower(), self._pairs
+        for pair in pairs:
+            if pair[0].lower() == wanted:
+                pairs = tuple(pair for pair in pairs if pair[0].lower() != wanted)
+                break
+        other = Headers.__new__(Headers)
+        other._pairs = (*pairs, (name, value))
+        return other
+
+
+NO_HEADERS = Headers()
+"""The headers of a message without any."""
+
+
+def validated_headers(headers: Headers) -> Iterable[tuple[str, str]]:
+    """The request's header fields, one that is repeated under one name; DoubleOError where a middleware made one that
+    would not be read as it was meant."""
+    pairs = headers.pairs()
+    if not pairs:
+        return ()
+    written, values = zip(*pairs, strict=True)
+    names, together = _validated_names(written), "".join(values)
+    if names is None or not (together.isprintable() or VALUE.fullmatch(together)):
+        raise DoubleOError("a header holds a character that no header has", reason="argument")
+    return pairs if names == written else zip(names, values, strict=True)
+
+
+@lru_cache(256)
+def _validated_names(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    # Most calls have the names of another.
+    if not all(map(NAME.fullmatch, names)):
+        return None
+    first: dict[str, str] = {}
+    return tuple(first.setdefault(name.lower(), name) for name in names)
+
+
+def field_text(value: str, encoding: str = "utf-8") -> str:
+    """A header's value that was decoded as `encoding`: UTF-8 where its bytes are that, else Latin-1 (RFC 9110, 5.5)."""
+    if value.isascii():
+        return value
+    raw = value.encode(encoding, "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

@@ -1,0 +1,34 @@
+"""JSON, strictly (RFC 8259)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeAlias
+
+from ..exceptions import DoubleOError
+
+JSON: TypeAlias = Any
+"""What a JSON text holds: dict, list, str, int, float, bool or None."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+# RFC 8259 has no NaN and no Infinity; Python's parser takes both unless it is told.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_SPACE = " \t\n\r"
+
+
+def parse_json(body: bytes) -> JSON:
+    """Strict JSON of UTF-8 bytes. DoubleOError (reason "protocol") where it is none; it never shows the bytes."""
+    try:
+        text = str(body, "utf-8").strip(_SPACE)
+        data, end = _decode(text)
+        if end == len(text):
+            return data
+    except (ValueError, RecursionError):
+        pass
+    # Raised out here, because json's and the codec's errors carry the whole body and would become the context.
+    what = "an empty body" if not body.strip() else "a body that is not JSON"
+    raise DoubleOError(f"the server answered with {what}", reason="protocol")

@@ -1,0 +1,33 @@
+"""The least rate at which a body must pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+MIN_RATE_WINDOW = 30.0
+"""Seconds in which `PACE` bytes of a body must come, or of an answer be taken."""
+MIN_RATE_BYTES = 16 << 10
+
+
+class MinDataRate:
+    """Calls `slow` once less than PACE of the bytes that `passed` counts have passed in PATIENCE seconds."""
+
+    def __init__(self, passed: Callable[[], int], slow: Callable[[], None]) -> None:
+        self._passed = passed
+        self._slow = slow
+        self._begin()
+
+    def stop(self) -> None:
+        """There is nothing left to pass."""
+        self._timer.cancel()
+
+    def _begin(self) -> None:
+        self._seen = self._passed()
+        self._timer = asyncio.get_running_loop().call_later(MIN_RATE_WINDOW, self._look)
+
+    def _look(self) -> None:
+        if self._passed() - self._seen < MIN_RATE_BYTES:
+            self._slow()
+        else:
+            self._begin()

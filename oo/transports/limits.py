@@ -1,0 +1,29 @@
+"""How long an attempt may take, and what is said when it took longer."""
+
+from __future__ import annotations
+
+from .._http.request import Request
+from ..exceptions import DoubleOError
+
+
+def limits(request: Request, now: float) -> tuple[float, str]:
+    """The instant by which this attempt, or this read of a stream, must be over, and which limit says so;
+    DoubleOError where that has passed."""
+    until = now + request.timeout
+    if request.deadline is None or until < request.deadline:
+        return until, "timeout"
+    if request.deadline <= now:
+        raise timed_out("deadline")
+    return request.deadline, "deadline"
+
+
+def is_streaming(request: Request, status: int) -> bool:
+    """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error."""
+    return request.stream and 200 <= status < 300
+
+
+def timed_out(limit: str) -> DoubleOError:
+    """The error of an attempt that came to the end of its time."""
+    if limit == "deadline":
+        return DoubleOError("the deadline of the call passed", reason="deadline")
+    return DoubleOError("no complete answer in time", reason="timeout", retryable=True)
