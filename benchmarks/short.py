@@ -16,7 +16,7 @@ from oo.testing import MockTransport
 
 TOKEN = "oo_benchmark-token-that-opens-nothing"
 MOST_CALLS = 4
-"""Python and C functions that a hit may call: get_secret, recall, the store's read, the clock."""
+"""Python and C functions that a hit may call: get_secret, lookup, the store's read, the clock."""
 MOST_MODULES = 3
 """Modules of ours that `import oo` may load."""
 

@@ -173,7 +173,7 @@ class Measures:
         import oo
 
         pipeline = self.once(("layers", extra), lambda: self.layered(extra))._pipeline
-        request = oo.Request("GET", self.url, operation="secret", read=lambda _: "v", token=TOKEN)
+        request = oo.Request("GET", self.url, operation="secret", parse=lambda _: "v", token=TOKEN)
 
         def run():
             request.extensions.clear()
@@ -261,9 +261,9 @@ class Measures:
         """Seconds of a hit among that many entries."""
         store, keys = self.once(("entries", entries), lambda: self.filled(entries))
 
-        def run(keys=keys, recall=store.recall):
+        def run(keys=keys, lookup=store.lookup):
             for key in keys:
-                recall(key, 3600)
+                lookup(key, 3600)
 
         return timed(max(1, count // len(keys)), run) / len(keys)
 

@@ -52,9 +52,9 @@ class Streamed:
 
     async def aclose(self) -> None:
         """Leave the rest."""
-        self.abandon()
+        self.abort()
 
-    def abandon(self) -> bool:
+    def abort(self) -> bool:
         """Leave the rest; whether there was any."""
         if self.left is not None:
             return False
@@ -98,7 +98,7 @@ async def respond(request: Request, scripted: Scripted) -> Response:
         raise scripted
     if isinstance(scripted, Streamed):
         streamed = Response(scripted.status, scripted.headers, request=request, stream=scripted)
-        return streamed if request.stream else await streamed.whole()
+        return streamed if request.stream_response else await streamed.buffered()
     if isinstance(scripted, Response):
         return scripted.replace(request=request, extensions=request.extensions)
     if isinstance(scripted, bytes):

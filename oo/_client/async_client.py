@@ -34,18 +34,18 @@ class AsyncClient(BaseClient):
 
     async def get_secret(self, token: str, cache_ttl: float | None = None) -> str:
         """As `Client.get_secret`."""
-        if cache_ttl is not None and self._recall is not None:
+        if cache_ttl is not None and self._lookup is not None:
             try:
-                hit = self._recall(("secret", self.base_url, token), cache_ttl)
+                hit = self._lookup(("secret", self.base_url, token), cache_ttl)
             except TypeError:  # a token or TTL of a wrong type, refused below
                 hit = None
             if hit is not None:
-                return hit.value  # type: ignore[no-any-return]  # read_secret gave it
-        return await self._call(_operations.secret(self._target, token, cache_ttl))  # type: ignore[no-any-return]  # as above
+                return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
+        return await self._call(_operations.secret(self._factory, token, cache_ttl))  # type: ignore[no-any-return]  # as above
 
     async def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
         """As `Client.get_env`."""
-        return dict(await self._call(_operations.env(self._target, token, cache_ttl)))
+        return dict(await self._call(_operations.env(self._factory, token, cache_ttl)))
 
     async def load_env(
         self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()
@@ -78,7 +78,7 @@ class AsyncClient(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> JSON:
         """As `Client.proxy`."""
-        return await self._call(_operations.proxy(self._target, path, token, method, payload, headers))
+        return await self._call(_operations.proxy(self._factory, path, token, method, payload, headers))
 
     async def send(
         self,
@@ -89,7 +89,7 @@ class AsyncClient(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """As `Client.send`."""
-        return await self._send(_operations.send(self._target, path, token, method, payload, headers))
+        return await self._send(_operations.send(self._factory, path, token, method, payload, headers))
 
     def stream(
         self,
@@ -100,7 +100,7 @@ class AsyncClient(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> AsyncStream:
         """As `Client.stream`: `async with client.stream(...) as response:`."""
-        return AsyncStream(_operations.stream(self._target, path, token, method, payload, headers), self._send)
+        return AsyncStream(_operations.stream(self._factory, path, token, method, payload, headers), self._send)
 
     @overload
     async def chat_completion(
@@ -135,15 +135,15 @@ class AsyncClient(BaseClient):
     ) -> dict[str, Any] | AsyncChunks:
         """As `Client.chat_completion`; with `stream`, an async iterator of the chunks."""
         if stream:
-            chunks = AsyncChunks(_operations.chat_stream(self._target, token, messages, model, kwargs), self._send)
+            chunks = AsyncChunks(_operations.chat_stream(self._factory, token, messages, model, kwargs), self._send)
             return await chunks.__aenter__()
-        return await self._call(_operations.chat(self._target, token, messages, model, kwargs))  # type: ignore[no-any-return]  # read_object gave it
+        return await self._call(_operations.chat(self._factory, token, messages, model, kwargs))  # type: ignore[no-any-return]  # parse_object gave it
 
     async def embed(
         self, token: str, texts: Sequence[str], model: str = "text-embedding-3-small", **kwargs: Any
     ) -> dict[str, Any]:
         """As `Client.embed`."""
-        return await self._call(_operations.embed(self._target, token, texts, model, kwargs))  # type: ignore[no-any-return]  # as above
+        return await self._call(_operations.embed(self._factory, token, texts, model, kwargs))  # type: ignore[no-any-return]  # as above
 
     async def image(
         self,
@@ -155,19 +155,19 @@ class AsyncClient(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As `Client.image`."""
-        return await self._call(_operations.image(self._target, token, prompt, model, n, size, kwargs))  # type: ignore[no-any-return]  # as above
+        return await self._call(_operations.image(self._factory, token, prompt, model, n, size, kwargs))  # type: ignore[no-any-return]  # as above
 
     async def health(self) -> bool:
         """As `Client.health`."""
-        return await self._call(_operations.health(self._target))  # type: ignore[no-any-return]  # read_health gave it
+        return await self._call(_operations.health(self._factory))  # type: ignore[no-any-return]  # parse_health gave it
 
     async def invalidate_cache(self, token: str | None = None) -> None:
         """As `Client.invalidate_cache`."""
-        self._forget(token)
+        self._invalidate(token)
 
     async def close(self) -> None:
         """Close the connections of this loop, those of calls under way as well. A call after that is an error."""
-        if self._shut():
+        if self._mark_closed():
             await self._pipeline.transport.close()
 
     async def __aenter__(self) -> Self:
@@ -192,10 +192,10 @@ class AsyncClient(BaseClient):
 
     async def _send(self, request: Request) -> Response:
         try:
-            response = ensure_response(await self._pipeline.handle(self._begin(request)), self._pipeline)
+            response = ensure_response(await self._pipeline.handle(self._prepare(request)), self._pipeline)
             if response.stream is not None:
                 response = await buffer_if_error(response)
-            response.read()
+            response.parse()
             return response
         except Exception as error:
             failure = to_call_error(error, request)

@@ -79,11 +79,11 @@ class BaseClient:
             chain = list(middleware)
         self._store = shared_cache() if cache is None else cache
         check_whole("max_response_bytes", max_response_bytes, 1)
-        self._target = RequestFactory(self.base_url, timeout, deadline, max_response_bytes)
+        self._factory = RequestFactory(self.base_url, timeout, deadline, max_response_bytes)
         transport = self._transport() if transport is None else transport
         io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())
         self._pipeline = Pipeline(chain, transport, io)
-        self._recall = self._pipeline.recall
+        self._lookup = self._pipeline.lookup
         self._closed = False
         _warn_of_plain_http(self.base_url)
 
@@ -93,14 +93,14 @@ class BaseClient:
     def _transport(self) -> Transport:
         raise NotImplementedError
 
-    def _begin(self, request: Request) -> Request:
+    def _prepare(self, request: Request) -> Request:
         if self._closed:
             raise ERROR_OF[request.operation]("this client is closed; make a new one", reason="closed")
-        if self._target.deadline is not None:
-            request.deadline = self._pipeline.io.now() + self._target.deadline
+        if self._factory.deadline is not None:
+            request.deadline = self._pipeline.io.now() + self._factory.deadline
         return request
 
-    def _forget(self, token: str | None) -> None:
+    def _invalidate(self, token: str | None) -> None:
         stores = {id(self._store): self._store}
         for middleware in self._pipeline.middleware:
             store = getattr(middleware, "store", None)
@@ -109,9 +109,9 @@ class BaseClient:
         for store in stores.values():
             store.clear() if token is None else store.invalidate(token)
 
-    def _shut(self) -> bool:
+    def _mark_closed(self) -> bool:
         """Whether it was open until now."""
-        was_open, self._closed, self._recall = not self._closed, True, None
+        was_open, self._closed, self._lookup = not self._closed, True, None
         self._pipeline.shut()
         return was_open
 

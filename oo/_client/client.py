@@ -34,19 +34,19 @@ class Client(BaseClient):
     def get_secret(self, token: str, cache_ttl: float | None = None) -> str:
         """The secret that a token opens; with `cache_ttl`, an answer younger than that many seconds serves.
         Raises SecretError, AuthenticationError."""
-        if cache_ttl is not None and self._recall is not None:
+        if cache_ttl is not None and self._lookup is not None:
             try:
-                hit = self._recall(("secret", self.base_url, token), cache_ttl)
+                hit = self._lookup(("secret", self.base_url, token), cache_ttl)
             except TypeError:  # a token or TTL of a wrong type, refused below
                 hit = None
             if hit is not None:
-                return hit.value  # type: ignore[no-any-return]  # read_secret gave it
-        return self._call(_operations.secret(self._target, token, cache_ttl))  # type: ignore[no-any-return]  # as above
+                return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
+        return self._call(_operations.secret(self._factory, token, cache_ttl))  # type: ignore[no-any-return]  # as above
 
     def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
         """The environment that a token opens, a dict of the caller's own; `cache_ttl` as in `get_secret`.
         Raises EnvError, AuthenticationError."""
-        return dict(self._call(_operations.env(self._target, token, cache_ttl)))
+        return dict(self._call(_operations.env(self._factory, token, cache_ttl)))
 
     def load_env(self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()) -> dict[str, str]:
         """Put an environment into os.environ, all of it or none, and return it. Names that change how programs load
@@ -80,7 +80,7 @@ class Client(BaseClient):
     ) -> JSON:
         """Call an API through the gateway and return its JSON (None for an answer without content). `payload` is
         sent as JSON, `{}` too; None sends no body. Raises ProxyError, AuthenticationError."""
-        return self._call(_operations.proxy(self._target, path, token, method, payload, headers))
+        return self._call(_operations.proxy(self._factory, path, token, method, payload, headers))
 
     def send(
         self,
@@ -91,7 +91,7 @@ class Client(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """As `proxy`, for the whole Response: status, headers, request_id, timeline, body, `json()`."""
-        return self._send(_operations.send(self._target, path, token, method, payload, headers))
+        return self._send(_operations.send(self._factory, path, token, method, payload, headers))
 
     def stream(
         self,
@@ -102,7 +102,7 @@ class Client(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> Stream:
         """As `proxy`, for an answer that is read as it comes: `with client.stream(...) as response:`."""
-        return Stream(_operations.stream(self._target, path, token, method, payload, headers), self._send)
+        return Stream(_operations.stream(self._factory, path, token, method, payload, headers), self._send)
 
     @overload
     def chat_completion(
@@ -138,14 +138,14 @@ class Client(BaseClient):
         """A chat completion in OpenAI's shape; `kwargs` join the payload. With `stream`, an iterator of its chunks as
         they come. Raises ProxyError, AuthenticationError."""
         if stream:
-            return Chunks(_operations.chat_stream(self._target, token, messages, model, kwargs), self._send)
-        return self._call(_operations.chat(self._target, token, messages, model, kwargs))  # type: ignore[no-any-return]  # read_object gave it
+            return Chunks(_operations.chat_stream(self._factory, token, messages, model, kwargs), self._send)
+        return self._call(_operations.chat(self._factory, token, messages, model, kwargs))  # type: ignore[no-any-return]  # parse_object gave it
 
     def embed(
         self, token: str, texts: Sequence[str], model: str = "text-embedding-3-small", **kwargs: Any
     ) -> dict[str, Any]:
         """Embeddings of texts, in OpenAI's shape; the rest as in `chat_completion`."""
-        return self._call(_operations.embed(self._target, token, texts, model, kwargs))  # type: ignore[no-any-return]  # as above
+        return self._call(_operations.embed(self._factory, token, texts, model, kwargs))  # type: ignore[no-any-return]  # as above
 
     def image(
         self,
@@ -157,19 +157,19 @@ class Client(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Images made from a prompt, in OpenAI's shape; the rest as in `chat_completion`."""
-        return self._call(_operations.image(self._target, token, prompt, model, n, size, kwargs))  # type: ignore[no-any-return]  # as above
+        return self._call(_operations.image(self._factory, token, prompt, model, n, size, kwargs))  # type: ignore[no-any-return]  # as above
 
     def health(self) -> bool:
         """True where the server is up; else ProxyError."""
-        return self._call(_operations.health(self._target))  # type: ignore[no-any-return]  # read_health gave it
+        return self._call(_operations.health(self._factory))  # type: ignore[no-any-return]  # parse_health gave it
 
     def invalidate_cache(self, token: str | None = None) -> None:
         """Forget what was stored for a token, or everything."""
-        self._forget(token)
+        self._invalidate(token)
 
     def close(self) -> None:
         """Close the connections. A call after that is an error; one under way may end, and sends nothing more."""
-        if self._shut():
+        if self._mark_closed():
             run_sync(self._pipeline.transport.close())
 
     def __enter__(self) -> Self:
@@ -190,10 +190,10 @@ class Client(BaseClient):
 
     def _send(self, request: Request) -> Response:
         try:
-            response = self._pipeline.run(self._begin(request))
+            response = self._pipeline.run(self._prepare(request))
             if response.stream is not None:
                 response = run_sync(buffer_if_error(response))
-            response.read()
+            response.parse()
             return response
         except Exception as error:
             failure = to_call_error(error, request)

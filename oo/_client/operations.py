@@ -38,50 +38,50 @@ class RequestFactory:
     """Where and how a client calls: the base URL, seconds for an attempt, seconds for a call or None, bytes of a
     body."""
 
-    __slots__ = ("base_url", "deadline", "env", "limit", "secret", "timeout")
+    __slots__ = ("base_url", "deadline", "env", "max_body_bytes", "secret", "timeout")
 
-    def __init__(self, base_url: str, timeout: float, deadline: float | None, limit: int = 64 << 20) -> None:
+    def __init__(self, base_url: str, timeout: float, deadline: float | None, max_body_bytes: int = 64 << 20) -> None:
         self.base_url = base_url
         self.timeout = timeout
         self.deadline = deadline
-        self.limit = limit
+        self.max_body_bytes = max_body_bytes
         # Every call's own request is a copy of one of these: a third of the price of a new one.
-        self.secret = self._fetching("secret", read_secret)
-        self.env = self._fetching("env", read_env)
+        self.secret = self._fetching("secret", parse_secret)
+        self.env = self._fetching("env", parse_env)
 
-    def _fetching(self, operation: Operation, read: Parser) -> Request:
+    def _fetching(self, operation: Operation, parse: Parser) -> Request:
         return Request(
             "GET",
             f"{self.base_url}/api/{operation}",
             _PLAIN,
             operation=operation,
-            read=read,
+            parse=parse,
             base_url=self.base_url,
             timeout=self.timeout,
-            limit=min(MAX_ANSWER, self.limit),
+            max_body_bytes=min(MAX_ANSWER, self.max_body_bytes),
         )
 
 
-def secret(target: RequestFactory, token: str, cache_ttl: float | None) -> Request:
+def secret(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/secret."""
-    return _fetch(target.secret, token, cache_ttl)
+    return _fetch(factory.secret, token, cache_ttl)
 
 
-def env(target: RequestFactory, token: str, cache_ttl: float | None) -> Request:
+def env(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/env."""
-    return _fetch(target.env, token, cache_ttl)
+    return _fetch(factory.env, token, cache_ttl)
 
 
-def health(target: RequestFactory) -> Request:
+def health(factory: RequestFactory) -> Request:
     """GET /health, without a token."""
-    url = f"{target.base_url}/health"
+    url = f"{factory.base_url}/health"
     return Request(
-        "GET", url, _PLAIN, operation="health", read=read_health, base_url=target.base_url, timeout=target.timeout
+        "GET", url, _PLAIN, operation="health", parse=parse_health, base_url=factory.base_url, timeout=factory.timeout
     )
 
 
 def proxy(
-    target: RequestFactory,
+    factory: RequestFactory,
     path: str,
     token: str,
     method: str = "POST",
@@ -106,20 +106,20 @@ def proxy(
         fields = fields.replace(name, value)
     return Request(
         method.upper(),
-        f"{target.base_url}/api/proxy/{place}",
+        f"{factory.base_url}/api/proxy/{place}",
         fields,
         None if payload is None else _encoded(payload),
         operation="proxy",
-        read=read_proxy,
-        base_url=target.base_url,
+        parse=parse_proxy,
+        base_url=factory.base_url,
         token=token,
-        timeout=target.timeout,
-        limit=target.limit,
+        timeout=factory.timeout,
+        max_body_bytes=factory.max_body_bytes,
     )
 
 
 def stream(
-    target: RequestFactory,
+    factory: RequestFactory,
     path: str,
     token: str,
     method: str = "POST",
@@ -127,14 +127,14 @@ def stream(
     headers: Mapping[str, str] | None = None,
 ) -> Request:
     """As `proxy`, its answer left to be read as it comes."""
-    request = proxy(target, path, token, method, payload, {"Accept": "*/*"} if headers is None else headers)
-    request.stream = True
-    request.read = read_status
+    request = proxy(factory, path, token, method, payload, {"Accept": "*/*"} if headers is None else headers)
+    request.stream_response = True
+    request.parse = parse_status
     return request
 
 
 def send(
-    target: RequestFactory,
+    factory: RequestFactory,
     path: str,
     token: str,
     method: str = "POST",
@@ -142,36 +142,36 @@ def send(
     headers: Mapping[str, str] | None = None,
 ) -> Request:
     """As `proxy`, its answer read for the status alone."""
-    request = proxy(target, path, token, method, payload, headers)
-    request.read = read_status
+    request = proxy(factory, path, token, method, payload, headers)
+    request.parse = parse_status
     return request
 
 
-def chat(target: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
+def chat(factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
     """A chat completion, in OpenAI's shape."""
-    return _openai(target, _CHAT, token, {"model": model, "messages": messages, **extra})
+    return _openai(factory, _CHAT, token, {"model": model, "messages": messages, **extra})
 
 
 def chat_stream(
-    target: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any
+    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any
 ) -> Request:
     """A chat completion that comes in chunks, as server-sent events."""
     payload = {"model": model, "messages": messages, **extra, "stream": True}
-    return stream(target, _CHAT, token, payload=payload, headers={"Accept": "text/event-stream"})
+    return stream(factory, _CHAT, token, payload=payload, headers={"Accept": "text/event-stream"})
 
 
-def embed(target: RequestFactory, token: str, texts: Sequence[str], model: str, extra: Any) -> Request:
+def embed(factory: RequestFactory, token: str, texts: Sequence[str], model: str, extra: Any) -> Request:
     """Embeddings, in OpenAI's shape."""
-    return _openai(target, "v1/embeddings", token, {"model": model, "input": texts, **extra})
+    return _openai(factory, "v1/embeddings", token, {"model": model, "input": texts, **extra})
 
 
-def image(target: RequestFactory, token: str, prompt: str, model: str, n: int, size: str, extra: Any) -> Request:
+def image(factory: RequestFactory, token: str, prompt: str, model: str, n: int, size: str, extra: Any) -> Request:
     """Generated images, in OpenAI's shape."""
     payload = {"model": model, "prompt": prompt, "n": n, "size": size, **extra}
-    return _openai(target, "v1/images/generations", token, payload)
+    return _openai(factory, "v1/images/generations", token, payload)
 
 
-def read_secret(response: Response) -> str:
+def parse_secret(response: Response) -> str:
     """The value of `{"value": "..."}`."""
     value = _member(response, "value")
     if not isinstance(value, str) or not _is_text(value):
@@ -179,7 +179,7 @@ def read_secret(response: Response) -> str:
     return value
 
 
-def read_env(response: Response) -> Mapping[str, str]:
+def parse_env(response: Response) -> Mapping[str, str]:
     """The variables of `{"secrets": {"NAME": "value"}}`, read-only: the answer may be stored for others."""
     values = _member(response, "secrets")
     if not isinstance(values, dict):
@@ -189,7 +189,7 @@ def read_env(response: Response) -> Mapping[str, str]:
     return MappingProxyType(values)
 
 
-def read_proxy(response: Response) -> JSON:
+def parse_proxy(response: Response) -> JSON:
     """The API's own JSON; None where the API says that there is none."""
     check_status(response)
     # RFC 9110, 15.3.5 and 15.3.6, and 9.3.2: these have no content.
@@ -198,17 +198,17 @@ def read_proxy(response: Response) -> JSON:
     return _json(response)
 
 
-def read_object(response: Response) -> dict[str, Any]:
+def parse_object(response: Response) -> dict[str, Any]:
     """The API's own JSON object."""
     return _object(response)
 
 
-def read_status(response: Response) -> None:
+def parse_status(response: Response) -> None:
     """Nothing, for any 2xx: the body is the caller's to read."""
     check_status(response)
 
 
-def read_health(response: Response) -> bool:
+def parse_health(response: Response) -> bool:
     """True for any 2xx."""
     check_status(response)
     return True
@@ -221,16 +221,16 @@ def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
     raise _refused(operation, "cache_ttl must be a number of seconds, 0 or more, or None")
 
 
-def _fetch(pattern: Request, token: str, cache_ttl: float | None) -> Request:
-    _check_token(pattern.operation, token)
+def _fetch(template: Request, token: str, cache_ttl: float | None) -> Request:
+    _check_token(template.operation, token)
     if cache_ttl is not None:
-        check_cache_ttl(pattern.operation, cache_ttl)
-    return pattern.renewed(token, cache_ttl)
+        check_cache_ttl(template.operation, cache_ttl)
+    return template.for_call(token, cache_ttl)
 
 
-def _openai(target: RequestFactory, path: str, token: str, payload: dict[str, Any]) -> Request:
-    request = proxy(target, path, token, payload=payload)
-    request.read = read_object
+def _openai(factory: RequestFactory, path: str, token: str, payload: dict[str, Any]) -> Request:
+    request = proxy(factory, path, token, payload=payload)
+    request.parse = parse_object
     return request
 
 

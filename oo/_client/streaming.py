@@ -62,10 +62,10 @@ class BaseStream:
             if failure is None:
                 raise
         finally:
-            await self._leave()
+            await self._close()
         raise failure
 
-    async def _cut(self, feed: Callable[[bytes], Iterator[T]]) -> AsyncGenerator[T, None]:
+    async def _decode(self, feed: Callable[[bytes], Iterator[T]]) -> AsyncGenerator[T, None]:
         pieces = self._bytes()
         try:
             async for piece in pieces:
@@ -79,14 +79,14 @@ class BaseStream:
         raise failure
 
     async def _lines(self) -> AsyncGenerator[str, None]:
-        lines = LineDecoder(self._request.limit)
-        async for line in self._cut(lines.feed):
+        lines = LineDecoder(self._request.max_body_bytes)
+        async for line in self._decode(lines.feed):
             yield line.decode("utf-8", "replace")
         if rest := lines.finish():
             yield rest.decode("utf-8", "replace")
 
     def _events(self) -> AsyncGenerator[ServerEvent, None]:
-        return self._cut(EventDecoder(self._request.limit).feed)
+        return self._decode(EventDecoder(self._request.max_body_bytes).feed)
 
     async def _chunks(self) -> AsyncGenerator[dict[str, Any], None]:
         events = self._events()
@@ -112,7 +112,7 @@ class BaseStream:
             )
         return chunk
 
-    async def _leave(self) -> None:
+    async def _close(self) -> None:
         response = self._response
         if response is None or response.stream is None:
             return
@@ -124,12 +124,12 @@ class BaseStream:
             if failure is None:
                 raise
         finally:
-            response.abandon()
+            response.abort()
         raise failure
 
     def __del__(self) -> None:
         response = self._response
-        if response is not None and response.abandon():
+        if response is not None and response.abort():
             text = f"the stream of {self._request!r} was dropped unclosed"
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
@@ -159,7 +159,7 @@ class Stream(BaseStream):
 
     def close(self) -> None:
         """Leave the rest: what was not read to its end closes its connection."""
-        run_sync(self._leave())
+        run_sync(self._close())
 
     def __enter__(self) -> Self:
         self._response = self._send(self._request)
@@ -210,7 +210,7 @@ class AsyncStream(BaseStream):
 
     async def close(self) -> None:
         """As `Stream.close`."""
-        await self._leave()
+        await self._close()
 
     async def __aenter__(self) -> Self:
         if self._response is None:

@@ -101,7 +101,7 @@ def one_line(words: str) -> str:
 
 async def buffer_if_error(response: Response) -> Response:
     """A streamed response as it is where it succeeded; where it did not, its body read whole, for the error."""
-    return response if 200 <= response.status < 300 else await response.whole()
+    return response if 200 <= response.status < 300 else await response.buffered()
 
 
 def to_call_error(error: Exception, request: Request) -> DoubleOError | None:

@@ -62,7 +62,7 @@ Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Response]]
 """Any callable `async (request, call_next) -> response`: a bare `async def`, or an object with `async def __call__`."""
 
 Lookup: TypeAlias = Callable[[CacheKey, float], "Response | None"]
-"""`recall(key, cache_ttl)`: a stored answer younger than `cache_ttl` seconds, or None. It does no I/O."""
+"""`lookup(key, cache_ttl)`: a stored answer younger than `cache_ttl` seconds, or None. It does no I/O."""
 
 
 class Transport(Protocol):
@@ -76,7 +76,7 @@ class Transport(Protocol):
 
 
 class Pipeline:
-    """A composed chain. `handle(request)` is awaitable; `recall` is None where no outermost layer has one."""
+    """A composed chain. `handle(request)` is awaitable; `lookup` is None where no outermost layer has one."""
 
     def __init__(self, middleware: Sequence[Middleware], transport: Transport, io: IO) -> None:
         for each in middleware:
@@ -89,7 +89,7 @@ class Pipeline:
         for each in reversed(self.middleware):
             following = CallNext(each, following, io)
         self.handle: Callable[[Request], Coroutine[Any, Any, Response]] = following  # type: ignore[assignment]  # check saw that each is a coroutine function
-        self.recall = _lookup(self.middleware)
+        self.lookup = _lookup(self.middleware)
 
     def shut(self) -> None:
         """Send nothing more."""
@@ -150,7 +150,7 @@ def name_of(part: object) -> str:
 
 def _lookup(middleware: Sequence[Middleware]) -> Lookup | None:
     # Outermost layers only: one that stands before the cache must see every call, a hit as well.
-    found: list[Any] = [getattr(each, "recall", None) for each in middleware]
+    found: list[Any] = [getattr(each, "lookup", None) for each in middleware]
     looks: list[Lookup] = list(takewhile(callable, found))
     if len(looks) < 2:
         return looks[0] if looks else None

@@ -27,9 +27,9 @@ class Request:
 
     `url` is absolute and `base_url` its beginning. `timeout` (seconds) bounds one attempt; `deadline` (an instant
     of the pipeline's monotonic clock, or None) bounds the whole call. `cache_ttl` (seconds) is None where the
-    caller asked for no caching. `extensions` is one dict that follows the call, up to its Response. `limit`
-    (bytes) is the most that a body may hold once decompressed. With `stream` the answer's body is left to be read as it
-    comes. `read` turns the answer into the call's value.
+    caller asked for no caching. `extensions` is one dict that follows the call, up to its Response. A body may hold
+    at most `max_body_bytes` once decompressed. With `stream_response` the answer's body is left to be read as it
+    comes. `parse` turns the answer into the call's value.
     """
 
     __slots__ = (
@@ -39,11 +39,11 @@ class Request:
         "deadline",
         "extensions",
         "headers",
-        "limit",
+        "max_body_bytes",
         "method",
         "operation",
-        "read",
-        "stream",
+        "parse",
+        "stream_response",
         "timeout",
         "token",
         "url",
@@ -57,14 +57,14 @@ class Request:
         body: bytes | None = None,
         *,
         operation: Operation,
-        read: Parser,
+        parse: Parser,
         base_url: str = "",
         token: str = "",
         timeout: float = 30.0,
         deadline: float | None = None,
         cache_ttl: float | None = None,
-        limit: int = 64 << 20,
-        stream: bool = False,
+        max_body_bytes: int = 64 << 20,
+        stream_response: bool = False,
         extensions: dict[str, Any] | None = None,
     ) -> None:
         self.method = method
@@ -72,14 +72,14 @@ class Request:
         self.headers = NO_HEADERS if headers is None else headers
         self.body = body
         self.operation = operation
-        self.read = read
+        self.parse = parse
         self.base_url = base_url
         self.token = token
         self.timeout = timeout
         self.deadline = deadline
         self.cache_ttl = cache_ttl
-        self.limit = limit
-        self.stream = stream
+        self.max_body_bytes = max_body_bytes
+        self.stream_response = stream_response
         self.extensions = {} if extensions is None else extensions
 
     @property
@@ -107,7 +107,7 @@ class Request:
             setattr(other, name, value)
         return other
 
-    def renewed(self, token: str, cache_ttl: float | None) -> Request:
+    def for_call(self, token: str, cache_ttl: float | None) -> Request:
         """This request as another call's: with its token and TTL, and extensions of its own."""
         other = self._copy()
         other.token = token
@@ -123,14 +123,14 @@ class Request:
         other.headers = self.headers
         other.body = self.body
         other.operation = self.operation
-        other.read = self.read
+        other.parse = self.parse
         other.base_url = self.base_url
         other.token = self.token
         other.timeout = self.timeout
         other.deadline = self.deadline
         other.cache_ttl = self.cache_ttl
-        other.limit = self.limit
-        other.stream = self.stream
+        other.max_body_bytes = self.max_body_bytes
+        other.stream_response = self.stream_response
         other.extensions = self.extensions
         return other
 

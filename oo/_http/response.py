@@ -56,7 +56,7 @@ class Response:
         self.extensions = request.extensions if extensions is None else extensions
         self._json = _UNREAD
         self.value: Any = _UNREAD
-        """The operation's value, once `read` has been called: what is stored has been."""
+        """The operation's value, once `parse` has been called: what is stored has been."""
 
     @property
     def request_id(self) -> str | None:
@@ -69,7 +69,7 @@ class Response:
         found: list[tuple[str | int, float]] = self.extensions.get("timeline", [])
         return found
 
-    async def whole(self) -> Response:
+    async def buffered(self) -> Response:
         """This answer with its stream read to the end, into `body`; DoubleOError past the request's limit."""
         if self.stream is None:
             return self
@@ -77,9 +77,9 @@ class Response:
         async for part in self.stream:
             parts.append(part)
             size += len(part)
-            if size > self.request.limit:
+            if size > self.request.max_body_bytes:
                 await self.stream.aclose()
-                raise DoubleOError(f"the answer is larger than {self.request.limit} bytes", reason="size")
+                raise DoubleOError(f"the answer is larger than {self.request.max_body_bytes} bytes", reason="size")
         return self.replace(body=b"".join(parts), stream=None)
 
     def json(self) -> JSON:
@@ -95,16 +95,16 @@ class Response:
             raise failure
         return self._json
 
-    def read(self) -> Any:
+    def parse(self) -> Any:
         """The operation's value, read once; the operation's error where the answer holds none."""
         if self.value is _UNREAD:
-            self.value = self.request.read(self)
+            self.value = self.request.parse(self)
         return self.value
 
-    def abandon(self) -> bool:
+    def abort(self) -> bool:
         """Close the connection of a stream that was not read to its end; whether it was one."""
-        abandon = getattr(self._bottom, "abandon", None)
-        return bool(abandon is not None and abandon())
+        abort = getattr(self._bottom, "abort", None)
+        return bool(abort is not None and abort())
 
     def replace(self, **changes: Any) -> Response:
         """This answer with some of status, headers, body, stream, request, extensions changed. What was read is

@@ -72,10 +72,10 @@ def upstream_request(
         Headers(passed),
         body,
         operation="proxy",
-        read=_as_it_is,
+        parse=_as_it_is,
         base_url=base,
         timeout=route.timeout,
-        stream=True,
+        stream_response=True,
         extensions={"route": route},
     )
 

@@ -45,7 +45,7 @@ class SwapCredential:
             request = request.with_header(name, value)
         response = await call_next(request)
         if response.status < 200:
-            response.abandon()
+            response.abort()
             raise DoubleOError("it switched to another protocol, unasked", reason="protocol")
         mask, headers = credential.mask, response.headers
         together = "\n".join([text for pair in headers.pairs() for text in pair])

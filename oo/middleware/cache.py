@@ -28,7 +28,7 @@ class Cache:
             raise ValueError(f"stale_if_error must be 0 or more, not {stale_if_error!r}")
         self.store = SecretCache(maxsize) if store is None else store
         self.stale_if_error = stale_if_error
-        self.recall: Lookup = self.store.recall
+        self.lookup: Lookup = self.store.lookup
         """A stored answer younger than `cache_ttl`, or None."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -43,12 +43,12 @@ class Cache:
         while True:
             flight = Flight(io.scope(), request.cache_key, io.event(), call_next)
             try:
-                found = self.store.board(flight, request.cache_ttl)
+                found = self.store.join(flight, request.cache_ttl)
                 if found is flight:
                     return await self._lead(flight, request, call_next)
             except BaseException:
                 # Cancelled, or interrupted at whatever line: the first of its waiters to come by leads.
-                self.store.land(flight, None)
+                self.store.complete(flight, None)
                 raise
             if isinstance(found, Response):
                 return _hit(found, request)
@@ -63,18 +63,18 @@ class Cache:
     async def _lead(self, flight: Flight, request: Request, call_next: CallNext) -> Response:
         try:
             response = await call_next(request)
-            response.read()
+            response.parse()
         except Exception as error:
             if isinstance(error, DoubleOError):
                 self._evict(error, request)
                 stale = self.store.stale(request.cache_key) if self.stale_if_error and _is_outage(error) else None
                 if stale is not None:
                     request.extensions["stale"] = True
-                    self.store.land(flight, stale)
+                    self.store.complete(flight, stale)
                     return _hit(stale, request)
-            self.store.land(flight, error)
+            self.store.complete(flight, error)
             raise
-        self.store.land(flight, response, request.cache_ttl, self.stale_if_error)
+        self.store.complete(flight, response, request.cache_ttl, self.stale_if_error)
         return response
 
     def _evict(self, error: DoubleOError, request: Request) -> None:

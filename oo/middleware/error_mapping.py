@@ -19,7 +19,7 @@ class ErrorMapping:
             response = await call_next(request)
             if response.stream is not None:
                 response = await buffer_if_error(response)
-            response.read()
+            response.parse()
             remember(response)
             return response
         except Exception as error:

@@ -24,7 +24,7 @@ from .._core.io import Event
 
 _TOUCH = 1.0  # seconds: a hit renews an entry's place in the order of eviction at most this often
 
-# A plain read of cachetools' own dict: no lock, no reordering. What is older than its TTL is seen here, by `recall`.
+# A plain read of cachetools' own dict: no lock, no reordering. What is older than its TTL is seen here, by `lookup`.
 _stored: Callable[[Any, Any], Entry] = Cache.__getitem__
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class SecretCache:
 
     def get(self, key: Hashable) -> Any:
         """The value of a key, or None."""
-        return self.recall(key, float("inf"))
+        return self.lookup(key, float("inf"))
 
     def set(self, key: Hashable, value: Any, ttl: float) -> None:
         """Store a value for `ttl` seconds."""
@@ -82,7 +82,7 @@ class SecretCache:
         """Forget a key; where it is a token, whatever any server answered to that token."""
 
         def forget(entries: TLRUCache[Any, Entry]) -> None:
-            for each in (key, *((*family, key) for family in list(self._families))):
+            for each in (key, *((*family, key) for family in list(self._key_prefixes))):
                 entries.pop(each, None)
 
         with self._lock:
@@ -97,7 +97,7 @@ class SecretCache:
 
         def forget(_entries: object) -> None:
             self._flights.clear()
-            self._families.clear()
+            self._key_prefixes.clear()
             self._entries = self._emptied()
 
         with self._lock:
@@ -110,7 +110,7 @@ class SecretCache:
     def __repr__(self) -> str:
         return f"<SecretCache {len(self)} of {self.maxsize}>"
 
-    def recall(self, key: Hashable, max_age: float) -> Any:
+    def lookup(self, key: Hashable, max_age: float) -> Any:
         """The value of a key if it is younger than its own time to live and than `max_age` seconds, or None."""
         try:
             entry = _stored(self._entries, key)
@@ -130,15 +130,15 @@ class SecretCache:
             entry = self._found(key)
             return None if entry is None else entry.value
 
-    def board(self, flight: Flight, max_age: float) -> Any:
+    def join(self, flight: Flight, max_age: float) -> Any:
         """The stored value; else the flight that fetches it, which is `flight` itself where there was none."""
         with self._lock:
-            value = self._recall_locked(flight.key, max_age)
+            value = self._lookup_locked(flight.key, max_age)
             if value is not None:
                 return value
             return self._flights.setdefault((flight.scope, flight.key), flight)
 
-    def land(self, flight: Flight, outcome: Any, ttl: float | None = None, stale: float = 0.0) -> None:
+    def complete(self, flight: Flight, outcome: Any, ttl: float | None = None, stale: float = 0.0) -> None:
         """End a flight: store its outcome where `ttl` is given and nothing was invalidated since, and let the
         waiters go. A flight may land again, where its first landing was interrupted; its outcome stays."""
 
@@ -155,7 +155,7 @@ class SecretCache:
             self._change(end)
         flight.event.set()
 
-    def _recall_locked(self, key: Hashable, max_age: float) -> Any:
+    def _lookup_locked(self, key: Hashable, max_age: float) -> Any:
         entry = self._found(key)
         if entry is None:
             return None
@@ -173,7 +173,7 @@ class SecretCache:
 
     def _set(self, entries: TLRUCache[Any, Entry], key: Hashable, value: Any, ttl: float, keep: float) -> None:
         if _token(key) is not None:
-            self._families.add(key[:2])  # type: ignore[index]  # _token saw a tuple
+            self._key_prefixes.add(key[:2])  # type: ignore[index]  # _token saw a tuple
         entries[key] = Entry(value, ttl, keep, self._timer())
 
     def _change(self, change: Callable[[TLRUCache[Any, Entry]], T]) -> T:
@@ -205,7 +205,7 @@ class SecretCache:
         self._changing = False
         self._entries = self._emptied()
         self._flights: dict[tuple[Hashable, Hashable], Flight] = {}
-        self._families: set[Any] = set()
+        self._key_prefixes: set[Any] = set()
 
     def after_fork(self) -> None:
         """In a child: let go of the lock, and begin anew where the store was half changed."""

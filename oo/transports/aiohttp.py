@@ -89,15 +89,19 @@ class AiohttpTransport:
             if answer.status < 100 or answer.version not in _VERSIONS:
                 raise invalid_http()
             headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
-            if _is_here(answer.content, framing, self._streamless if request.stream else request.limit):
+            if _is_here(
+                answer.content, framing, self._streamless if request.stream_response else request.max_body_bytes
+            ):
                 body = answer.content.read_nowait()
                 if not answer.closed:
                     answer.release()
                 return Response(answer.status, headers, body, request=request)
             source = _Source(answer, request, limit, session)
-            if request.stream:
+            if request.stream_response:
                 return Response(answer.status, headers, request=request, stream=Body(source, framing))
-            return Response(answer.status, headers, await whole(source, framing, request.limit), request=request)
+            return Response(
+                answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request
+            )
         except BaseException as error:
             if answer is not None:
                 answer.close()
@@ -218,7 +222,7 @@ class _Source:
     def release(self) -> None:
         self._answer.release()
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         self._answer.close()
 
 

@@ -19,7 +19,7 @@ def limits(request: Request, now: float) -> tuple[float, str]:
 
 def is_streaming(request: Request, status: int) -> bool:
     """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error."""
-    return request.stream and 200 <= status < 300
+    return request.stream_response and 200 <= status < 300
 
 
 def timed_out(limit: str) -> DoubleOError:

@@ -34,7 +34,7 @@ class Source(Protocol):
     def release(self) -> None:
         """The body was read to its end: give the connection back."""
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         """It was not: close the connection."""
 
 
@@ -178,17 +178,17 @@ class Body:
             self._over = True
             self._source.release()
         finally:
-            self.abandon()
+            self.abort()
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        self.abandon()
+        self.abort()
 
-    def abandon(self) -> bool:
+    def abort(self) -> bool:
         """As `aclose`, where nothing can be awaited; whether there was something to close."""
         open_, self._over = not self._over, True
         if open_:
-            self._source.abandon()
+            self._source.abort()
         return open_
 
 

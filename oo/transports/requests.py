@@ -70,12 +70,12 @@ class RequestsTransport:
             try:
                 headers = Headers(answer.raw.headers.items())
                 framing = Framing(headers.get_all)
-                if request.stream:
+                if request.stream_response:
                     return Response(answer.status_code, headers, request=request, stream=Body(source, framing))
-                body = await whole(source, framing, request.limit)
+                body = await whole(source, framing, request.max_body_bytes)
                 return Response(answer.status_code, headers, body, request=request)
             except BaseException:
-                source.abandon()
+                source.abort()
                 raise
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
@@ -143,7 +143,7 @@ class _Source:
     def release(self) -> None:
         self._raw.release_conn()
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         self._raw.close()
         self._raw.release_conn()
 

@@ -47,7 +47,7 @@ READERS: dict[str, tuple[oo.Request, Any]] = {
 
 def outcome(response: oo.Response) -> Any:
     try:
-        return response.read()
+        return response.parse()
     except oo.DoubleOError as error:
         return error
 
@@ -99,4 +99,4 @@ def test_what_a_server_means_is_what_a_caller_gets(name: str, value: str, status
     # Both ways to write what is not ASCII.
     for ascii_only in (True, False):
         body = json.dumps(sent, ensure_ascii=ascii_only).encode("utf-8")
-        assert oo.Response(status, body=body, request=request).read() == wanted
+        assert oo.Response(status, body=body, request=request).parse() == wanted

@@ -50,7 +50,7 @@ async def relay(
             request.transport.abort()
         return outgoing.answer, False
     finally:
-        response.abandon()
+        response.abort()
     if claim is not None and kept is not None:
         claim.keep(StoredResponse(response.status, fields, bytes(kept)))
     if outgoing.answer is None:  # an upstream's answer without a body

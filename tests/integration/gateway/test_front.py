@@ -148,15 +148,15 @@ async def test_a_masked_answer_reads_as_any_other() -> None:
             return KEY
 
     route = Route("r", "http://x", {"X-Key": "{key}"})
-    request = oo.Request("GET", "http://x/", operation="proxy", read=lambda _: None, extensions={"route": route})
+    request = oo.Request("GET", "http://x/", operation="proxy", parse=lambda _: None, extensions={"route": route})
     for scripted in (oo.testing.Streamed([b"a the-re", b"al-key"]), b"a the-real-key"):
         transport = oo.testing.MockTransport([scripted])
 
         async def call_next(request: oo.Request, transport: Any = transport) -> oo.Response:
-            return await transport.send(request.replace(stream=True))
+            return await transport.send(request.replace(stream_response=True))
 
         response = await SwapCredential(Store())(request, call_next)  # type: ignore[arg-type]  # as much of one as it asks for
-        assert (await response.whole()).body == b"a ***"
+        assert (await response.buffered()).body == b"a ***"
 
 
 def test_an_answer_that_was_not_masked_is_not_passed_on() -> None:

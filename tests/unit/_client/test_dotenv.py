@@ -632,7 +632,7 @@ def test_a_folder_that_another_program_keeps_locked_is_waited_for_but_not_withou
     assert repr(os.fspath(path)) in message
     assert "another program keeps its folder locked" in message
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(_dotenv, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr("oo._core.files._LOCK_TIMEOUT", PATIENCE)
     threading.Timer(0.05, os.close, [handle]).start()
     client.export_env(TOKEN, path)
     assert path.read_text() == f"A={CANARY}\n"

@@ -24,7 +24,7 @@ PAIRS = st.lists(st.tuples(NAMES, st.text("abc, \t", max_size=3)))
 def request(**settings: Any) -> Request:
     settings.setdefault("headers", Headers({"X-A": "1"}))
     return Request(
-        "GET", f"{URL}/api/x?q={CANARY}", operation="proxy", read=lambda _r: 1, base_url=URL, token=CANARY, **settings
+        "GET", f"{URL}/api/x?q={CANARY}", operation="proxy", parse=lambda _r: 1, base_url=URL, token=CANARY, **settings
     )
 
 
@@ -73,7 +73,7 @@ def test_a_request_is_replaced_and_never_changed() -> None:
     unchanged = set(Request.__slots__) - {"method", "timeout", "headers"}
     assert all(getattr(first, name) is getattr(second, name) for name in unchanged)
     assert first.extensions is second.extensions
-    third = first.renewed("another", 5)
+    third = first.for_call("another", 5)
     assert (third.token, third.cache_ttl, third.extensions) == ("another", 5, {})
     assert third.extensions is not first.extensions
 
@@ -93,12 +93,12 @@ def test_a_replaced_response_forgets_what_was_read_of_another_body() -> None:
         reads.append(response.status)
         return response.json()
 
-    first = Response(200, body=b'{"a": 1}', request=request().replace(read=read))
-    assert (first.read(), first.read(), first.json() is first.json()) == ({"a": 1}, {"a": 1}, True)
+    first = Response(200, body=b'{"a": 1}', request=request().replace(parse=read))
+    assert (first.parse(), first.parse(), first.json() is first.json()) == ({"a": 1}, {"a": 1}, True)
     assert reads == [200]
-    assert first.replace(headers=Headers({"A": "b"})).read() is first.value
-    assert first.replace(body=b"2").read() == 2
-    assert first.replace(status=201).read() == {"a": 1}
+    assert first.replace(headers=Headers({"A": "b"})).parse() is first.value
+    assert first.replace(body=b"2").parse() == 2
+    assert first.replace(status=201).parse() == {"a": 1}
     assert reads == [200, 200, 201]
     assert first.extensions is first.request.extensions
 

@@ -403,7 +403,7 @@ def test_the_store_against_a_model(steps: list[tuple[str, str, int]]) -> None:
         elif step == "get":
             value, at, ttl = model.get(key, (None, 0.0, 0))
             age = clock.now - at
-            assert store.recall(key, seconds) == (value if age < min(ttl, seconds) else None)
+            assert store.lookup(key, seconds) == (value if age < min(ttl, seconds) else None)
         elif step == "invalidate":
             store.invalidate(key)
             model.pop(key, None)

@@ -39,11 +39,11 @@ class Scene:
 
     def fetch(self, key: Any) -> Flight:
         flight = Flight(0, key, BlockingIO().event())
-        assert self.store.board(flight, 60) is flight
+        assert self.store.join(flight, 60) is flight
         return flight
 
-    def board(self) -> None:
-        self.store.board(Flight(1, KEY, BlockingIO().event()), 60)
+    def join(self) -> None:
+        self.store.join(Flight(1, KEY, BlockingIO().event()), 60)
 
     def hit(self) -> None:
         assert self.store.get("young") in (None, "v")
@@ -52,11 +52,11 @@ class Scene:
         for key in ("new", "newer"):  # one of which takes the place of another
             self.store.set(key, "v", 60)
 
-    def land(self) -> None:
-        self.store.land(self.flights[KEY], "fetched", 60)
+    def complete(self) -> None:
+        self.store.complete(self.flights[KEY], "fetched", 60)
 
     def fall(self) -> None:
-        self.store.land(self.flights[OTHER], None)
+        self.store.complete(self.flights[OTHER], None)
 
     def count(self) -> None:
         assert 0 <= len(self.store) <= 3
@@ -72,14 +72,14 @@ class Scene:
     def check(self) -> None:
         assert [key for key in self.gone if self.store.get(key) is not None] == []
         for key, flight in self.flights.items():
-            self.store.land(flight, "late", 60)
+            self.store.complete(flight, "late", 60)
             assert flight.event._event.is_set()  # type: ignore[attr-defined]  # the blocking one
             assert key not in self.gone or self.store.get(key) is None
         # Each flight is over, and the next one is stored.
         for key in self.flights:
             flight = Flight(0, key, BlockingIO().event())
-            if self.store.board(flight, 60) is flight:
-                self.store.land(flight, "next", 60)
+            if self.store.join(flight, 60) is flight:
+                self.store.complete(flight, "next", 60)
             assert self.store.get(key) in ("fetched", "late", "next")
             self.store.invalidate(key[2])
             assert self.store.get(key) is None
@@ -96,11 +96,11 @@ class Scene:
 
 
 STEPS = {
-    "board": Scene.board,
+    "join": Scene.join,
     "hit": Scene.hit,
     "set": Scene.store_it,
-    "land": Scene.land,
-    "land nothing": Scene.fall,
+    "complete": Scene.complete,
+    "complete with nothing": Scene.fall,
     "count": Scene.count,
     "invalidate": Scene.invalidate,
     "clear": Scene.clear,
@@ -166,7 +166,7 @@ WITHIN = """if True:
         async def close(self):
             pass
 
-    def abandon():
+    def abort():
         loop = asyncio.new_event_loop()
         client = oo.AsyncClient(middleware=[oo.Cache(store)], transport=Hanging())
         task = loop.create_task(client.get_secret("abandoned", cache_ttl=60))
@@ -190,7 +190,7 @@ WITHIN = """if True:
     store = oo.SecretCache(timer=lambda: now())
     client = oo.Client(middleware=[oo.Cache(store)], transport=MockTransport(lambda _request: {"value": "v"}))
     signal.signal(signal.SIGTERM, lambda *_: client.invalidate_cache())
-    abandon()
+    abort()
     assert len(store._flights) == 1
     now = come_in
     assert client.get_secret("token", cache_ttl=60) == "v"
