@@ -171,15 +171,12 @@ class Measures:
     def layers(self, count, extra):
         """Seconds of a request's way through the default chain and `extra` middlewares, and of its answer's back."""
         import oo
+        from oo._http.context import ClientContext
 
         pipeline = self.once(("layers", extra), lambda: self.layered(extra))._pipeline
-        request = oo.Request("GET", self.url, operation="secret", parse=lambda _: "v", token=TOKEN)
+        request = oo.Request("GET", self.url, context=ClientContext("secret", lambda _: "v", TOKEN))
 
-        def run():
-            request.extensions.clear()
-            pipeline.run(request)
-
-        return timed(count, run)
+        return timed(count, lambda: pipeline.run(request))
 
     def layered(self, extra):
         import oo

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._core.io import IO, BlockingIO, Event
+from ._http.body import Body
 from ._http.headers import Headers
 from ._http.request import Request
 from ._http.response import Response
@@ -34,32 +35,25 @@ Handler: TypeAlias = Callable[[Request], Scripted]
 """Answers a request."""
 
 
-class Streamed:
+class Streamed(Body):
     """A body in pieces, each bytes or an exception to raise there; `left` tells whether it was left before its end."""
 
     def __init__(self, pieces: Iterable[bytes | Exception], status: int = 200, headers: Headers | None = None) -> None:
-        self.pieces = pieces
+        super().__init__(_script(pieces))
         self.status = status
         self.headers = headers
-        self.left: bool | None = None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self.pieces:
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-        self.left = False
+    @property
+    def left(self) -> bool | None:
+        """Whether it ended before all of it was read; None while it goes on."""
+        return None if self.outcome is None else self.outcome != "complete"
 
-    async def aclose(self) -> None:
-        """Leave the rest."""
-        self.abort()
 
-    def abort(self) -> bool:
-        """Leave the rest; whether there was any."""
-        if self.left is not None:
-            return False
-        self.left = True
-        return True
+async def _script(pieces: Iterable[bytes | Exception]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        if isinstance(piece, Exception):
+            raise piece
+        yield piece
 
 
 class MockTransport:
@@ -100,7 +94,7 @@ async def respond(request: Request, scripted: Scripted) -> Response:
         streamed = Response(scripted.status, scripted.headers, request=request, stream=scripted)
         return streamed if request.stream_response else await streamed.buffered()
     if isinstance(scripted, Response):
-        return scripted.replace(request=request, extensions=request.extensions)
+        return scripted.replace(request=request)
     if isinstance(scripted, bytes):
         return Response(200, body=scripted, request=request)
     if isinstance(scripted, int):

@@ -8,8 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from .._core.errors import buffer_if_error, to_call_error
-from .._core.pipeline import Transport, ensure_response
+from .._core.pipeline import Transport
 from .._http.json import JSON
 from .._http.request import Request
 from .._http.response import Response
@@ -191,14 +190,4 @@ class AsyncClient(BaseClient):
         return (await self._send(request)).value
 
     async def _send(self, request: Request) -> Response:
-        try:
-            response = ensure_response(await self._pipeline.handle(self._prepare(request)), self._pipeline)
-            if response.stream is not None:
-                response = await buffer_if_error(response)
-            response.parse()
-            return response
-        except Exception as error:
-            failure = to_call_error(error, request)
-            if failure is None:
-                raise
-        raise failure
+        return await self._perform(request)

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Sequence
 
 from .. import _plugins
+from .._core.errors import buffer_if_error, to_call_error
 from .._core.io import IO, BlockingIO, LoopIO
-from .._core.pipeline import Middleware, Pipeline, Transport
+from .._core.pipeline import Middleware, Pipeline, Transport, ensure_response
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http.request import Request
+from .._http.response import Response
 from .._http.urls import base_url as checked_base_url
 from .._http.urls import is_loopback
 from ..exceptions import ERROR_OF
@@ -79,7 +81,8 @@ class BaseClient:
             chain = list(middleware)
         self._store = shared_cache() if cache is None else cache
         check_whole("max_response_bytes", max_response_bytes, 1)
-        self._factory = RequestFactory(self.base_url, timeout, deadline, max_response_bytes)
+        self._factory = RequestFactory(self.base_url, timeout, max_response_bytes)
+        self._deadline = deadline
         transport = self._transport() if transport is None else transport
         io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())
         self._pipeline = Pipeline(chain, transport, io)
@@ -96,9 +99,22 @@ class BaseClient:
     def _prepare(self, request: Request) -> Request:
         if self._closed:
             raise ERROR_OF[request.operation]("this client is closed; make a new one", reason="closed")
-        if self._factory.deadline is not None:
-            request.deadline = self._pipeline.io.now() + self._factory.deadline
-        return request
+        io = self._pipeline.io
+        request.context.started = io.now()
+        return request if self._deadline is None else request.replace(deadline=request.context.started + self._deadline)
+
+    async def _perform(self, request: Request) -> Response:
+        try:
+            response = ensure_response(await self._pipeline.handle(self._prepare(request)), self._pipeline)
+            if response.stream is not None:
+                response = await buffer_if_error(response)
+            response.parse()
+            return response
+        except Exception as error:
+            failure = to_call_error(error, request)
+            if failure is None:
+                raise
+        raise failure
 
     def _invalidate(self, token: str | None) -> None:
         stores = {id(self._store): self._store}

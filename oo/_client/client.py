@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from .._core.errors import buffer_if_error, to_call_error
 from .._core.pipeline import Transport, run_sync
 from .._http.json import JSON
 from .._http.request import Request
@@ -189,14 +188,4 @@ class Client(BaseClient):
         return self._send(request).value
 
     def _send(self, request: Request) -> Response:
-        try:
-            response = self._pipeline.run(self._prepare(request))
-            if response.stream is not None:
-                response = run_sync(buffer_if_error(response))
-            response.parse()
-            return response
-        except Exception as error:
-            failure = to_call_error(error, request)
-            if failure is None:
-                raise
-        raise failure
+        return self._pipeline.drive(self._perform(request))

@@ -9,9 +9,10 @@ from typing import Any
 
 from .._core.errors import answer_error, check_status, with_operation
 from .._core.validation import is_number
+from .._http.context import ClientContext, Parser
 from .._http.headers import NAME, VALUE, Headers
 from .._http.json import JSON
-from .._http.request import Parser, Request
+from .._http.request import Request
 from .._http.response import Response
 from .._http.urls import sent
 from .._version import __version__
@@ -35,15 +36,13 @@ RESERVED_HEADERS = frozenset(
 
 
 class RequestFactory:
-    """Where and how a client calls: the base URL, seconds for an attempt, seconds for a call or None, bytes of a
-    body."""
+    """Makes a client's requests: its base URL, seconds for an attempt, the most bytes of an answer's body."""
 
-    __slots__ = ("base_url", "deadline", "env", "max_body_bytes", "secret", "timeout")
+    __slots__ = ("base_url", "env", "max_body_bytes", "secret", "timeout")
 
-    def __init__(self, base_url: str, timeout: float, deadline: float | None, max_body_bytes: int = 64 << 20) -> None:
+    def __init__(self, base_url: str, timeout: float, max_body_bytes: int = 64 << 20) -> None:
         self.base_url = base_url
         self.timeout = timeout
-        self.deadline = deadline
         self.max_body_bytes = max_body_bytes
         # Every call's own request is a copy of one of these: a third of the price of a new one.
         self.secret = self._fetching("secret", parse_secret)
@@ -54,30 +53,28 @@ class RequestFactory:
             "GET",
             f"{self.base_url}/api/{operation}",
             _PLAIN,
-            operation=operation,
-            parse=parse,
             base_url=self.base_url,
             timeout=self.timeout,
             max_body_bytes=min(MAX_ANSWER, self.max_body_bytes),
+            context=ClientContext(operation, parse),
         )
 
 
 def secret(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/secret."""
-    return _fetch(factory.secret, token, cache_ttl)
+    return _fetch(factory.secret, parse_secret, token, cache_ttl)
 
 
 def env(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/env."""
-    return _fetch(factory.env, token, cache_ttl)
+    return _fetch(factory.env, parse_env, token, cache_ttl)
 
 
 def health(factory: RequestFactory) -> Request:
     """GET /health, without a token."""
     url = f"{factory.base_url}/health"
-    return Request(
-        "GET", url, _PLAIN, operation="health", parse=parse_health, base_url=factory.base_url, timeout=factory.timeout
-    )
+    context = ClientContext("health", parse_health)
+    return Request("GET", url, _PLAIN, base_url=factory.base_url, timeout=factory.timeout, context=context)
 
 
 def proxy(
@@ -89,33 +86,52 @@ def proxy(
     headers: Mapping[str, str] | None = None,
 ) -> Request:
     """METHOD /api/proxy/{path}, with `payload` as its JSON body unless that is None."""
+    return _proxied(factory, path, token, method, payload, headers, parse_proxy)
+
+
+def _proxied(
+    factory: RequestFactory,
+    path: str,
+    token: str,
+    method: str,
+    payload: JSON,
+    headers: Mapping[str, str] | None,
+    parse: Parser,
+    stream_response: bool = False,
+) -> Request:
     _check_token("proxy", token)
-    if not isinstance(method, str) or not NAME.fullmatch(method) or len(method) > _LONGEST_METHOD:
-        raise _refused("proxy", f"the method must be a name such as 'POST', of at most {_LONGEST_METHOD} characters")
-    if method.upper() == "CONNECT":
-        # It names a host instead of a path (RFC 9112, 3.2.3), and one of the libraries would send it so.
-        raise _refused("proxy", "CONNECT is no method of an API")
-    if not isinstance(path, str):
-        raise _refused("proxy", f"the path must be a string, not {type(path).__name__}")
-    try:
-        place = sent(path)
-    except ValueError as error:
-        raise _refused("proxy", str(error)) from None
+    _check_method(method)
     fields = _PLAIN if payload is None else _JSON
     for name, value in _checked_headers(headers):
         fields = fields.replace(name, value)
     return Request(
         method.upper(),
-        f"{factory.base_url}/api/proxy/{place}",
+        f"{factory.base_url}/api/proxy/{_checked_path(path)}",
         fields,
         None if payload is None else _encoded(payload),
-        operation="proxy",
-        parse=parse_proxy,
         base_url=factory.base_url,
-        token=token,
         timeout=factory.timeout,
         max_body_bytes=factory.max_body_bytes,
+        stream_response=stream_response,
+        context=ClientContext("proxy", parse, token),
     )
+
+
+def _check_method(method: object) -> None:
+    if not isinstance(method, str) or not NAME.fullmatch(method) or len(method) > _LONGEST_METHOD:
+        raise _refused("proxy", f"the method must be a name such as 'POST', of at most {_LONGEST_METHOD} characters")
+    if method.upper() == "CONNECT":
+        # It names a host instead of a path (RFC 9112, 3.2.3), and one of the libraries would send it so.
+        raise _refused("proxy", "CONNECT is no method of an API")
+
+
+def _checked_path(path: object) -> str:
+    if not isinstance(path, str):
+        raise _refused("proxy", f"the path must be a string, not {type(path).__name__}")
+    try:
+        return sent(path)
+    except ValueError as error:
+        raise _refused("proxy", str(error)) from None
 
 
 def stream(
@@ -127,10 +143,8 @@ def stream(
     headers: Mapping[str, str] | None = None,
 ) -> Request:
     """As `proxy`, its answer left to be read as it comes."""
-    request = proxy(factory, path, token, method, payload, {"Accept": "*/*"} if headers is None else headers)
-    request.stream_response = True
-    request.parse = parse_status
-    return request
+    headers = {"Accept": "*/*"} if headers is None else headers
+    return _proxied(factory, path, token, method, payload, headers, parse_status, stream_response=True)
 
 
 def send(
@@ -142,9 +156,7 @@ def send(
     headers: Mapping[str, str] | None = None,
 ) -> Request:
     """As `proxy`, its answer read for the status alone."""
-    request = proxy(factory, path, token, method, payload, headers)
-    request.parse = parse_status
-    return request
+    return _proxied(factory, path, token, method, payload, headers, parse_status)
 
 
 def chat(factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
@@ -221,17 +233,15 @@ def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
     raise _refused(operation, "cache_ttl must be a number of seconds, 0 or more, or None")
 
 
-def _fetch(template: Request, token: str, cache_ttl: float | None) -> Request:
+def _fetch(template: Request, parse: Parser, token: str, cache_ttl: float | None) -> Request:
     _check_token(template.operation, token)
     if cache_ttl is not None:
         check_cache_ttl(template.operation, cache_ttl)
-    return template.for_call(token, cache_ttl)
+    return template.with_context(ClientContext(template.operation, parse, token, cache_ttl))
 
 
 def _openai(factory: RequestFactory, path: str, token: str, payload: dict[str, Any]) -> Request:
-    request = proxy(factory, path, token, payload=payload)
-    request.parse = parse_object
-    return request
+    return _proxied(factory, path, token, "POST", payload, None, parse_object)
 
 
 def _check_token(operation: Operation, token: object) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core.errors import to_call_error, with_operation
-from .._core.pipeline import run_sync
+from .._core.pipeline import iterate_sync, run_sync
 from .._http.headers import Headers
 from .._http.json import parse_json
 from .._http.request import Request
@@ -235,16 +235,3 @@ class AsyncChunks(AsyncStream):
 
     async def __anext__(self) -> dict[str, Any]:
         return await self._iterator.__anext__()
-
-
-def iterate_sync(generator: AsyncGenerator[T, None]) -> Iterator[T]:
-    """An async generator whose awaits never suspend, as a plain one."""
-    try:
-        while True:
-            try:
-                item = run_sync(generator.__anext__())
-            except StopAsyncIteration:
-                return
-            yield item
-    finally:
-        run_sync(generator.aclose())

@@ -8,6 +8,7 @@ import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
+from .._http.context import ClientContext
 from .._http.json import JSON, parse_json
 from .._http.request import Request
 from .._http.response import Response
@@ -31,6 +32,12 @@ _SHORTEST = 8  # characters of a fetched value that is masked: an environment is
 _LONGEST = 300  # characters of a server's own words in a message
 
 
+def token_of(request: Request) -> str:
+    """The token that a client's call was made with; "" where there is none."""
+    context = request.context
+    return context.token if isinstance(context, ClientContext) else ""
+
+
 def remember(response: Response) -> None:
     """Remember what was fetched, for the errors to come."""
     operation = response.request.operation
@@ -45,7 +52,7 @@ def remember(response: Response) -> None:
 def mask_of(request: Request) -> Mask:
     """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
     base URL, which may well be in an environment that was fetched."""
-    seen_values.add(request.token)
+    seen_values.add(token_of(request))
     return seen_values.mask()
 
 
@@ -115,9 +122,10 @@ def with_operation(error: DoubleOError, request: Request) -> DoubleOError:
     if type(error) is not DoubleOError:
         return error
     own = error.become(ERROR_OF[request.operation])
+    own.__cause__ = error.__cause__  # the caller's own, where its body could not be read
     own.args = (_message(request, str(error)),)
     # Retry sees no error of a stream that breaks off once it has begun.
-    own.attempts = request.extensions.get("attempts", error.attempts)
+    own.attempts = request.context.attempts or error.attempts
     return own
 
 
@@ -162,7 +170,7 @@ def answer_error(response: Response, said: JSON) -> DoubleOError:
 def _message(request: Request, what: str) -> str:
     base = f" at {request.base_url}" if request.base_url else ""
     text = f"could not {_TASKS[request.operation]} ({request.method} {request.path}{base}): {what}"
-    return Mask([request.token]).text(text)
+    return Mask([token_of(request)]).text(text)
 
 
 _HINTS = {3: "; redirects are not followed: is the base URL right?"}

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from itertools import takewhile
 from types import CodeType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from .._http.request import CacheKey, Request
+from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
 from .io import IO
@@ -58,6 +58,9 @@ async def _refused(_request: Request) -> Response:
     raise DoubleOError("the client was closed during the call", reason="closed")
 
 
+CacheKey: TypeAlias = tuple[str, str, str]
+"""Operation, base URL and token: what two calls must share to share an answer."""
+
 Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Response]]
 """Any callable `async (request, call_next) -> response`: a bare `async def`, or an object with `async def __call__`."""
 
@@ -96,12 +99,15 @@ class Pipeline:
         self._end.shut()
 
     def run(self, request: Request) -> Response:
-        """The whole chain on this thread, without a loop. RuntimeError names a middleware that needs one."""
-        coroutine = self.handle(request)
+        """Run the whole chain on this thread, without a loop. RuntimeError names a middleware that needs one."""
+        return ensure_response(self.drive(self.handle(request)), self)
+
+    def drive(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that awaits this chain, as `run` does."""
         try:
             coroutine.send(None)
         except StopIteration as stop:
-            return ensure_response(stop.value, self)
+            return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
         except (RuntimeError, AttributeError) as error:
             frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
             # Where there is no loop about, some of asyncio says so, and some stumbles over None.
@@ -140,6 +146,19 @@ def run_sync(awaitable: Awaitable[T]) -> T:
         return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
     running.close()
     raise RuntimeError("this needs an event loop: use AsyncClient")
+
+
+def iterate_sync(generator: AsyncGenerator[T, None]) -> Iterator[T]:
+    """An async generator whose awaits never suspend, as a plain one."""
+    try:
+        while True:
+            try:
+                item = run_sync(generator.__anext__())
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run_sync(generator.aclose())
 
 
 def name_of(part: object) -> str:

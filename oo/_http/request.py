@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from ..exceptions import Operation
+from .body import Body
+from .context import Context
 from .headers import NO_HEADERS, Headers
-
-if TYPE_CHECKING:
-    from .response import Response
-
-CacheKey: TypeAlias = tuple[str, str, str]
-"""Operation, base URL and token: what two calls must share to share an answer."""
-
-Parser: TypeAlias = Callable[["Response"], Any]
-"""Turns an answer into the operation's value, or raises what is wrong with it."""
 
 TOKEN = re.compile("oo_[A-Za-z0-9_-]{16,}")
 """What looks like a gateway's token, wherever it was given by mistake."""
@@ -25,27 +17,29 @@ TOKEN = re.compile("oo_[A-Za-z0-9_-]{16,}")
 class Request:
     """One call on its way down. Never changed: `replace` and `with_header` give a new one.
 
-    `url` is absolute and `base_url` its beginning. `timeout` (seconds) bounds one attempt; `deadline` (an instant
-    of the pipeline's monotonic clock, or None) bounds the whole call. `cache_ttl` (seconds) is None where the
-    caller asked for no caching. `extensions` is one dict that follows the call, up to its Response. A body may hold
-    at most `max_body_bytes` once decompressed. With `stream_response` the answer's body is left to be read as it
-    comes. `parse` turns the answer into the call's value.
+    Attributes:
+        method: the HTTP method.
+        url: the absolute URL.
+        base_url: the beginning of the URL; to replace it moves the URL as well.
+        headers: the header fields.
+        body: bytes, a Body that flows, or None.
+        timeout: seconds for one attempt.
+        deadline: when the whole call must be over, on the pipeline's monotonic clock, or None.
+        max_body_bytes: the most that the answer's body may hold once decompressed.
+        stream_response: whether the answer's body is left to be read as it comes.
+        context: what the steps of this call share; every copy of the Request has the same.
     """
 
     __slots__ = (
         "base_url",
         "body",
-        "cache_ttl",
+        "context",
         "deadline",
-        "extensions",
         "headers",
         "max_body_bytes",
         "method",
-        "operation",
-        "parse",
         "stream_response",
         "timeout",
-        "token",
         "url",
     )
 
@@ -54,38 +48,30 @@ class Request:
         method: str,
         url: str,
         headers: Headers | None = None,
-        body: bytes | None = None,
+        body: bytes | Body | None = None,
         *,
-        operation: Operation,
-        parse: Parser,
         base_url: str = "",
-        token: str = "",
         timeout: float = 30.0,
         deadline: float | None = None,
-        cache_ttl: float | None = None,
         max_body_bytes: int = 64 << 20,
         stream_response: bool = False,
-        extensions: dict[str, Any] | None = None,
+        context: Context | None = None,
     ) -> None:
         self.method = method
         self.url = url
         self.headers = NO_HEADERS if headers is None else headers
         self.body = body
-        self.operation = operation
-        self.parse = parse
         self.base_url = base_url
-        self.token = token
         self.timeout = timeout
         self.deadline = deadline
-        self.cache_ttl = cache_ttl
         self.max_body_bytes = max_body_bytes
         self.stream_response = stream_response
-        self.extensions = {} if extensions is None else extensions
+        self.context = Context() if context is None else context
 
     @property
-    def cache_key(self) -> CacheKey:
-        """What an answer to this request is stored under."""
-        return (self.operation, self.base_url, self.token)
+    def operation(self) -> Operation:
+        """What the call is for: "secret", "env", "proxy" or "health"."""
+        return self.context.operation
 
     @property
     def path(self) -> str:
@@ -101,18 +87,18 @@ class Request:
     def replace(self, **changes: Any) -> Request:
         """This request with some attributes changed; TypeError for a name that is none."""
         other = self._copy()
+        if "base_url" in changes and "url" not in changes:
+            other.url = changes["base_url"] + self.url[len(self.base_url) :]
         for name, value in changes.items():
             if name not in Request.__slots__:
                 raise TypeError(f"a Request has no {name!r}; it has {', '.join(Request.__slots__)}")
             setattr(other, name, value)
         return other
 
-    def for_call(self, token: str, cache_ttl: float | None) -> Request:
-        """This request as another call's: with its token and TTL, and extensions of its own."""
+    def with_context(self, context: Context) -> Request:
+        """This request as another call's."""
         other = self._copy()
-        other.token = token
-        other.cache_ttl = cache_ttl
-        other.extensions = {}
+        other.context = context
         return other
 
     def _copy(self) -> Request:
@@ -122,16 +108,12 @@ class Request:
         other.url = self.url
         other.headers = self.headers
         other.body = self.body
-        other.operation = self.operation
-        other.parse = self.parse
         other.base_url = self.base_url
-        other.token = self.token
         other.timeout = self.timeout
         other.deadline = self.deadline
-        other.cache_ttl = self.cache_ttl
         other.max_body_bytes = self.max_body_bytes
         other.stream_response = self.stream_response
-        other.extensions = self.extensions
+        other.context = self.context
         return other
 
     def __repr__(self) -> str:

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, TypeAlias
 
 from ..exceptions import ERROR_OF, DoubleOError
+from .body import Body, Outcome
+from .context import ClientContext, Context, TimelineEntry
 from .headers import NO_HEADERS, Headers
 from .json import JSON, parse_json
+from .request import Request
 
-if TYPE_CHECKING:
-    from .request import Request
+ByteStream: TypeAlias = Body | AsyncGenerator[bytes, None]
+"""A body that is read as it comes: decoded bytes, in pieces of any size. DoubleOError where it breaks off."""
 
 _UNREAD: Any = object()
-
-
-_REPLACEABLE = frozenset({"status", "headers", "body", "stream", "request", "extensions"})
-
-
-class ByteStream(Protocol):
-    """A body that is read as it comes: decoded bytes, in pieces of any size."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces, once. DoubleOError where the body breaks off, stalls or passes the deadline."""
-
-    async def aclose(self) -> None:
-        """Leave the rest."""
+_REPLACEABLE = frozenset({"status", "headers", "body", "stream", "request"})
 
 
 class Response:
-    """One answer on its way up: `status`, `headers`, `body` (bytes, decompressed), `request`, `extensions`.
+    """One answer on its way up.
 
-    Where the request asked for it, `stream` is the body as it comes and `body` is empty; a middleware may put an async
-    generator over `response.stream` in its place. `extensions` is the request's own dict. The library writes `attempts`
-    (requests sent), `from_cache` and `stale` (True where it is so), and `timeline`.
+    Where the request asked for it, `stream` is the body as it comes and `body` is empty. A middleware may put an async
+    generator over `response.stream`, or a `Body` over it, in its place.
+
+    Attributes:
+        status: the HTTP status.
+        headers: the header fields.
+        body: the body's bytes, decompressed.
+        stream: the body as it comes, or None.
+        request: the request that was sent.
+        value: the operation's value, once `parse` was called.
     """
 
-    __slots__ = ("_bottom", "_json", "body", "extensions", "headers", "request", "status", "stream", "value")
+    __slots__ = ("_json", "_source", "body", "headers", "request", "status", "stream", "value")
 
     def __init__(
         self,
@@ -46,17 +44,19 @@ class Response:
         *,
         request: Request,
         stream: ByteStream | None = None,
-        extensions: dict[str, Any] | None = None,
     ) -> None:
         self.status = status
         self.headers = NO_HEADERS if headers is None else headers
         self.body = body
-        self.stream = self._bottom = stream
+        self.stream = self._source = stream
         self.request = request
-        self.extensions = request.extensions if extensions is None else extensions
         self._json = _UNREAD
         self.value: Any = _UNREAD
-        """The operation's value, once `parse` has been called: what is stored has been."""
+
+    @property
+    def context(self) -> Context:
+        """What the steps of this call share."""
+        return self.request.context
 
     @property
     def request_id(self) -> str | None:
@@ -64,22 +64,30 @@ class Response:
         return self.headers.get("X-Request-Id")
 
     @property
-    def timeline(self) -> list[tuple[str | int, float]]:
+    def timeline(self) -> Sequence[TimelineEntry]:
         """What happened when: `("attempt", seconds since the call began)`, then its status or the reason it failed."""
-        found: list[tuple[str | int, float]] = self.extensions.get("timeline", [])
-        return found
+        return self.request.context.timeline
+
+    def on_end(self, callback: Callable[[Outcome], None]) -> Response:
+        """This answer, which calls `callback` once when its body has ended; at once where that is bytes."""
+        if self.stream is None:
+            callback("complete")
+            return self
+        body = self.stream if isinstance(self.stream, Body) else Body(self.stream, abort=self.abort)
+        body.on_end(callback)
+        return self if body is self.stream else self.replace(stream=body)
 
     async def buffered(self) -> Response:
         """This answer with its stream read to the end, into `body`; DoubleOError past the request's limit."""
         if self.stream is None:
             return self
-        parts, size = [], 0
+        parts, size, limit = [], 0, self.request.max_body_bytes
         async for part in self.stream:
             parts.append(part)
             size += len(part)
-            if size > self.request.max_body_bytes:
+            if size > limit:
                 await self.stream.aclose()
-                raise DoubleOError(f"the answer is larger than {self.request.max_body_bytes} bytes", reason="size")
+                raise DoubleOError(f"the answer is larger than {limit} bytes", reason="size")
         return self.replace(body=b"".join(parts), stream=None)
 
     def json(self) -> JSON:
@@ -88,7 +96,7 @@ class Response:
             try:
                 self._json = parse_json(self.body)
             except DoubleOError as error:
-                error.status, error.attempts = self.status, self.extensions.get("attempts", 0)
+                error.status, error.attempts = self.status, self.request.context.attempts
                 failure = error.become(ERROR_OF[self.request.operation])
             else:
                 return self._json
@@ -96,27 +104,27 @@ class Response:
         return self._json
 
     def parse(self) -> Any:
-        """The operation's value, read once; the operation's error where the answer holds none."""
+        """The operation's value, parsed once; the operation's error where the answer holds none."""
         if self.value is _UNREAD:
-            self.value = self.request.parse(self)
+            context = self.request.context
+            self.value = context.parse(self) if isinstance(context, ClientContext) else self
         return self.value
 
     def abort(self) -> bool:
         """Close the connection of a stream that was not read to its end; whether it was one."""
-        abort = getattr(self._bottom, "abort", None)
+        abort = getattr(self._source, "abort", None)
         return bool(abort is not None and abort())
 
     def replace(self, **changes: Any) -> Response:
-        """This answer with some of status, headers, body, stream, request, extensions changed. What was read is
-        forgotten where the body or the status changes."""
+        """This answer with some of status, headers, body, stream and request changed; TypeError for another name. What
+        was parsed is forgotten where the body or the status changes."""
         other = Response.__new__(Response)
         other.status = self.status
         other.headers = self.headers
         other.body = self.body
         other.stream = self.stream
         other.request = self.request
-        other.extensions = self.extensions
-        other._bottom = self._bottom
+        other._source = self._source
         other._json, other.value = self._json, self.value
         for name, value in changes.items():
             if name not in _REPLACEABLE:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
+from .context import GatewayContext
 from .models import Route
 
 # RFC 9110, 7.6.1, with what older agents send.
@@ -71,12 +72,10 @@ def upstream_request(
         f"{base}/{path}",
         Headers(passed),
         body,
-        operation="proxy",
-        parse=_as_it_is,
         base_url=base,
         timeout=route.timeout,
         stream_response=True,
-        extensions={"route": route},
+        context=GatewayContext(route),
     )
 
 
@@ -110,7 +109,3 @@ def _sendable(value: str) -> str:
     except UnicodeEncodeError:
         value = value.encode("utf-8", "surrogateescape").decode("latin-1")
     return _CONTROL.sub(" ", value)
-
-
-def _as_it_is(response: Response) -> Response:
-    return response

@@ -17,6 +17,7 @@ from .._http.response import ByteStream, Response
 from ..exceptions import DoubleOError
 from ..transports.aiohttp import AiohttpTransport
 from ..transports.proxy_env import Proxies
+from .context import GatewayContext
 from .egress import PublicResolver, check_literal
 from .models import Route
 from .store.base import Store
@@ -36,7 +37,7 @@ class SwapCredential:
         self._credentials: dict[str, _Credential] = {}
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        route: Route = request.extensions["route"]
+        route = _route(request)
         values = {name: await self._store.secret(name) for name in route.secrets}
         credential = self._credentials.get(route.name)
         if credential is None or credential.route is not route or credential.values != values:
@@ -125,7 +126,7 @@ class Upstreams:
 
     async def handle(self, request: Request) -> Response:
         """The upstream's answer, whatever its status; DoubleOError where none came."""
-        route: Route = request.extensions["route"]
+        route = _route(request)
         if not route.allow_private:
             check_literal(route.upstream)
         return await self._pipelines[route.allow_private].handle(request)
@@ -152,3 +153,9 @@ class Upstreams:
             await asyncio.gather(*late, return_exceptions=True)
         for transport in self._transports.values():
             await transport.close()
+
+
+def _route(request: Request) -> Route:
+    if not isinstance(request.context, GatewayContext):
+        raise TypeError("a proxied call needs a GatewayContext")
+    return request.context.route

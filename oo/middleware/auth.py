@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._core.pipeline import CallNext
+from .._http.context import ClientContext
 from .._http.request import Request
 from .._http.response import Response
 
@@ -11,6 +12,7 @@ class BearerAuth:
     """Sends the request's token as `Authorization: Bearer ...`; a request without one goes as it is."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        if request.token:
-            request = request.with_header("Authorization", f"Bearer {request.token}")
+        context = request.context
+        if isinstance(context, ClientContext) and context.token:
+            request = request.with_header("Authorization", f"Bearer {context.token}")
         return await call_next(request)

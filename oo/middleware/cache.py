@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
-from .._core.errors import overdue
-from .._core.pipeline import CallNext, Lookup
+from .._core.errors import overdue, token_of
+from .._core.pipeline import CacheKey, CallNext, Lookup
+from .._http.context import ClientContext
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
@@ -20,7 +22,7 @@ class Cache:
     it was stored with.
 
     `store` defaults to one of its own, of `maxsize` entries. With `stale_if_error` (seconds), an expired answer
-    still serves that long where the network or the server fails, marked `stale` in the response's extensions.
+    still serves that long where the network or the server fails, with `context.cache` "stale".
     """
 
     def __init__(self, store: SecretCache | None = None, *, maxsize: int = 1024, stale_if_error: float = 0.0) -> None:
@@ -32,20 +34,21 @@ class Cache:
         """A stored answer younger than `cache_ttl`, or None."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        request.extensions["from_cache"] = False
-        if not request.cache_ttl:
+        context = request.context
+        ttl = context.cache_ttl if isinstance(context, ClientContext) else None
+        if not ttl:
             try:
                 return await call_next(request)
             except DoubleOError as error:
                 self._evict(error, request)
                 raise
-        io = call_next.io
+        io, key = call_next.io, _key(request)
         while True:
-            flight = Flight(io.scope(), request.cache_key, io.event(), call_next)
+            flight = Flight(io.scope(), key, io.event(), call_next)
             try:
-                found = self.store.join(flight, request.cache_ttl)
+                found = self.store.join(flight, ttl)
                 if found is flight:
-                    return await self._lead(flight, request, call_next)
+                    return await self._lead(flight, request, call_next, ttl)
             except BaseException:
                 # Cancelled, or interrupted at whatever line: the first of its waiters to come by leads.
                 self.store.complete(flight, None)
@@ -60,33 +63,35 @@ class Cache:
             if isinstance(found.outcome, Exception) and (found.chain is call_next or _is_shared(found.outcome)):
                 raise _own(found.outcome)
 
-    async def _lead(self, flight: Flight, request: Request, call_next: CallNext) -> Response:
+    async def _lead(self, flight: Flight, request: Request, call_next: CallNext, ttl: float) -> Response:
         try:
             response = await call_next(request)
             response.parse()
         except Exception as error:
             if isinstance(error, DoubleOError):
                 self._evict(error, request)
-                stale = self.store.stale(request.cache_key) if self.stale_if_error and _is_outage(error) else None
+                stale = self.store.stale(flight.key) if self.stale_if_error and _is_outage(error) else None
                 if stale is not None:
-                    request.extensions["stale"] = True
                     self.store.complete(flight, stale)
-                    return _hit(stale, request)
+                    return _hit(stale, request, "stale")
             self.store.complete(flight, error)
             raise
-        self.store.complete(flight, response, request.cache_ttl, self.stale_if_error)
+        self.store.complete(flight, response, ttl, self.stale_if_error)
         return response
 
     def _evict(self, error: DoubleOError, request: Request) -> None:
         if error.status in _EVICTING:
-            self.store.invalidate(request.cache_key)
+            self.store.invalidate(_key(request))
 
 
-def _hit(stored: Response, request: Request) -> Response:
+def _key(request: Request) -> CacheKey:
+    return (request.operation, request.base_url, token_of(request))
+
+
+def _hit(stored: Response, request: Request, how: Literal["hit", "stale"] = "hit") -> Response:
     """The stored answer as this call's own."""
-    request.extensions["from_cache"] = True
-    request.extensions.setdefault("attempts", 0)
-    return stored.replace(request=request, extensions=request.extensions)
+    request.context.cache = how
+    return stored.replace(request=request)
 
 
 def _is_outage(error: DoubleOError) -> bool:

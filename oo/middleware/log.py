@@ -32,10 +32,9 @@ class Logging:
 
 
 def _write(level: int, request: Request, outcome: str, ms: float) -> None:
-    notes = request.extensions
-    for what, seconds in notes.get("timeline", ()):
+    context = request.context
+    for what, seconds in context.timeline:
         logger.debug("%s %s %s at %.1f ms", request.operation, request.path, what, seconds * 1000)
-    hit = "stale" if notes.get("stale") else "hit" if notes.get("from_cache") else "miss"
     logger.log(
         level,
         "%s %s %s %.1f ms attempts=%d %s",
@@ -43,6 +42,6 @@ def _write(level: int, request: Request, outcome: str, ms: float) -> None:
         request.path,
         outcome,
         ms,
-        notes.get("attempts", 0),
-        hit,
+        context.attempts,
+        context.cache,
     )

@@ -12,6 +12,8 @@ from .._core.errors import overdue
 from .._core.fork import register
 from .._core.pipeline import CallNext
 from .._core.validation import LONGEST, check_whole, is_number
+from .._http.body import Body
+from .._http.context import TimelineEntry
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
@@ -53,16 +55,17 @@ class Retry:
         self.budget = RetryBudget()
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        io, notes = call_next.io, request.extensions
+        io, context = call_next.io, request.context
         began = io.now()
-        timeline: list[tuple[str | int, float]] = notes.setdefault("timeline", [])
+        timeline: list[TimelineEntry]
+        context.timeline = timeline = list(context.timeline)
         if self.retries and request.method not in _IDEMPOTENT and "Idempotency-Key" not in request.headers:
             request = request.with_header("Idempotency-Key", uuid.uuid4().hex)
         waits: Iterator[float] | None = None
         attempt = 0
         while True:
             attempt += 1
-            notes["attempts"] = attempt
+            context.attempts = attempt
             now = io.now() if attempt > 1 else began
             if request.deadline is not None and now >= request.deadline:
                 raise overdue(request)
@@ -76,6 +79,8 @@ class Retry:
                 wait = self._wait(error, waits)
                 if attempt > self.retries or wait is None or not self._in_time(request, io.now() + wait):
                     raise
+                if isinstance(request.body, Body) and request.body.begun and not request.body.replayable:
+                    raise  # what has gone cannot be sent again
                 if not self.budget.spend():
                     raise
             else:

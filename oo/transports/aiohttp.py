@@ -7,7 +7,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from functools import cached_property, lru_cache, partial
 from io import BytesIO
 
@@ -25,6 +25,7 @@ else:
     from async_timeout import timeout
 
 from .._core.pipeline import run_sync
+from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
 from .._http.request import Request
 from .._http.response import Response
@@ -33,7 +34,7 @@ from ..exceptions import DoubleOError
 from .limits import is_streaming, limits, timed_out
 from .network_errors import invalid_http, network_error, tls_error
 from .proxy_env import Proxies
-from .reader import ACCEPT_ENCODING, Body, Framing, whole
+from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import ca_bundle
 
@@ -76,7 +77,7 @@ class AiohttpTransport:
                 request.method,
                 url,
                 data=_data(request.body),
-                headers=validated_headers(request.headers),
+                headers=_fields(request),
                 skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
@@ -98,7 +99,7 @@ class AiohttpTransport:
                 return Response(answer.status, headers, body, request=request)
             source = _Source(answer, request, limit, session)
             if request.stream_response:
-                return Response(answer.status, headers, request=request, stream=Body(source, framing))
+                return Response(answer.status, headers, request=request, stream=streamed(source, framing))
             return Response(
                 answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request
             )
@@ -107,7 +108,7 @@ class AiohttpTransport:
                 answer.close()
             if not isinstance(error, _ERRORS):
                 raise
-            failure = _translated(error, limit, session)
+            failure = unsent(request.body) or _translated(error, limit, session)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -242,9 +243,18 @@ def _total(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
 
 
-def _data(body: bytes | None) -> bytes | BytesIO | None:
+def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] | None:
+    if isinstance(body, Body):
+        return outgoing(body)
     # aiohttp warns of a large body in one piece, which would hold up the loop.
     return body if body is None or len(body) <= _LARGE else BytesIO(body)
+
+
+def _fields(request: Request) -> Iterable[tuple[str, str]]:
+    fields, body = validated_headers(request.headers), request.body
+    if isinstance(body, Body) and body.length is not None:
+        return (*fields, ("Content-Length", str(body.length)))
+    return fields
 
 
 def _headers(came: Mapping[str, str]) -> Headers:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
+from .._http.body import Body
 from ..exceptions import DoubleOError
 
 CHUNK = 64 << 10
@@ -159,37 +160,41 @@ async def _inflated(source: Source, encoding: str, limit: int) -> bytes:
     return b"".join(held)
 
 
-class Body:
-    """A body as it comes, decoded: an async iterator of bytes. It may be left early with `aclose()`."""
+def streamed(source: Source, framing: Framing) -> Body:
+    """A body as it comes, decoded; its length is known where it comes as it is."""
+    decoder = Decoder(framing.encoding)
 
-    def __init__(self, source: Source, framing: Framing) -> None:
-        self._source = source
-        self._decoder = Decoder(framing.encoding)
-        self.length = framing.length if framing.encoding == "identity" else None
-        """Bytes that will come, where that is known."""
-        self._over = False
+    async def pieces() -> AsyncIterator[bytes]:
+        while chunk := await source.read():
+            for piece in decoder.feed(chunk):
+                yield piece
+        decoder.finish()
+        source.release()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            while chunk := await self._source.read():
-                for piece in self._decoder.feed(chunk):
-                    yield piece
-            self._decoder.finish()
-            self._over = True
-            self._source.release()
-        finally:
-            self.abort()
+    return Body(pieces(), length=framing.length if framing.encoding == "identity" else None, abort=source.abort)
 
-    async def aclose(self) -> None:
-        """Close the connection, unless the body was read to its end."""
-        self.abort()
 
-    def abort(self) -> bool:
-        """As `aclose`, where nothing can be awaited; whether there was something to close."""
-        open_, self._over = not self._over, True
-        if open_:
-            self._source.abort()
-        return open_
+async def outgoing(body: Body) -> AsyncIterator[bytes]:
+    """The pieces of a request's body as they are sent. DoubleOError (reason "body") where it cannot be read, or holds
+    more or fewer bytes than its length says."""
+    async for piece in body:
+        if body.remaining is not None and body.remaining < 0:
+            break
+        if piece:  # an empty chunk would end a chunked body (RFC 9112, 7.1)
+            yield piece
+    if body.remaining:
+        body.error = DoubleOError("the request's body does not hold as many bytes as its length says", reason="body")
+        raise body.error
+
+
+def unsent(body: bytes | Body | None) -> DoubleOError | None:
+    """The failure of a request's body, where it is what kept the request from being sent."""
+    error = body.error if isinstance(body, Body) else None
+    if error is None or isinstance(error, DoubleOError):
+        return error
+    failure = DoubleOError(f"the request's body could not be read: {type(error).__name__}", reason="body")
+    failure.__cause__ = error
+    return failure
 
 
 def _too_large(limit: int) -> DoubleOError:

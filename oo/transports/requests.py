@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import ProxyManager
 from urllib3.util import SKIP_HEADER
 
+from .._core.pipeline import iterate_sync
+from .._http.body import Body
 from .._http.headers import Headers, validated_headers
 from .._http.request import Request
 from .._http.response import Response
@@ -25,7 +28,7 @@ from ._urllib3_patches import POOLS, Deadline, thread_deadline
 from .limits import is_streaming, limits, timed_out
 from .network_errors import causes, invalid_http, network_error, tls_error
 from .proxy_env import Proxies
-from .reader import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
+from .reader import ACCEPT_ENCODING, CHUNK, Framing, outgoing, streamed, unsent, whole
 from .trust import ca_bundle
 
 _POOL = 1024  # connections kept for each host: no thread has to open its own anew
@@ -57,21 +60,24 @@ class RequestsTransport:
         thread_deadline.clock = clock = Deadline(until)
         try:
             answer = self._adapter.send(
-                _prepared(request),
+                _prepared(request, clock),
                 stream=True,
                 timeout=until - now,
                 verify=self._verify,
                 proxies=self._proxies_for(request.url),
             )
-        except _ERRORS as error:
-            failure = _translated(error, limit)
+        except Exception as error:
+            unread = unsent(request.body)
+            if unread is None and not isinstance(error, _ERRORS):
+                raise
+            failure = unread or _translated(error, limit)
         else:
             source = _Source(answer.raw, clock, request, limit)
             try:
                 headers = Headers(answer.raw.headers.items())
                 framing = Framing(headers.get_all)
                 if request.stream_response:
-                    return Response(answer.status_code, headers, request=request, stream=Body(source, framing))
+                    return Response(answer.status_code, headers, request=request, stream=streamed(source, framing))
                 body = await whole(source, framing, request.max_body_bytes)
                 return Response(answer.status_code, headers, body, request=request)
             except BaseException:
@@ -148,12 +154,13 @@ class _Source:
         self._raw.release_conn()
 
 
-def _prepared(request: Request) -> PreparedRequest:
+def _prepared(request: Request, deadline: Deadline) -> PreparedRequest:
     # Filled in by hand: the URL is built and checked already, and `prepare()` would take it apart again.
     prepared = PreparedRequest()
     prepared.method = request.method
     prepared.url = request.url
-    prepared.body = request.body
+    body = request.body
+    prepared.body = iterate_sync(_in_time(body, deadline)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
     # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
     headers = HTTPHeaderDict(
         [
@@ -163,13 +170,22 @@ def _prepared(request: Request) -> PreparedRequest:
     )
     headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
     headers.setdefault("User-Agent", SKIP_HEADER)
-    if request.body is not None:
-        headers["Content-Length"] = str(len(request.body))
+    length = body.length if isinstance(body, Body) else None if body is None else len(body)
+    if length is not None:
+        headers["Content-Length"] = str(length)
+    elif body is not None:
+        pass  # the adapter sends what has no length in chunks
     elif request.method in ("POST", "PUT", "PATCH"):
         headers["Content-Length"] = "0"
     prepared.headers = headers  # type: ignore[assignment]  # a mapping without case is all that the adapter asks for
     prepared._cookies = None  # type: ignore[attr-defined]  # requests' own, which its stubs leave out
     return prepared
+
+
+async def _in_time(body: Body, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+    async for piece in outgoing(body):
+        deadline.left()  # a socket's timeout bounds one piece, not all of them
+        yield piece
 
 
 def _translated(error: Exception, limit: str) -> DoubleOError:

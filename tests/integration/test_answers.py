@@ -16,7 +16,7 @@ from oo.exceptions import ERROR_OF
 from tests.support.probing import assert_ours
 
 TOKEN = "a-token-for-answers"
-TARGET = operations.RequestFactory("http://localhost:3001", 30, None)
+TARGET = operations.RequestFactory("http://localhost:3001", 30)
 
 
 def is_text(value: object) -> bool:

@@ -85,7 +85,7 @@ def test_an_interrupt_at_any_line_leaves_nobody_waiting() -> None:
             tracing = sys.gettrace()
             sys.settrace(None)
             watched.waiting = 0
-            company.append(threading.Thread(target=wait, args=(request.token,), daemon=True))
+            company.append(threading.Thread(target=wait, args=(request.context.token,), daemon=True))
             company[0].start()
             assert watched.until(1)
             sys.settrace(tracing)

@@ -174,12 +174,18 @@ class FaultServer(Listener):
                 pass
 
     def _read(self, reader: object) -> bytes:
-        text, length = b"", 0
+        text, length, chunked = b"", 0, False
         while line := reader.readline():  # type: ignore[attr-defined]  # a file
             text += line
             if line.lower().startswith(b"content-length:"):
                 length = int(line.split(b":")[1])
+            chunked = chunked or line.lower() == b"transfer-encoding: chunked\r\n"
             if line == b"\r\n":
+                while chunked:
+                    size = reader.readline()  # type: ignore[attr-defined]  # a file
+                    chunk = reader.read(int(size, 16) + 2)  # type: ignore[attr-defined]  # a file
+                    text += size + chunk
+                    chunked = len(chunk) > 2
                 text += reader.read(length)  # type: ignore[attr-defined]  # a file
                 with self._changed:
                     self.requests.append(text)

@@ -17,6 +17,7 @@ import oo.testing
 from oo.gateway import idempotency
 from oo.gateway.app import Gateway
 from oo.gateway.background import BackgroundLoop
+from oo.gateway.context import GatewayContext
 from oo.gateway.egress import PublicResolver
 from oo.gateway.errors import Conflict
 from oo.gateway.http_server.server import Server
@@ -148,7 +149,7 @@ async def test_a_masked_answer_reads_as_any_other() -> None:
             return KEY
 
     route = Route("r", "http://x", {"X-Key": "{key}"})
-    request = oo.Request("GET", "http://x/", operation="proxy", parse=lambda _: None, extensions={"route": route})
+    request = oo.Request("GET", "http://x/", context=GatewayContext(route))
     for scripted in (oo.testing.Streamed([b"a the-re", b"al-key"]), b"a the-real-key"):
         transport = oo.testing.MockTransport([scripted])
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import oo
 from oo import Headers, Request, Response
+from oo._http.context import ClientContext, Context
 from oo._http.json import parse_json
 from tests.support.examples import EXAMPLES
 from tests.support.probing import assert_ours
@@ -21,11 +22,10 @@ NAMES = st.sampled_from(["A", "a", "B", "b", "X-A", "x-a", "X-a", "\u00c9"])
 PAIRS = st.lists(st.tuples(NAMES, st.text("abc, \t", max_size=3)))
 
 
-def request(**settings: Any) -> Request:
+def request(parse: Any = lambda _response: 1, operation: Any = "proxy", **settings: Any) -> Request:
     settings.setdefault("headers", Headers({"X-A": "1"}))
-    return Request(
-        "GET", f"{URL}/api/x?q={CANARY}", operation="proxy", parse=lambda _r: 1, base_url=URL, token=CANARY, **settings
-    )
+    context = ClientContext(operation, parse, CANARY)
+    return Request("GET", f"{URL}/api/x?q={CANARY}", base_url=URL, context=context, **settings)
 
 
 @EXAMPLES
@@ -59,10 +59,11 @@ def test_headers_are_a_mapping_that_cannot_be_changed() -> None:
 
 
 def test_no_repr_shows_a_token_a_header_a_query_or_a_body() -> None:
-    sent = request(headers=Headers({"X-A": CANARY}), body=CANARY.encode(), extensions={"a": CANARY})
+    sent = request(headers=Headers({"X-A": CANARY}), body=CANARY.encode())
+    sent.context.extensions["a"] = CANARY
     answer = Response(200, Headers({"X-A": CANARY}), CANARY.encode(), request=sent)
     assert repr(sent) == "<Request proxy: GET /api/x>"
-    assert CANARY not in repr(sent) + repr(answer) + repr(sent.headers)
+    assert CANARY not in repr(sent) + repr(answer) + repr(sent.headers) + repr(sent.context)
 
 
 def test_a_request_is_replaced_and_never_changed() -> None:
@@ -72,10 +73,26 @@ def test_a_request_is_replaced_and_never_changed() -> None:
     assert (second.method, second.timeout, second.headers.pairs()) == ("POST", 1.0, (("x-a", "2"),))
     unchanged = set(Request.__slots__) - {"method", "timeout", "headers"}
     assert all(getattr(first, name) is getattr(second, name) for name in unchanged)
-    assert first.extensions is second.extensions
-    third = first.for_call("another", 5)
-    assert (third.token, third.cache_ttl, third.extensions) == ("another", 5, {})
-    assert third.extensions is not first.extensions
+    third = first.with_context(Context())
+    assert third.context is not first.context
+    assert all(getattr(first, name) is getattr(third, name) for name in set(Request.__slots__) - {"context"})
+
+
+def test_a_request_moves_with_its_base_url() -> None:
+    moved = request().replace(base_url="https://other.example/base")
+    assert (moved.base_url, moved.url) == ("https://other.example/base", f"https://other.example/base/api/x?q={CANARY}")
+    assert moved.replace(base_url=URL).url == request().url
+    assert moved.path == "/api/x"
+
+
+def test_the_copies_of_a_request_and_its_answer_share_one_context() -> None:
+    first = request()
+    copy = first.with_header("X-B", "2").replace(timeout=1)
+    copy.context.attempts = 3
+    answer = Response(200, request=copy)
+    assert first.context.attempts == answer.context.attempts == answer.replace(status=201).context.attempts == 3
+    assert first.context.id == copy.context.id != request().context.id
+    assert first.context.extensions is copy.context.extensions == {}
 
 
 @pytest.mark.parametrize("name", ["headres", "cache_key", "path", "__class__", ""])
@@ -93,21 +110,20 @@ def test_a_replaced_response_forgets_what_was_read_of_another_body() -> None:
         reads.append(response.status)
         return response.json()
 
-    first = Response(200, body=b'{"a": 1}', request=request().replace(parse=read))
+    first = Response(200, body=b'{"a": 1}', request=request(read))
     assert (first.parse(), first.parse(), first.json() is first.json()) == ({"a": 1}, {"a": 1}, True)
     assert reads == [200]
     assert first.replace(headers=Headers({"A": "b"})).parse() is first.value
     assert first.replace(body=b"2").parse() == 2
     assert first.replace(status=201).parse() == {"a": 1}
     assert reads == [200, 200, 201]
-    assert first.extensions is first.request.extensions
 
 
 @pytest.mark.parametrize(
     ("operation", "kind"), [("secret", oo.SecretError), ("env", oo.EnvError), ("proxy", oo.ProxyError)]
 )
 def test_the_json_of_a_body_that_has_none_is_the_operations_error(operation: Any, kind: type[Exception]) -> None:
-    response = Response(200, body=CANARY.encode(), request=request().replace(operation=operation))
+    response = Response(200, body=CANARY.encode(), request=request(operation=operation))
     for _ in range(2):
         with pytest.raises(oo.DoubleOError) as caught:
             response.json()

@@ -276,7 +276,7 @@ def test_an_expired_answer_serves_through_an_outage_and_is_marked(world: World) 
 
     async def note(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
         response = await call_next(request)
-        notes.append(response.extensions.get("stale", False))
+        notes.append(response.context.cache)
         return response
 
     lost = oo.DoubleOError("gone", reason="connection")
@@ -286,7 +286,7 @@ def test_an_expired_answer_serves_through_an_outage_and_is_marked(world: World) 
     assert client.get_secret(TOKEN, 10) == "v"
     clock.now = 50
     assert [client.get_secret(TOKEN, 10) for _ in range(2)] == ["v", "v"]
-    assert notes == [False, True, True]
+    assert notes == ["miss", "stale", "stale"]
     clock.now = 111
     with pytest.raises(oo.SecretError):
         client.get_secret(TOKEN, 10)
@@ -425,8 +425,8 @@ def test_an_answer_says_whether_it_was_stored_and_whose_it_is(world: World) -> N
 
     async def watch(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
         response = await call_next(request)
-        notes = response.extensions
-        seen.append((notes["from_cache"], notes["attempts"], notes is request.extensions, response.request is request))
+        notes = response.context
+        seen.append((notes.cache, notes.attempts, notes is request.context, response.request is request))
         return response
 
     chain = [watch, *oo.default_middleware(cache=oo.SecretCache())]
@@ -435,4 +435,4 @@ def test_an_answer_says_whether_it_was_stored_and_whose_it_is(world: World) -> N
     for _ in range(2):
         client.get_secret(TOKEN, 60)
     # A miss comes back with the request as it was sent, the token in its header.
-    assert seen == [(False, 1, True, False), (True, 0, True, True)]
+    assert seen == [("miss", 1, True, False), ("hit", 0, True, True)]

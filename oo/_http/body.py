@@ -1,0 +1,93 @@
+"""A body that flows: bytes that come or go in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Literal, TypeAlias
+
+Outcome: TypeAlias = Literal["complete", "failed", "left"]
+"""How a body ended: read to its end, broken off by an error, or left before its end."""
+
+
+class Body:
+    """Bytes in pieces: an async iterator, of a request or of an answer.
+
+    `pieces` is an async iterable, or a function that makes one. Of a function the body is `replayable`: it may be read
+    again from its beginning. `length` is how many bytes there are, where that is known. `abort` closes what the bytes
+    come from. It is called where the body was not read to its end.
+
+    Example:
+        return response.replace(stream=Body(louder(response.stream)))
+    """
+
+    def __init__(
+        self,
+        pieces: AsyncIterable[bytes] | Callable[[], AsyncIterable[bytes]],
+        *,
+        length: int | None = None,
+        abort: Callable[[], object] | None = None,
+    ) -> None:
+        self.length = length
+        self.remaining = length
+        """Bytes that are still to come, where that is known."""
+        self.begun = False
+        """Whether any of it was asked for."""
+        self.outcome: Outcome | None = None
+        """How it ended; None until then."""
+        self.error: Exception | None = None
+        """What its reading failed with."""
+        self._pieces = pieces
+        self._abort = abort
+        self._callbacks: list[Callable[[Outcome], None]] = []
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be read again from its beginning."""
+        return callable(self._pieces)
+
+    def on_end(self, callback: Callable[[Outcome], None]) -> None:
+        """Call `callback` once, when the body has ended; at once where it has. It must not raise."""
+        if self.outcome is None:
+            self._callbacks.append(callback)
+        else:
+            callback(self.outcome)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.outcome is not None and not self.replayable:
+            return
+        self.begun, self.remaining = True, self.length
+        pieces = self._pieces() if callable(self._pieces) else self._pieces
+        outcome: Outcome | None = None
+        try:
+            async for piece in pieces:
+                if self.remaining is not None:
+                    self.remaining -= len(piece)
+                yield piece
+            outcome = "complete"
+        except Exception as error:
+            outcome, self.error = "failed", error
+            raise
+        finally:
+            self._end(outcome or "left")
+            if outcome is None and (close := getattr(pieces, "aclose", None)) is not None:
+                await close()
+
+    async def aclose(self) -> None:
+        """Leave the rest."""
+        self.abort()
+
+    def abort(self) -> bool:
+        """Leave the rest, where nothing can be awaited; whether there was a rest to leave."""
+        was_open = self.outcome is None
+        self._end("left")
+        return was_open
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        if outcome != "complete" and self._abort is not None:
+            self._abort()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(outcome)

@@ -1,0 +1,62 @@
+"""What the steps of one call share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ..exceptions import Operation
+
+if TYPE_CHECKING:
+    from .response import Response
+
+Parser: TypeAlias = "Callable[[Response], Any]"
+"""Turns an answer into the operation's value, or raises what is wrong with it."""
+
+TimelineEntry: TypeAlias = tuple["str | int", float]
+"""What happened ("attempt", a status, the reason of a failure), and how many seconds after the call began."""
+
+
+class Context:
+    """One call's shared state: every copy of its Request, and its Response, has this very object.
+
+    Attributes:
+        operation: what the call is for: "secret", "env", "proxy" or "health".
+        started: when the call began, on the pipeline's monotonic clock (seconds).
+        attempts: how many requests were sent.
+        cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
+        timeline: what happened when.
+    """
+
+    # Defaults of the class: a call pays only for what it sets.
+    operation: Operation = "proxy"
+    started: float = 0.0
+    attempts: int = 0
+    cache: Literal["miss", "hit", "stale"] = "miss"
+    timeline: Sequence[TimelineEntry] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """A random name of this call: 32 hexadecimal digits."""
+        return os.urandom(16).hex()
+
+    @cached_property
+    def extensions(self) -> dict[str, Any]:
+        """A dict for plugins alone; the library neither reads nor writes it."""
+        return {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.operation}>"
+
+
+class ClientContext(Context):
+    """A client's call: also its `token`, its `cache_ttl` (seconds, or None for no caching), and `parse`, which turns
+    the answer into the call's value."""
+
+    def __init__(self, operation: Operation, parse: Parser, token: str = "", cache_ttl: float | None = None) -> None:
+        self.operation = operation
+        self.parse = parse
+        self.token = token
+        self.cache_ttl = cache_ttl
