@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._core.pipeline import Transport
 from .._http.json import JSON
-from .._http.request import Request
 from .._http.response import Response
 from . import dotenv as _dotenv
 from . import operations as _operations
@@ -40,11 +39,11 @@ class AsyncClient(BaseClient):
                 hit = None
             if hit is not None:
                 return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
-        return await self._call(_operations.secret(self._factory, token, cache_ttl))  # type: ignore[no-any-return]  # as above
+        return (await self._perform(_operations.secret(self._factory, token, cache_ttl))).value  # type: ignore[no-any-return]  # as above
 
     async def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
         """As `Client.get_env`."""
-        return dict(await self._call(_operations.env(self._factory, token, cache_ttl)))
+        return dict((await self._perform(_operations.env(self._factory, token, cache_ttl))).value)
 
     async def load_env(
         self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()
@@ -77,7 +76,7 @@ class AsyncClient(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> JSON:
         """As `Client.proxy`."""
-        return await self._call(_operations.proxy(self._factory, path, token, method, payload, headers))
+        return (await self._perform(_operations.proxy(self._factory, path, token, method, payload, headers))).value
 
     async def send(
         self,
@@ -88,7 +87,7 @@ class AsyncClient(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """As `Client.send`."""
-        return await self._send(_operations.send(self._factory, path, token, method, payload, headers))
+        return await self._perform(_operations.send(self._factory, path, token, method, payload, headers))
 
     def stream(
         self,
@@ -99,7 +98,7 @@ class AsyncClient(BaseClient):
         headers: Mapping[str, str] | None = None,
     ) -> AsyncStream:
         """As `Client.stream`: `async with client.stream(...) as response:`."""
-        return AsyncStream(_operations.stream(self._factory, path, token, method, payload, headers), self._send)
+        return AsyncStream(_operations.stream(self._factory, path, token, method, payload, headers), self._perform)
 
     @overload
     async def chat_completion(
@@ -134,15 +133,15 @@ class AsyncClient(BaseClient):
     ) -> dict[str, Any] | AsyncChunks:
         """As `Client.chat_completion`; with `stream`, an async iterator of the chunks."""
         if stream:
-            chunks = AsyncChunks(_operations.chat_stream(self._factory, token, messages, model, kwargs), self._send)
+            chunks = AsyncChunks(_operations.chat_stream(self._factory, token, messages, model, kwargs), self._perform)
             return await chunks.__aenter__()
-        return await self._call(_operations.chat(self._factory, token, messages, model, kwargs))  # type: ignore[no-any-return]  # parse_object gave it
+        return (await self._perform(_operations.chat(self._factory, token, messages, model, kwargs))).value  # type: ignore[no-any-return]  # parse_object gave it
 
     async def embed(
         self, token: str, texts: Sequence[str], model: str = "text-embedding-3-small", **kwargs: Any
     ) -> dict[str, Any]:
         """As `Client.embed`."""
-        return await self._call(_operations.embed(self._factory, token, texts, model, kwargs))  # type: ignore[no-any-return]  # as above
+        return (await self._perform(_operations.embed(self._factory, token, texts, model, kwargs))).value  # type: ignore[no-any-return]  # as above
 
     async def image(
         self,
@@ -154,11 +153,11 @@ class AsyncClient(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As `Client.image`."""
-        return await self._call(_operations.image(self._factory, token, prompt, model, n, size, kwargs))  # type: ignore[no-any-return]  # as above
+        return (await self._perform(_operations.image(self._factory, token, prompt, model, n, size, kwargs))).value  # type: ignore[no-any-return]  # as above
 
     async def health(self) -> bool:
         """As `Client.health`."""
-        return await self._call(_operations.health(self._factory))  # type: ignore[no-any-return]  # parse_health gave it
+        return (await self._perform(_operations.health(self._factory))).value  # type: ignore[no-any-return]  # parse_health gave it
 
     async def invalidate_cache(self, token: str | None = None) -> None:
         """As `Client.invalidate_cache`."""
@@ -185,9 +184,3 @@ class AsyncClient(BaseClient):
                 raise
             raise ImportError('AsyncClient needs aiohttp: pip install "double-o[async]"') from error
         return AiohttpTransport()
-
-    async def _call(self, request: Request) -> Any:
-        return (await self._send(request)).value
-
-    async def _send(self, request: Request) -> Response:
-        return await self._perform(request)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from .. import _plugins
 from .._core.errors import buffer_if_error, to_call_error
 from .._core.io import IO, BlockingIO, LoopIO
-from .._core.pipeline import Middleware, Pipeline, Transport, ensure_response
+from .._core.pipeline import Middleware, Pipeline, Transport, no_response
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http.request import Request
@@ -96,16 +96,18 @@ class BaseClient:
     def _transport(self) -> Transport:
         raise NotImplementedError
 
-    def _prepare(self, request: Request) -> Request:
+    async def _perform(self, request: Request) -> Response:
+        """The whole call, the same for both clients: its answer parsed, or its operation's error."""
         if self._closed:
             raise ERROR_OF[request.operation]("this client is closed; make a new one", reason="closed")
-        io = self._pipeline.io
-        request.context.started = io.now()
-        return request if self._deadline is None else request.replace(deadline=request.context.started + self._deadline)
-
-    async def _perform(self, request: Request) -> Response:
+        pipeline = self._pipeline
+        request.context.started = now = pipeline.io.now()
+        if self._deadline is not None:
+            request = request.replace(deadline=now + self._deadline)
         try:
-            response = ensure_response(await self._pipeline.handle(self._prepare(request)), self._pipeline)
+            response = await pipeline.handle(request)
+            if not isinstance(response, Response):
+                raise no_response(response, pipeline)
             if response.stream is not None:
                 response = await buffer_if_error(response)
             response.parse()

@@ -40,12 +40,12 @@ class Client(BaseClient):
                 hit = None
             if hit is not None:
                 return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
-        return self._call(_operations.secret(self._factory, token, cache_ttl))  # type: ignore[no-any-return]  # as above
+        return self._send(_operations.secret(self._factory, token, cache_ttl)).value  # type: ignore[no-any-return]  # as above
 
     def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
         """The environment that a token opens, a dict of the caller's own; `cache_ttl` as in `get_secret`.
         Raises EnvError, AuthenticationError."""
-        return dict(self._call(_operations.env(self._factory, token, cache_ttl)))
+        return dict(self._send(_operations.env(self._factory, token, cache_ttl)).value)
 
     def load_env(self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()) -> dict[str, str]:
         """Put an environment into os.environ, all of it or none, and return it. Names that change how programs load
@@ -79,7 +79,7 @@ class Client(BaseClient):
     ) -> JSON:
         """Call an API through the gateway and return its JSON (None for an answer without content). `payload` is
         sent as JSON, `{}` too; None sends no body. Raises ProxyError, AuthenticationError."""
-        return self._call(_operations.proxy(self._factory, path, token, method, payload, headers))
+        return self._send(_operations.proxy(self._factory, path, token, method, payload, headers)).value
 
     def send(
         self,
@@ -138,13 +138,13 @@ class Client(BaseClient):
         they come. Raises ProxyError, AuthenticationError."""
         if stream:
             return Chunks(_operations.chat_stream(self._factory, token, messages, model, kwargs), self._send)
-        return self._call(_operations.chat(self._factory, token, messages, model, kwargs))  # type: ignore[no-any-return]  # parse_object gave it
+        return self._send(_operations.chat(self._factory, token, messages, model, kwargs)).value  # type: ignore[no-any-return]  # parse_object gave it
 
     def embed(
         self, token: str, texts: Sequence[str], model: str = "text-embedding-3-small", **kwargs: Any
     ) -> dict[str, Any]:
         """Embeddings of texts, in OpenAI's shape; the rest as in `chat_completion`."""
-        return self._call(_operations.embed(self._factory, token, texts, model, kwargs))  # type: ignore[no-any-return]  # as above
+        return self._send(_operations.embed(self._factory, token, texts, model, kwargs)).value  # type: ignore[no-any-return]  # as above
 
     def image(
         self,
@@ -156,11 +156,11 @@ class Client(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Images made from a prompt, in OpenAI's shape; the rest as in `chat_completion`."""
-        return self._call(_operations.image(self._factory, token, prompt, model, n, size, kwargs))  # type: ignore[no-any-return]  # as above
+        return self._send(_operations.image(self._factory, token, prompt, model, n, size, kwargs)).value  # type: ignore[no-any-return]  # as above
 
     def health(self) -> bool:
         """True where the server is up; else ProxyError."""
-        return self._call(_operations.health(self._factory))  # type: ignore[no-any-return]  # parse_health gave it
+        return self._send(_operations.health(self._factory)).value  # type: ignore[no-any-return]  # parse_health gave it
 
     def invalidate_cache(self, token: str | None = None) -> None:
         """Forget what was stored for a token, or everything."""
@@ -183,9 +183,6 @@ class Client(BaseClient):
         from ..transports.requests import RequestsTransport
 
         return RequestsTransport()
-
-    def _call(self, request: Request) -> Any:
-        return self._send(request).value
 
     def _send(self, request: Request) -> Response:
         return self._pipeline.drive(self._perform(request))

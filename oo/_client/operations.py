@@ -62,12 +62,12 @@ class RequestFactory:
 
 def secret(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/secret."""
-    return _fetch(factory.secret, parse_secret, token, cache_ttl)
+    return _fetch(factory.secret, token, cache_ttl)
 
 
 def env(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
     """GET /api/env."""
-    return _fetch(factory.env, parse_env, token, cache_ttl)
+    return _fetch(factory.env, token, cache_ttl)
 
 
 def health(factory: RequestFactory) -> Request:
@@ -233,11 +233,12 @@ def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
     raise _refused(operation, "cache_ttl must be a number of seconds, 0 or more, or None")
 
 
-def _fetch(template: Request, parse: Parser, token: str, cache_ttl: float | None) -> Request:
-    _check_token(template.operation, token)
+def _fetch(template: Request, token: str, cache_ttl: float | None) -> Request:
+    operation, parse = template.context.operation, template.context.parse
+    _check_token(operation, token)
     if cache_ttl is not None:
-        check_cache_ttl(template.operation, cache_ttl)
-    return template.with_context(ClientContext(template.operation, parse, token, cache_ttl))
+        check_cache_ttl(operation, cache_ttl)
+    return template.with_context(ClientContext(operation, parse, token, cache_ttl))
 
 
 def _openai(factory: RequestFactory, path: str, token: str, payload: dict[str, Any]) -> Request:

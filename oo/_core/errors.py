@@ -8,7 +8,6 @@ import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from .._http.context import ClientContext
 from .._http.json import JSON, parse_json
 from .._http.request import Request
 from .._http.response import Response
@@ -32,15 +31,9 @@ _SHORTEST = 8  # characters of a fetched value that is masked: an environment is
 _LONGEST = 300  # characters of a server's own words in a message
 
 
-def token_of(request: Request) -> str:
-    """The token that a client's call was made with; "" where there is none."""
-    context = request.context
-    return context.token if isinstance(context, ClientContext) else ""
-
-
 def remember(response: Response) -> None:
     """Remember what was fetched, for the errors to come."""
-    operation = response.request.operation
+    operation = response.request.context.operation
     if operation == "secret" and len(response.value) >= _SHORTEST:
         seen_values.add(response.value)
     elif operation == "env":
@@ -52,7 +45,7 @@ def remember(response: Response) -> None:
 def mask_of(request: Request) -> Mask:
     """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
     base URL, which may well be in an environment that was fetched."""
-    seen_values.add(token_of(request))
+    seen_values.add(request.context.token)
     return seen_values.mask()
 
 
@@ -170,7 +163,7 @@ def answer_error(response: Response, said: JSON) -> DoubleOError:
 def _message(request: Request, what: str) -> str:
     base = f" at {request.base_url}" if request.base_url else ""
     text = f"could not {_TASKS[request.operation]} ({request.method} {request.path}{base}): {what}"
-    return Mask([token_of(request)]).text(text)
+    return Mask([request.context.token]).text(text)
 
 
 _HINTS = {3: "; redirects are not followed: is the base URL right?"}

@@ -100,7 +100,10 @@ class Pipeline:
 
     def run(self, request: Request) -> Response:
         """Run the whole chain on this thread, without a loop. RuntimeError names a middleware that needs one."""
-        return ensure_response(self.drive(self.handle(request)), self)
+        response = self.drive(self.handle(request))
+        if not isinstance(response, Response):
+            raise no_response(response, self)
+        return response
 
     def drive(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that awaits this chain, as `run` does."""
@@ -129,12 +132,10 @@ class Pipeline:
         )
 
 
-def ensure_response(value: object, pipeline: Pipeline) -> Response:
-    """What a chain returned, if it is a Response; else TypeError."""
-    if isinstance(value, Response):
-        return value
+def no_response(value: object, pipeline: Pipeline) -> TypeError:
+    """What to raise where a chain returned anything but a Response."""
     layers = " -> ".join(name_of(each) for each in pipeline.middleware)
-    raise TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
+    return TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
 
 
 def run_sync(awaitable: Awaitable[T]) -> T:

@@ -19,6 +19,10 @@ TimelineEntry: TypeAlias = tuple["str | int", float]
 """What happened ("attempt", a status, the reason of a failure), and how many seconds after the call began."""
 
 
+def _as_it_is(response: Response) -> Response:
+    return response
+
+
 class Context:
     """One call's shared state: every copy of its Request, and its Response, has this very object.
 
@@ -28,6 +32,7 @@ class Context:
         attempts: how many requests were sent.
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
         timeline: what happened when.
+        token, cache_ttl, parse: a client's, see ClientContext.
     """
 
     # Defaults of the class: a call pays only for what it sets.
@@ -36,6 +41,9 @@ class Context:
     attempts: int = 0
     cache: Literal["miss", "hit", "stale"] = "miss"
     timeline: Sequence[TimelineEntry] = ()
+    token: str = ""
+    cache_ttl: float | None = None
+    parse: Parser = staticmethod(_as_it_is)
 
     @cached_property
     def id(self) -> str:
@@ -52,7 +60,7 @@ class Context:
 
 
 class ClientContext(Context):
-    """A client's call: also its `token`, its `cache_ttl` (seconds, or None for no caching), and `parse`, which turns
+    """A client's call: with its `token`, its `cache_ttl` (seconds, or None for no caching), and `parse`, which turns
     the answer into the call's value."""
 
     def __init__(self, operation: Operation, parse: Parser, token: str = "", cache_ttl: float | None = None) -> None:

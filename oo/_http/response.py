@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from ..exceptions import ERROR_OF, DoubleOError
 from .body import Body, Outcome
-from .context import ClientContext, Context, TimelineEntry
+from .context import Context, TimelineEntry
 from .headers import NO_HEADERS, Headers
 from .json import JSON, parse_json
 from .request import Request
@@ -106,8 +106,7 @@ class Response:
     def parse(self) -> Any:
         """The operation's value, parsed once; the operation's error where the answer holds none."""
         if self.value is _UNREAD:
-            context = self.request.context
-            self.value = context.parse(self) if isinstance(context, ClientContext) else self
+            self.value = self.request.context.parse(self)
         return self.value
 
     def abort(self) -> bool:

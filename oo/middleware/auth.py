@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .._core.pipeline import CallNext
-from .._http.context import ClientContext
 from .._http.request import Request
 from .._http.response import Response
 
@@ -12,7 +11,7 @@ class BearerAuth:
     """Sends the request's token as `Authorization: Bearer ...`; a request without one goes as it is."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        context = request.context
-        if isinstance(context, ClientContext) and context.token:
-            request = request.with_header("Authorization", f"Bearer {context.token}")
+        token = request.context.token
+        if token:
+            request = request.with_header("Authorization", f"Bearer {token}")
         return await call_next(request)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Literal
 
-from .._core.errors import overdue, token_of
+from .._core.errors import overdue
 from .._core.pipeline import CacheKey, CallNext, Lookup
-from .._http.context import ClientContext
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
@@ -34,8 +33,7 @@ class Cache:
         """A stored answer younger than `cache_ttl`, or None."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        context = request.context
-        ttl = context.cache_ttl if isinstance(context, ClientContext) else None
+        ttl = request.context.cache_ttl
         if not ttl:
             try:
                 return await call_next(request)
@@ -85,7 +83,7 @@ class Cache:
 
 
 def _key(request: Request) -> CacheKey:
-    return (request.operation, request.base_url, token_of(request))
+    return (request.operation, request.base_url, request.context.token)
 
 
 def _hit(stored: Response, request: Request, how: Literal["hit", "stale"] = "hit") -> Response:

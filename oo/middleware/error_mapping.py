@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core.errors import buffer_if_error, remember, to_call_error, token_of
+from .._core.errors import buffer_if_error, remember, to_call_error
 from .._core.masking import seen_values
 from .._core.pipeline import CallNext
 from .._http.request import Request
@@ -14,7 +14,7 @@ class ErrorMapping:
     that each attempt fails with an error that says whether another may help."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        seen_values.add(token_of(request))
+        seen_values.add(request.context.token)
         try:
             response = await call_next(request)
             if response.stream is not None:

@@ -56,9 +56,9 @@ class Retry:
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         io, context = call_next.io, request.context
-        began = io.now()
+        began = context.started or io.now()
         timeline: list[TimelineEntry]
-        context.timeline = timeline = list(context.timeline)
+        context.timeline = timeline = [*context.timeline]
         if self.retries and request.method not in _IDEMPOTENT and "Idempotency-Key" not in request.headers:
             request = request.with_header("Idempotency-Key", uuid.uuid4().hex)
         waits: Iterator[float] | None = None
