@@ -32,6 +32,7 @@ class Context:
         attempts: how many requests were sent.
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
         timeline: what happened when.
+        max_seconds: how long the whole call may take, where that was said of this call alone.
         token, cache_ttl, parse: a client's, see ClientContext.
     """
 
@@ -41,6 +42,7 @@ class Context:
     attempts: int = 0
     cache: Literal["miss", "hit", "stale"] = "miss"
     timeline: Sequence[TimelineEntry] = ()
+    max_seconds: float | None = None
     token: str = ""
     cache_ttl: float | None = None
     parse: Parser = staticmethod(_as_it_is)

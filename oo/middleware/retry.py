@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Container, Iterator
+from copy import copy
 
 from backoff import expo, full_jitter
 
@@ -54,6 +55,13 @@ class Retry:
         self.jitter = jitter
         self.statuses = statuses
         self.budget = RetryBudget()
+
+    def with_retries(self, retries: int) -> Retry:
+        """This one with another number of retries, out of the same budget."""
+        check_whole("retries", retries, 0)
+        other = copy(self)
+        other.retries = retries
+        return other
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         io, context = call_next.io, request.context
