@@ -82,6 +82,20 @@ def retry_after_ms(value: str | None) -> float | None:
     return float(value) / 1000 or None
 
 
+def stream_error(response: Response, data: str) -> DoubleOError:
+    """The error that an API tells of within a stream that began well."""
+    body = error_body(response.replace(body=data.encode("utf-8", "replace")))
+    said = one_line(server_message(body))
+    return ERROR_OF[response.request.operation](
+        _message(response.request, "the stream broke off with an error" + (f": {said}" if said else "")),
+        status=response.status,
+        reason="answer",
+        request_id=request_id(response),
+        attempts=response.context.attempts,
+        body=body,
+    )
+
+
 def error_body(response: Response) -> JSON:
     """The body, parsed where it is JSON, else its text, of a large one the beginning; masked."""
     mask, data = mask_of(response.request), response.body
