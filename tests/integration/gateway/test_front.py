@@ -16,13 +16,13 @@ import oo
 import oo.testing
 from oo.gateway import idempotency
 from oo.gateway.app import Gateway
-from oo.gateway.background import BackgroundLoop
 from oo.gateway.egress import PublicResolver
 from oo.gateway.errors import Conflict
 from oo.gateway.http_server.server import Server
 from oo.gateway.idempotency import claimed
 from oo.gateway.models import Grant, Kind, Route, StoredResponse
 from oo.gateway.upstream import SwapCredential, pieces_of
+from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, Drip, head, serving
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 import oo
 import oo.testing
-from oo.gateway.background import BackgroundLoop
+from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, SILENCE, head, serving
 from tests.support.upstream import OpenAI

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from oo.gateway.audit_log import AUDIT_FILE, AuditFile, read
-from oo.gateway.background import BackgroundLoop
 from oo.gateway.models import Rate, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
+from oo.testing import BackgroundLoop
 from tests.support.processes import Home, Serving, files, get, needs_proc, until
 from tests.support.upstream import OpenAI
 

@@ -21,9 +21,9 @@ import pytest
 import oo
 import oo.testing
 from oo.gateway.app import Gateway
-from oo.gateway.background import BackgroundLoop
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import KEPT, Vault
+from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import BODY, CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
 from tests.support.listening import Listener, shut
