@@ -20,6 +20,7 @@ from ...exceptions import DoubleOError
 from ..audit_log import Audit
 from ..errors import Conflict, Refusal
 from ..headers import upstream_request
+from ..http_server._aiohttp_patches import has_begun
 from ..idempotency import Claim, claimed
 from ..models import Denial, Grant, Kind, Route, StoredResponse
 from ..store.base import Store
@@ -77,7 +78,7 @@ class Front:
         except Exception as error:
             # Neither the caller nor the log gets the text: it may quote what the request or the vault held.
             logger.error("request %s failed: %s", call.id, type(error).__name__)  # noqa: TRY400  # as above
-            if request.writer.output_size and request.transport is not None:
+            if has_begun(request) and request.transport is not None:
                 request.transport.abort()  # an answer has begun, and must not look whole
             response = _json(500, {"error": "the gateway failed"})
         if not response.prepared:
