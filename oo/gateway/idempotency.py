@@ -74,7 +74,10 @@ class Claim:
         await self._holding  # what it writes last is what tells whose the claim is
         try:
             # Also after a failure: the next one must not wait for a call that nobody makes.
-            await self._store.settle(*self._place, self._until, self._kept)
+            if self._kept is None:
+                await self._store.release(*self._place, self._until)
+            else:
+                await self._store.complete(*self._place, self._until, self._kept)
         except StoreError as error:
             # The call was made, and whoever waits for its answer can still have it.
             logger.error("the result of an idempotent call was not kept: %s", error)  # noqa: TRY400  # one line
@@ -93,7 +96,7 @@ async def claimed(store: Store, token_id: str, key: str, call: bytes, timeout: f
         except asyncio.CancelledError:
             # The store goes on: what it gives to a caller who has left must be given back.
             if isinstance(until := await asking, float):
-                await store.settle(token_id, key, until, None)
+                await store.release(token_id, key, until)
             raise
         if found == "other":
             raise Conflict(422, "this Idempotency-Key was used with another request")

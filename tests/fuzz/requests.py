@@ -49,7 +49,10 @@ class Memory:
         self.results: dict[str, StoredResponse] = {}
         self.notes: list[dict[str, Any]] = []
 
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant | Denial:
+    async def authorize(self, token: str, kind: Kind) -> Grant | Denial:
+        return await self.consume(token, kind)
+
+    async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         return Grant("id", kind, "api") if token == TOKEN and kind == "route" else Denial("unknown")
 
     async def secret(self, name: str) -> str | None:
@@ -69,9 +72,11 @@ class Memory:
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
-        if result is not None:
-            self.results[key] = result
+    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
+        self.results[key] = response
+
+    async def release(self, token_id: str, key: str, until: float) -> None:
+        pass
 
     def write(self, **note: Any) -> None:
         self.notes.append(note)

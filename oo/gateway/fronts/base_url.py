@@ -22,7 +22,7 @@ from ..errors import Conflict, Refusal
 from ..headers import upstream_request
 from ..http_server._aiohttp_patches import has_begun
 from ..idempotency import Claim, claimed
-from ..models import Denial, Grant, Kind, Route, StoredResponse
+from ..models import Denial, Grant, Route, StoredResponse
 from ..store.base import Store
 from ..upstream import Upstreams
 from .body_reader import read_body
@@ -128,15 +128,15 @@ class Front:
         raise Refusal(404, "there is nothing here", "no such place")
 
     async def _secret(self, call: GatewayContext) -> str:
-        lease = await self._redeem(call, _bearer(call.request), "secret")
-        value = await self._store.secret(lease.name)
+        grant = _granted(call, await self._store.consume(_bearer(call.request), "secret"))
+        value = await self._store.secret(grant.name)
         if value is None:
             raise _unauthorized("gone")
         return value
 
     async def _env(self, call: GatewayContext) -> dict[str, str]:
-        lease = await self._redeem(call, _bearer(call.request), "env")
-        variables = await self._store.environment(lease.name)
+        grant = _granted(call, await self._store.consume(_bearer(call.request), "env"))
+        variables = await self._store.environment(grant.name)
         if variables is None:
             raise _unauthorized("gone")
         return variables
@@ -144,9 +144,10 @@ class Front:
     async def _proxy(self, call: GatewayContext, path: str) -> web.StreamResponse:
         request, token = call.request, _bearer(call.request)
         key = _idempotency_key(request)
-        # A repeat spends no use, so whether this is one is found out first.
-        lease = await self._redeem(call, token, "route", spend=key is None)
-        route = await self._store.route(lease.name)
+        # Look up without consuming: a replayed call must not consume a use.
+        look = self._store.consume if key is None else self._store.authorize
+        grant = _granted(call, await look(token, "route"))
+        route = await self._store.route(grant.name)
         if route is None:
             raise _unauthorized("gone")
         place = _allowed(route, request, path)
@@ -155,7 +156,7 @@ class Front:
             return await self._relay(call, await self._forward(call, route, place, body))
         described = "\0".join((request.method, route.name, place, "")).encode() + (body or b"")
         try:
-            claim = await claimed(self._store, lease.token_id, key, described, route.timeout)
+            claim = await claimed(self._store, grant.token_id, key, described, route.timeout)
         except Conflict as conflict:
             raise Refusal(conflict.status, conflict.said, "idempotency conflict") from None
         if claim.result is not None:
@@ -166,17 +167,8 @@ class Front:
         self, call: GatewayContext, token: str, route: Route, place: str, body: bytes | None, claim: Claim
     ) -> web.StreamResponse:
         async with claim:
-            await self._redeem(call, token, "route")
+            _granted(call, await self._store.consume(token, "route"))
             return await self._relay(call, await self._forward(call, route, place, body), claim)
-
-    async def _redeem(self, call: GatewayContext, token: str, kind: Kind, spend: bool = True) -> Grant:
-        found = await self._store.redeem(token, kind, spend)
-        call.token_id = found.token_id
-        if isinstance(found, Grant):
-            call.target = found.name
-            return found
-        call.target = None  # which a first look may have found
-        raise _denied(found)
 
     async def _forward(self, call: GatewayContext, route: Route, place: str, body: bytes | None) -> Response:
         request = call.request
@@ -193,6 +185,15 @@ class Front:
             raise _failed("the upstream's answer broke off", error) from None
         call.broken = not whole
         return answer
+
+
+def _granted(call: GatewayContext, outcome: Grant | Denial) -> Grant:
+    call.token_id = outcome.token_id
+    if isinstance(outcome, Grant):
+        call.target = outcome.name
+        return outcome
+    call.target = None  # which an earlier look may have set
+    raise _denied(outcome)
 
 
 def _bearer(request: web.BaseRequest) -> str:

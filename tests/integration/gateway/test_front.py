@@ -38,8 +38,11 @@ class Odd:
         self.claiming = claim
         self.settled: list[StoredResponse | None] = []
 
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant:
-        self._check("redeem")
+    async def authorize(self, token: str, kind: Kind) -> Grant:
+        return await self.consume(token, kind)
+
+    async def consume(self, token: str, kind: Kind) -> Grant:
+        self._check("consume")
         return Grant("id", kind, "gone")
 
     async def secret(self, name: str) -> str | None:
@@ -61,8 +64,11 @@ class Odd:
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
-        self.settled.append(result)
+    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
+        self.settled.append(response)
+
+    async def release(self, token_id: str, key: str, until: float) -> None:
+        self.settled.append(None)
 
     def _check(self, what: str) -> None:
         if what == self.failing:
@@ -93,7 +99,7 @@ def test_a_token_whose_thing_went_away_meanwhile_opens_nothing(path: str) -> Non
     assert (status, body, notes.outcomes) == (401, {"error": "the token was not accepted"}, ["gone"])
 
 
-@pytest.mark.parametrize("failing", ["redeem", "secret"])
+@pytest.mark.parametrize("failing", ["consume", "secret"])
 def test_a_store_that_fails_is_a_500_that_quotes_nothing(failing: str, caplog: pytest.LogCaptureFixture) -> None:
     notes = Notes()
     with running(Odd(failing), notes) as url:

@@ -80,7 +80,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             ):
                 made[label] = await vault.issue(kind, name, label=label, **terms)  # type: ignore[arg-type]
             await vault.revoke(next(each.id for each in await vault.tokens() if each.label == "revoked"))
-            await vault.redeem(made["rate"], "secret")
+            await vault.consume(made["rate"], "secret")
             return made
 
         tokens = home.run(fill)

@@ -22,7 +22,8 @@ import oo
 import oo.testing
 from oo.gateway.app import Gateway
 from oo.gateway.sealing import Keyring, new_key
-from oo.gateway.vault import KEPT, Vault
+from oo.gateway.store.claim_rows import KEPT
+from oo.gateway.vault import Vault
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import BODY, CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
@@ -234,7 +235,7 @@ def test_a_result_that_cannot_be_kept_is_answered_all_the_same(
     gateway: LocalGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fill() -> None:
-        gateway.vault._writer.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
+        gateway.vault._database.writer.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
 
     body = b'"%b"' % (b"x" * 100_000)
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from oo._client.operations import MAX_ANSWER
+from oo._http.json import MAX_ANSWER
 from oo.gateway.errors import IntegrityError, StoreError
 from oo.gateway.models import Denial, Grant, Route, SecretRef, StoredResponse
 from oo.gateway.sealing import Keyring, new_key
-from oo.gateway.store import sqlite as database
+from oo.gateway.store import sqlite
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import Home, files
 
@@ -82,7 +82,7 @@ class Kept:
                             f"route-{name}", f"http://{CANARY}.example/{name}", {"X-Text": f"{CANARY} text {{{name}}}"}
                         ),
                     ),
-                    "token": (lambda token=token: vault.redeem(token, "secret"), name),
+                    "token": (lambda token=token: vault.consume(token, "secret"), name),
                 }
                 for what, (read, expected) in reads.items():
                     try:
@@ -117,7 +117,7 @@ async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault)
     # While it is open, the last writes are in the log beside the file.
     until = await claimed(vault, "id", f"{CANARY}-key", CANARY.encode())
     result = StoredResponse(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
-    await vault.settle("id", f"{CANARY}-key", until, result)
+    await vault.complete("id", f"{CANARY}-key", until, result)
     assert {path.name for path in kept.home.iterdir()} == {"vault.db", "vault.db-wal", "vault.db-shm"}
     assert (kept.home / "vault.db-wal").stat().st_size > 0
     found = files(kept.home)
@@ -196,7 +196,7 @@ async def test_two_tokens_that_change_places_open_nothing(kept: Kept) -> None:
     async with kept.open() as vault:
         for token in kept.tokens.values():
             with pytest.raises(IntegrityError, match="is not the one that was stored there"):
-                await vault.redeem(token, "secret")
+                await vault.consume(token, "secret")
         with pytest.raises(IntegrityError):
             await vault.tokens()
 
@@ -333,7 +333,7 @@ def test_a_vault_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        database.create(tmp_path / VAULT_FILE, fails)
+        sqlite.create(tmp_path / VAULT_FILE, fails)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -449,11 +449,11 @@ async def test_a_change_by_another_shows_at_once(kept: Kept, vault: Vault) -> No
 
 
 async def test_a_write_that_fails_is_told_and_the_next_one_goes_on(vault: Vault) -> None:
-    vault._writer.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
+    vault._database.writer.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
     with pytest.raises(StoreError, match=r"vault\.db failed: database or disk is full"):
         await vault.put_secret("a", "x" * (MAX_ANSWER // 2))
     assert await vault.secret("a") == f"{CANARY} a 2"
-    vault._writer.execute("PRAGMA max_page_count = 1000000")
+    vault._database.writer.execute("PRAGMA max_page_count = 1000000")
     assert await vault.put_secret("a", "fits") == 3
     assert await vault.secret("a") == "fits"
 
@@ -463,10 +463,10 @@ async def test_a_first_result_is_kept_for_its_token_key_and_body(vault: Vault) -
     until = await claimed(vault, "id", "key")
     assert await vault.claim("id", "key", b"digest", 60) == "taken"
     others = await claimed(vault, "other", "key")
-    await vault.settle("id", "key", until, result)
+    await vault.complete("id", "key", until, result)
     assert await vault.claim("id", "key", b"digest", 60) == result
     assert await vault.claim("id", "key", b"another", 60) == "other"
-    await vault.settle("other", "key", others, None)
+    await vault.release("other", "key", others)
     await claimed(vault, "other", "key", seconds=-1)
     # Nobody answers for that one any more.
     await claimed(vault, "other", "key")
@@ -480,9 +480,9 @@ async def test_a_claim_is_held_as_long_as_it_is_renewed(vault: Vault) -> None:
     assert await vault.claim("id", "key", b"digest", 60) == "taken"
     # By its end from before it is not known any more.
     assert await vault.renew("id", "key", until, 60) is None
-    await vault.settle("id", "key", until, None)
+    await vault.release("id", "key", until)
     assert await vault.claim("id", "key", b"digest", 60) == "taken"
-    await vault.settle("id", "key", renewed, None)
+    await vault.release("id", "key", renewed)
     await claimed(vault, "id", "key")
 
 
@@ -491,11 +491,11 @@ async def test_whoever_lost_a_claim_can_neither_hold_nor_keep_nor_end_it(vault: 
     lost = await claimed(vault, "id", "key", seconds=-1)
     until = await claimed(vault, "id", "key")
     assert await vault.renew("id", "key", lost, 60) is None
-    for result in (late, None):
-        await vault.settle("id", "key", lost, result)
+    for ended in (vault.complete("id", "key", lost, late), vault.release("id", "key", lost)):
+        await ended
         assert await vault.claim("id", "key", b"digest", 60) == "taken"
-    await vault.settle("id", "key", until, mine)
-    await vault.settle("id", "key", lost, late)
+    await vault.complete("id", "key", until, mine)
+    await vault.complete("id", "key", lost, late)
     assert await vault.claim("id", "key", b"digest", 60) == mine
 
 
@@ -533,7 +533,7 @@ def assert_kept(home: Home, shared: str, own: str, acknowledged: list[str]) -> N
         for line in acknowledged:
             n, version = map(int, line.split())
             if n % 2:
-                assert json.loads(vault._read("secret", shared, version))["value"] == f"{own} {n}"
+                assert json.loads(vault._database.records.read("secret", shared, version))["value"] == f"{own} {n}"
             else:
                 assert await vault.secret(f"{own}-{n}") == f"{own} {n}"
 
