@@ -30,9 +30,11 @@ from oo.gateway.egress import check_literal, is_public
 from oo.gateway.errors import StoreError
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.http_server.server import Server
+from oo.gateway.middleware.inject import InjectCredentials
+from oo.gateway.middleware.mask import MaskResponse
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
 from oo.gateway.tokens import fingerprint, is_token
-from oo.gateway.upstream import SwapCredential, Upstreams
+from oo.gateway.upstream import Upstreams
 from oo.testing import MockTransport, Streamed
 
 TOKEN = "the-callers-own-token"
@@ -134,7 +136,9 @@ async def _answered(raw: bytes) -> None:
     store = Memory()
     upstreams = Upstreams(store)
     api = MockTransport(_echo)
-    upstreams._pipelines = dict.fromkeys((True, False), Pipeline([SwapCredential(store)], api, LoopIO()))
+    upstreams._pipelines = dict.fromkeys(
+        (True, False), Pipeline([MaskResponse(), InjectCredentials(store)], api, LoopIO())
+    )
     front = Front(store, upstreams, store)
     protocol = Server(front.handle, front.refuse)()
     wire = Wire(protocol)
