@@ -23,7 +23,7 @@ _REFUSED = "its address is private, and the route does not allow that (`oo route
 
 class PublicResolver(AbstractResolver):
     """The system's resolver, without the addresses that aren't public. The `proxies` (host and port) may have any
-    address: a forward proxy is seldom on the internet, and refuses private upstreams itself."""
+    address: a forward proxy is seldom on the internet. Which upstreams it leads to is for the proxy to limit."""
 
     def __init__(self, proxies: Collection[tuple[str, int]] = ()) -> None:
         self._proxies = proxies

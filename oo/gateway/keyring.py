@@ -38,8 +38,11 @@ def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes
 
 
 def write_keys(path: Path, keys: list[bytes]) -> None:
-    """Write a ring to a file of mode 0600, atomically. The file may hold a beginning or an end of this ring; StoreError
-    if it holds another, whose keys would be lost, and with them what another run has sealed."""
+    """Write a ring to a file of mode 0600, atomically.
+
+    The file's ring may only be extended at its end or cut at its beginning. StoreError for any other ring in it: its
+    keys would be lost, and with them what another run has sealed.
+    """
     with contextlib.suppress(FileExistsError):
         path.parent.mkdir(parents=True, mode=0o700)
     path = Path(os.path.realpath(path))
