@@ -12,8 +12,7 @@ from ._output import as_json, moment, table
 from ._vault import with_vault
 
 if TYPE_CHECKING:
-    from ..gateway.models import Kind, Rate
-    from ..gateway.vault import Token
+    from ..gateway.models import Kind, Rate, Token
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 100 * 365 * _UNITS["d"]

@@ -1,7 +1,7 @@
-"""The master key: where it comes from, and how it seals.
+"""The master key: where it is read from, and how its file is written.
 
-A keyring holds one key, or two while `oo rekey` moves from the first to the last. What is sealed carries the id of
-its key, so a reader that meets an id it does not know reads the ring anew.
+A keyring holds one key, or two while `oo rekey` moves from the first to the last. Each sealed record carries the id of
+its key, so a reader that meets an unknown id loads the ring again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ KEY_FILE = "master.key"
 
 
 def load(home: Path, environ: Mapping[str, str] = os.environ) -> Keyring:
-    """The ring of `OO_MASTER_KEY`, else of the file that `OO_MASTER_KEY_FILE` names, else of the one in `home`.
-    StoreError where there is none."""
+    """Load the ring from `OO_MASTER_KEY`, else from the file that `OO_MASTER_KEY_FILE` names, else from `master.key` in
+    `home`. StoreError if there is none."""
     return Keyring(read_keys(home, environ))
 
 
@@ -38,8 +38,11 @@ def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes
 
 
 def write_keys(path: Path, keys: list[bytes]) -> None:
-    """Write a ring to a file of mode 0600, in one step. StoreError where the file holds another ring than this one
-    with a key more or less: its keys would be lost, and with them what another run has sealed."""
+    """Write a ring to a file of mode 0600, atomically.
+
+    The file's ring may only be extended at its end or cut at its beginning. StoreError for any other ring in it: its
+    keys would be lost, and with them what another run has sealed.
+    """
     with contextlib.suppress(FileExistsError):
         path.parent.mkdir(parents=True, mode=0o700)
     path = Path(os.path.realpath(path))
@@ -51,7 +54,7 @@ def write_keys(path: Path, keys: list[bytes]) -> None:
 
 
 def key_path(home: Path, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file that the ring is kept in."""
+    """The file of the ring, which need not exist."""
     named = environ.get("OO_MASTER_KEY_FILE")
     return Path(named) if named else home / KEY_FILE
 
@@ -67,7 +70,7 @@ def _read(path: Path) -> list[bytes]:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    # The folder's lock, since the file is replaced. It ends with its process. Windows has none.
+    # Lock the folder, since the file is replaced. The lock ends with its process. Windows has no such lock.
     if sys.platform == "win32":
         yield
         return
