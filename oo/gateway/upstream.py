@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from .._core.io import LoopIO
-from .._core.masking import Mask, StreamMask
+from .._core.masking import STEP, Mask, StreamMask, basic_values, steps_of
 from .._core.pipeline import CallNext, Pipeline
 from .._http.headers import Headers
 from .._http.request import Request
@@ -52,7 +52,7 @@ class SwapCredential:
         if mask.text(together) != together:
             headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
         if response.stream is None:
-            return response.replace(headers=headers, body=mask.data(response.body))
+            return response.replace(headers=headers, body=await masked_body(response.body, mask))
         return response.replace(headers=headers, stream=Masked(response.stream, mask))
 
 
@@ -69,7 +69,8 @@ class _Credential:
         for name, value in self.headers:
             if not _VALUE.fullmatch(value):
                 raise DoubleOError(f"the text it injects as {name} cannot be a header", reason="argument")
-        self.mask = Mask(known.values())
+        basic = [each for _, value in self.headers for each in basic_values(value)]
+        self.mask = Mask([*known.values(), *basic])
 
 
 class Masked:
@@ -87,19 +88,36 @@ class Masked:
 
     async def pieces(self) -> AsyncGenerator[tuple[bytes, bool], None]:
         """Each piece, and whether it is known to be the last."""
+        worked = 0  # bytes since the loop had its last turn: pieces that are there already wait for nothing
         async for piece in self._stream:
-            last = False
-            if self._left is not None:
-                self._left -= len(piece)
-                last = self._left == 0
-            masked = self._mask.feed(piece)
-            yield masked + self._mask.finish() if last else masked, last
+            for step in steps_of(piece):
+                last = False
+                if self._left is not None:
+                    self._left -= len(step)
+                    last = self._left == 0
+                masked = self._mask.feed(step)
+                yield masked + self._mask.finish() if last else masked, last
+                worked += len(step)
+                if worked >= STEP:
+                    worked = 0
+                    await asyncio.sleep(0)
         if rest := self._mask.finish():
             yield rest, True
 
     async def aclose(self) -> None:
         """Leave the rest."""
         await self._stream.aclose()
+
+
+async def masked_body(body: bytes, mask: Mask) -> bytes:
+    """A whole body, masked in steps between which others have their turn."""
+    if len(body) <= STEP:
+        return mask.data(body)
+    stream, parts = StreamMask(mask), []
+    for step in steps_of(body):
+        parts.append(stream.feed(step))
+        await asyncio.sleep(0)
+    return b"".join([*parts, stream.finish()])
 
 
 def pieces_of(stream: ByteStream) -> AsyncGenerator[tuple[bytes, bool], None]:
