@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from binascii import unhexlify
 from bisect import bisect_right
 from itertools import accumulate
 
@@ -92,9 +93,9 @@ _UNDONE = _Undone()
 
 def _undo(run: bytes) -> bytes:
     if run.startswith(b"%"):
-        return bytes.fromhex(run.replace(b"%", b"").decode())
+        return unhexlify(run.translate(None, b"%"))
     if run.startswith(b"\\u"):
-        units = bytes.fromhex(run.replace(b"\\u", b"").decode())
+        units = unhexlify(run.translate(None, b"\\u"))
         return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
     if run.startswith(b"\\"):
         return run[1::2].translate(_SHORT)

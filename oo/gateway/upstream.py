@@ -24,6 +24,7 @@ from .store.base import Store
 T = TypeVar("T")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _SMALL = 64 << 10  # bytes
+_TURNS = 6  # of the loop between two steps of masking: a short call is made in as many, and waits for one step alone
 _GRACE = 1.0  # seconds that calls which must not break off are given when the gateway stops
 
 
@@ -100,13 +101,19 @@ class Masked:
                 worked += len(step)
                 if worked >= STEP:
                     worked = 0
-                    await asyncio.sleep(0)
+                    await give_way()
         if rest := self._mask.finish():
             yield rest, True
 
     async def aclose(self) -> None:
         """Leave the rest."""
         await self._stream.aclose()
+
+
+async def give_way() -> None:
+    """Let the others of this loop work."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 async def masked_body(body: bytes, mask: Mask) -> bytes:
@@ -116,7 +123,7 @@ async def masked_body(body: bytes, mask: Mask) -> bytes:
     stream, parts = StreamMask(mask), []
     for step in steps_of(body):
         parts.append(stream.feed(step))
-        await asyncio.sleep(0)
+        await give_way()
     return b"".join([*parts, stream.finish()])
 
 
