@@ -51,22 +51,28 @@ class Claim:
         self._call = (token_id, key)
         self._seconds = seconds
         self._kept: StoredResponse | None = None
+        self._recorder = _Recorder()
+
+    @property
+    def recording(self) -> bool:
+        """Whether what is read now may be stored."""
+        return self._recorder.recording
 
     def recorded(self, response: Response, fields: Iterable[tuple[str, str]]) -> Response:
         """The response, recorded while it is read. On exit it is stored with these headers, if it was read to its end,
         is not too large, and no retry may succeed."""
         if response.status in RETRYABLE:
             return response
-        kept = _Recorder()
+        recorder = self._recorder
 
         def keep(end: Outcome) -> None:
-            body = response.body if response.stream is None else kept.body()
+            body = response.body if response.stream is None else recorder.body()
             if end == "complete" and body is not None:
                 self._kept = StoredResponse(response.status, tuple(fields), body)
 
         if response.stream is None:
             return response.on_end(keep)
-        return response.replace(stream=kept.recording(response.stream)).on_end(keep)
+        return response.replace(stream=recorder.record(response.stream)).on_end(keep)
 
     async def __aenter__(self) -> Self:
         self._over = asyncio.get_running_loop().create_future()
@@ -106,22 +112,25 @@ class _Recorder:
     """Keeps what passes, up to MAX_KEPT bytes."""
 
     def __init__(self) -> None:
+        self.recording = False
         self._parts: list[bytes] = []
-        self._size = 0
 
     def body(self) -> bytes | None:
         """What has passed; None if that was more."""
-        return b"".join(self._parts) if self._size <= MAX_KEPT else None
+        return b"".join(self._parts) if self.recording else None
 
-    def recording(self, stream: ByteStream) -> Body:
+    def record(self, stream: ByteStream) -> Body:
         """The stream, kept as it is read."""
+        self.recording = True
 
         async def pieces() -> AsyncIterator[bytes]:
+            size = 0
             async for piece in stream:
-                self._size += len(piece)
-                if self._size <= MAX_KEPT:
+                size += len(piece)
+                if size <= MAX_KEPT:
                     self._parts.append(piece)
                 else:
+                    self.recording = False
                     self._parts.clear()
                 body.remaining = getattr(stream, "remaining", None)
                 yield piece

@@ -182,7 +182,7 @@ class Front:
             response = claim.recorded(response, caller_headers(response))
         response = response.on_end(lambda end: _note_end(call.context, end))
         try:
-            return await relay(call.request, call.context.id, response, read_on=claim is not None)
+            return await relay(call.request, call.context.id, response, lambda: claim is not None and claim.recording)
         except DoubleOError as error:
             raise _failed("the upstream's answer broke off", error) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 from aiohttp import ClientConnectionError, web
@@ -15,11 +15,11 @@ from ..headers import caller_headers
 
 
 async def relay(
-    request: web.BaseRequest, request_id: str, response: Response, read_on: bool = False
+    request: web.BaseRequest, request_id: str, response: Response, read_on: Callable[[], bool] = lambda: False
 ) -> web.StreamResponse:
     """Send the response, in pieces as they come. A one-piece body is left for aiohttp to send.
 
-    With `read_on`, reading goes on after the caller has disconnected, for as long as the request's timeout.
+    While `read_on` says so, reading goes on after the caller has disconnected, for as long as the request's timeout.
     DoubleOError if the body breaks off before any of it was sent; ConnectionResetError if nobody would get the rest.
     """
     fields = tuple(caller_headers(response))
@@ -31,7 +31,7 @@ async def relay(
             async for piece in pieces:
                 await outgoing.send(piece, last=getattr(pieces, "remaining", None) == 0)
                 gone = outgoing.disconnected_at
-                if gone and (not read_on or time.monotonic() - gone > response.request.timeout):
+                if gone and (not read_on() or time.monotonic() - gone > response.request.timeout):
                     raise ConnectionResetError
     except DoubleOError:
         if outgoing.answer is None:

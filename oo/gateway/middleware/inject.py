@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..._core.masking import basic_values
 from ..._core.pipeline import CallNext
 from ..._http.request import Request
 from ..._http.response import Response
@@ -31,9 +32,11 @@ class InjectCredentials:
         known = {name: value for name, value in secrets.items() if value is not None}
         if len(known) < len(secrets):
             raise DoubleOError("a secret that it injects is missing", reason="argument")
+        hidden = set(known.values())
         for name, value in route.headers(known).items():
             if not _VALUE.fullmatch(value):
                 raise DoubleOError(f"the text it injects as {name} cannot be a header", reason="argument")
             request = request.with_header(name, value)
-        hide(request, known.values())
+            hidden.update(basic_values(value))
+        hide(request, hidden)
         return await call_next(request)

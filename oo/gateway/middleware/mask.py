@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from ..._core.masking import Mask, StreamMask
+from ..._core.masking import STEP, Mask, StreamMask, steps_of
 from ..._core.pipeline import CallNext
 from ..._http.body import Body
 from ..._http.headers import Headers
@@ -12,6 +13,8 @@ from ..._http.request import Request
 from ..._http.response import ByteStream, Response
 from ...exceptions import DoubleOError
 from ..context import gateway_context, of_route
+
+_TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
 
 def hide(request: Request, values: Iterable[str]) -> None:
@@ -43,7 +46,7 @@ class MaskResponse:
         if mask.text(together) != together:
             headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
         if response.stream is None:
-            return response.replace(headers=headers, body=mask.data(response.body))
+            return response.replace(headers=headers, body=await masked_body(response.body, mask))
         return response.replace(headers=headers, stream=masked(response.stream, mask))
 
     def _mask(self, request: Request, values: set[str]) -> Mask:
@@ -60,10 +63,19 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
     hiding = StreamMask(mask)
 
     async def pieces() -> AsyncIterator[bytes]:
+        worked = 0  # bytes since the loop had its last turn
         async for piece in stream:
+            *steps, last = steps_of(piece)
+            for step in steps:
+                yield hiding.feed(step)
+                await give_way()
             body.remaining = getattr(stream, "remaining", None)
-            out = hiding.feed(piece)
+            out = hiding.feed(last)
             yield out + hiding.finish() if body.remaining == 0 else out
+            worked += len(last)
+            if worked >= STEP:
+                worked = 0
+                await give_way()
         if rest := hiding.finish():
             body.remaining = 0
             yield rest
@@ -71,3 +83,20 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
     body = Body(pieces(), abort=getattr(stream, "abort", None))
     body.remaining = getattr(stream, "remaining", None)
     return body
+
+
+async def masked_body(body: bytes, mask: Mask) -> bytes:
+    """A whole body, masked in steps between which others have their turn."""
+    if len(body) <= STEP:
+        return mask.data(body)
+    stream, parts = StreamMask(mask), []
+    for step in steps_of(body):
+        parts.append(stream.feed(step))
+        await give_way()
+    return b"".join([*parts, stream.finish()])
+
+
+async def give_way() -> None:
+    """Let the others of this loop work."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)

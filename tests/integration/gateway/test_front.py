@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp import web
 
 import oo
 import oo.testing
+from oo._core.pipeline import Pipeline
 from oo.gateway.app import Gateway
 from oo.gateway.http_server.server import Server
 from oo.testing import BackgroundLoop
@@ -114,7 +115,7 @@ def test_what_fails_below_the_front_is_named_by_its_type_alone(caplog: pytest.Lo
 def test_a_failure_after_an_answer_has_begun_does_not_look_like_the_rest_of_it(
     gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def begun(request: web.BaseRequest, *_rest: object) -> Any:
+    async def begun(request: web.BaseRequest, *_rest: object, **_more: object) -> Any:
         answer = web.StreamResponse()
         await answer.prepare(request)
         await answer.write(b"half")
@@ -132,3 +133,27 @@ def test_a_failure_after_an_answer_has_begun_does_not_look_like_the_rest_of_it(
     # The reset may have overtaken it.
     assert got == b"" or got.endswith(b"\r\n\r\n4\r\nhalf\r\n")
     assert "failed: RuntimeError" in caplog.text
+
+
+def test_a_middleware_may_put_a_generator_in_a_streams_place_anywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def louder(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await call_next(request)
+
+        async def shouted(stream: Any) -> AsyncIterator[bytes]:
+            async for piece in stream:
+                yield piece.upper()
+
+        assert response.stream is not None
+        return response.replace(stream=shouted(response.stream))
+
+    with serving(reply=lambda _: [head(b"Connection: close"), b"one\n", b"two\n", CLOSE]) as upstream:
+        for wrap in (lambda chain: [louder, *chain], lambda chain: [*chain, louder]):
+            monkeypatch.setattr(
+                "oo.gateway.upstream.Pipeline", lambda chain, *rest, wrap=wrap: Pipeline(wrap(chain), *rest)
+            )
+            with oo.testing.gateway() as other:
+                token = other.route("r", upstream.url)
+                with oo.Client(other.url) as client, client.stream("x", token, "GET") as stream:
+                    assert b"".join(stream.iter_bytes()) == b"ONE\nTWO\n"

@@ -192,7 +192,7 @@ def test_a_caller_that_leaves_a_stream_finds_all_of_it(gateway: LocalGateway, be
 def test_an_answer_too_large_to_keep_is_not_read_for_nobody(
     gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oo.gateway.fronts.wire.MAX_KEPT", 100 << 10)
+    monkeypatch.setattr("oo.gateway.idempotency.MAX_KEPT", 100 << 10)
     chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
     with serving([READ, head(b"Transfer-Encoding: chunked"), chunk, 0.05, Endless(chunk)]) as upstream:
         token = gateway.route("r", upstream.url, timeout=2)

@@ -145,6 +145,15 @@ def test_the_injected_value_is_masked_however_it_comes_back(gateway: LocalGatewa
     assert not any(part in found for part in ("the-real", "dGhlLXJlYWwv", "RoZS1yZWFsL2tl", "UaGUtcmVhbC9rZX"))
 
 
+def test_what_basic_credentials_decode_to_is_masked(gateway: LocalGateway) -> None:
+    gateway.secret("key", base64.b64encode(b"user:the-password").decode())
+    echo = b'{"user": "user", "password": "the-password", "both": "user:the-password", "end": ":the-password"}'
+    with recording(replying(answer(echo))) as upstream:
+        token = gateway.route("r", upstream.url, {"Authorization": "Basic {key}"})
+        found = json.loads(ask(gateway.url, "GET", "/api/proxy/x", token)[2])
+    assert found == {"user": "user", "password": "***", "both": "***", "end": "***"}
+
+
 def test_a_value_with_escapes_in_small_letters_is_masked(gateway: LocalGateway) -> None:
     gateway.secret("key", "Key/With+Capitals")
     with recording(replying(answer(b"Key%2fWith%2bCapitals"))) as upstream:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 import oo
+from oo.gateway.context import GatewayContext, of_route
 from oo.gateway.headers import HOP_BY_HOP, STRIPPED_REQUEST, STRIPPED_RESPONSE, caller_headers, upstream_request
 from oo.gateway.models import Route
 
@@ -10,11 +11,11 @@ ROUTE = Route("r", "https://api.test/base/", {"X-Api-Token": "{key}"}, timeout=7
 
 
 def forwarded(*pairs: tuple[str, str]) -> list[tuple[str, str]]:
-    return list(upstream_request(ROUTE, "GET", "v1/x", pairs, None).headers.pairs())
+    return list(upstream_request(ROUTE, "GET", "v1/x", pairs, None, GatewayContext()).headers.pairs())
 
 
 def returned(*pairs: tuple[str, str], method: str = "GET") -> list[tuple[str, str]]:
-    request = upstream_request(ROUTE, method, "v1/x", (), None)
+    request = upstream_request(ROUTE, method, "v1/x", (), None, GatewayContext())
     return caller_headers(oo.Response(200, oo.Headers(pairs), request=request))
 
 
@@ -66,8 +67,8 @@ def test_a_value_is_one_that_can_be_written(sent: str, got: str) -> None:
 
 
 def test_a_request_goes_below_the_routes_upstream() -> None:
-    request = upstream_request(ROUTE, "POST", "v1/x?a=1", [("X-A", "1"), ("X-A", "2")], b"body")
+    request = upstream_request(ROUTE, "POST", "v1/x?a=1", [("X-A", "1"), ("X-A", "2")], b"body", GatewayContext())
     assert (request.method, request.url, request.body) == ("POST", "https://api.test/base/v1/x?a=1", b"body")
     assert (request.base_url, request.timeout, request.stream_response) == ("https://api.test/base", 7, True)
     assert request.headers.pairs() == (("X-A", "1"), ("X-A", "2"))
-    assert request.extensions["route"] is ROUTE
+    assert of_route(request) is ROUTE

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+import oo
+import oo.testing
 from oo.gateway import idempotency
 from oo.gateway.errors import Conflict
 from oo.gateway.idempotency import claimed
@@ -16,13 +18,30 @@ async def test_what_was_kept_is_stored_and_else_the_key_is_freed() -> None:
         return 7.0
 
     store = LenientStore(claim=claim)
-    good, busy = StoredResponse(200, (), b"x"), StoredResponse(503, (), b"busy")
-    for kept in (good, busy, None):
+    sent = oo.Request("POST", "http://x/")
+    for status, recorded in ((200, True), (503, True), (200, False)):
         async with await claimed(store, "id", "k", b"call", 1) as mine:
             assert mine.result is None
-            if kept is not None:
-                mine.keep(kept)
-    assert store.settled == [good, None, None]
+            if recorded:
+                mine.recorded(oo.Response(status, body=b"x", request=sent), [("X-A", "1")])
+    assert store.settled == [StoredResponse(200, (("X-A", "1"),), b"x"), None, None]
+
+
+@pytest.mark.parametrize("read", [True, False])
+async def test_a_stream_is_stored_once_it_was_read_to_its_end(read: bool) -> None:
+    async def claim() -> float:
+        return 7.0
+
+    store = LenientStore(claim=claim)
+    stream = oo.testing.Streamed([b"one", b"two"])
+    async with await claimed(store, "id", "k", b"call", 1) as mine:
+        response = mine.recorded(oo.Response(200, request=oo.Request("POST", "http://x/"), stream=stream), [])
+        assert response.stream is not None
+        async for piece in response.stream:
+            if not read and piece == b"one":
+                break
+        response.abort()
+    assert store.settled == [StoredResponse(200, (), b"onetwo") if read else None]
 
 
 async def test_a_call_that_fails_frees_its_key() -> None:

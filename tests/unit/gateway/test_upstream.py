@@ -6,6 +6,7 @@ import pytest
 
 import oo
 from oo.gateway import upstream
+from oo.gateway.context import GatewayContext
 from oo.gateway.headers import upstream_request
 from oo.gateway.middleware.inject import InjectCredentials
 from oo.gateway.middleware.mask import MaskResponse
@@ -15,7 +16,7 @@ from tests.support.stores import LenientStore
 
 
 def request(url: str, allow_private: bool) -> oo.Request:
-    return upstream_request(Route("r", url, allow_private=allow_private), "GET", "x", (), None)
+    return upstream_request(Route("r", url, allow_private=allow_private), "GET", "x", (), None, GatewayContext())
 
 
 async def test_each_chain_masks_around_what_injects() -> None:

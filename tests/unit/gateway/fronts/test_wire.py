@@ -9,30 +9,15 @@ from aiohttp import web
 
 import oo
 import oo.testing
-from oo.gateway.fronts import wire
+from oo._http.body import Body
+from oo.gateway import idempotency
 from oo.gateway.fronts.wire import answer_headers, relay
 from oo.gateway.idempotency import Claim
 from oo.gateway.models import StoredResponse
 from tests.support.exchanging import connected, exchange, request
 from tests.support.stores import LenientStore
 
-SENT = oo.Request("GET", "http://x/", operation="proxy", parse=lambda _: None, timeout=0.2)
-
-
-class Counted:
-    """A stream that knows how much remains."""
-
-    def __init__(self, *pieces: bytes) -> None:
-        self.remaining = sum(map(len, pieces))
-        self._pieces = pieces
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            self.remaining -= len(piece)
-            yield piece
-
-    async def aclose(self) -> None:
-        pass
+SENT = oo.Request("GET", "http://x/", timeout=0.2)
 
 
 async def generated(*pieces: bytes | Exception) -> AsyncIterator[bytes]:
@@ -44,17 +29,24 @@ async def generated(*pieces: bytes | Exception) -> AsyncIterator[bytes]:
         yield piece
 
 
+def counted(*pieces: bytes) -> Body:
+    """A stream that knows how much remains."""
+    return Body(generated(*pieces), length=sum(map(len, pieces)))
+
+
 def relaying(make: Callable[[], Any], outcomes: list[Any], claim: Claim | None = None) -> Any:
     async def handler(received: web.BaseRequest) -> web.StreamResponse:
         headers = oo.Headers([("X-Mine", "1"), ("Connection", "x-hop"), ("X-Hop", "1")])
         response = oo.Response(200, headers, request=SENT, stream=make())
+        if claim is not None:
+            response = claim.recorded(response, [("X-Mine", "1")])
         try:
-            answer, completed = await relay(received, "the-id", response, claim)
+            return await relay(
+                received, "the-id", response.on_end(outcomes.append), lambda: claim is not None and claim.recording
+            )
         except Exception as error:
             outcomes.append(error)
             return web.Response(status=502)
-        outcomes.append(completed)
-        return answer
 
     return handler
 
@@ -62,8 +54,8 @@ def relaying(make: Callable[[], Any], outcomes: list[Any], claim: Claim | None =
 @pytest.mark.parametrize(
     ("make", "one_write"),
     [
-        (lambda: Counted(b"whole"), True),
-        (lambda: Counted(b"wh", b"ole"), False),
+        (lambda: counted(b"whole"), True),
+        (lambda: counted(b"wh", b"ole"), False),
         (lambda: oo.testing.Streamed([b"wh", b"ole"]), False),
         (lambda: generated(b"whole"), False),
         (lambda: generated(b"", b"wh", b"", b"ole"), False),
@@ -84,10 +76,10 @@ async def test_any_stream_arrives_whole(make: Callable[[], Any], one_write: bool
     else:
         assert b"".join(body.split(b"\r\n")[1::2]) == b"whole"
         assert body.endswith(b"\r\n0\r\n\r\n")
-    assert outcomes == [True]
+    assert outcomes == ["complete"]
 
 
-@pytest.mark.parametrize("make", [lambda: generated(), lambda: Counted()])
+@pytest.mark.parametrize("make", [lambda: generated(), lambda: counted()])
 async def test_a_stream_of_nothing_is_an_answer_without_a_body(make: Callable[[], Any]) -> None:
     got = await exchange(relaying(make, []), request())
     assert got.startswith(b"HTTP/1.1 200 ")
@@ -99,7 +91,7 @@ async def test_a_stream_that_breaks_before_it_begins_is_the_callers_to_answer() 
     error = oo.DoubleOError("broken", reason="connection")
     outcomes: list[Any] = []
     assert (await exchange(relaying(lambda: generated(error), outcomes), request())).startswith(b"HTTP/1.1 502 ")
-    assert outcomes == [error]
+    assert outcomes == ["failed", error]
 
 
 async def test_a_stream_that_breaks_later_does_not_look_whole() -> None:
@@ -111,7 +103,7 @@ async def test_a_stream_that_breaks_later_does_not_look_whole() -> None:
     except ConnectionError:
         pass  # the reset may overtake what had been sent
     assert not got.endswith(b"0\r\n\r\n")
-    assert outcomes == [False]
+    assert outcomes == ["failed"]
 
 
 async def test_a_generator_is_closed_when_its_caller_has_gone() -> None:
@@ -133,11 +125,11 @@ async def test_a_generator_is_closed_when_its_caller_has_gone() -> None:
 
 
 @pytest.mark.parametrize(("limit", "stored"), [(5, True), (4, False)])
-@pytest.mark.parametrize("make", [lambda: generated(b"wh", b"ole"), lambda: Counted(b"whole"), lambda: None])
+@pytest.mark.parametrize("make", [lambda: generated(b"wh", b"ole"), lambda: counted(b"whole"), lambda: None])
 async def test_what_is_not_too_large_is_kept_for_a_repeat(
     make: Callable[[], Any], limit: int, stored: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "MAX_KEPT", limit)
+    monkeypatch.setattr(idempotency, "MAX_KEPT", limit)
     store = LenientStore()
     claim = Claim(store, "id", "k", 7.0, 60)
     async with claim:

@@ -6,6 +6,7 @@ import oo
 import oo.testing
 from oo._core.io import LoopIO
 from oo._core.pipeline import Pipeline
+from oo.gateway.context import GatewayContext
 from oo.gateway.middleware.inject import InjectCredentials
 from oo.gateway.middleware.mask import MaskResponse
 from oo.gateway.models import Route
@@ -26,7 +27,9 @@ class Secrets(LenientStore):
 
 
 def request() -> oo.Request:
-    return oo.Request("GET", "http://x/", operation="proxy", parse=lambda _: None, extensions={"route": ROUTE})
+    context = GatewayContext()
+    context.route = ROUTE
+    return oo.Request("GET", "http://x/", context=context)
 
 
 def pipeline(store: Secrets, transport: oo.testing.MockTransport) -> Pipeline:

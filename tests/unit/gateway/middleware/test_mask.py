@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 import oo
 import oo.testing
 from oo._core.io import LoopIO
-from oo._core.masking import Mask
+from oo._core.masking import STEP, Mask
 from oo._core.pipeline import CallNext, Pipeline
-from oo.gateway.middleware.mask import MaskedStream, MaskResponse, hide
+from oo._http.body import Body
+from oo.gateway.context import GatewayContext
+from oo.gateway.middleware.mask import MaskResponse, hide, masked, masked_body
 from oo.gateway.models import Route
 
 KEY = "the-real-key"
@@ -18,9 +21,9 @@ ROUTE = Route("r", "http://x", {"X-Key": "{key}"})
 
 
 def request() -> oo.Request:
-    return oo.Request(
-        "GET", "http://x/", operation="proxy", parse=lambda _: None, stream_response=True, extensions={"route": ROUTE}
-    )
+    context = GatewayContext()
+    context.route = ROUTE
+    return oo.Request("GET", "http://x/", stream_response=True, context=context)
 
 
 async def adding(request: oo.Request, call_next: CallNext) -> oo.Response:
@@ -59,9 +62,9 @@ async def test_nothing_can_be_hidden_where_nobody_masks() -> None:
         hide(request(), [KEY])
 
 
-async def test_the_extensions_of_a_call_show_no_value() -> None:
+async def test_the_context_of_a_call_shows_no_value() -> None:
     response = await answered(b"x")
-    assert KEY not in repr(response.extensions)
+    assert KEY not in repr(response.context) + repr(response.request)
 
 
 async def test_a_later_call_hides_its_own_values_and_no_earlier_ones() -> None:
@@ -77,39 +80,69 @@ async def test_a_later_call_hides_its_own_values_and_no_earlier_ones() -> None:
         assert response.body.decode() == "first-key second-key".replace(key, "***")
 
 
-class Sized:
-    """A body of a known length."""
-
-    def __init__(self, *pieces: bytes, length: int | None) -> None:
-        self.length = length
-        self.closed = False
-        self._pieces = pieces
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            yield piece
-
-    async def aclose(self) -> None:
-        self.closed = True
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
 
 
 async def test_what_remains_of_a_known_length_is_counted_down_to_the_last_piece() -> None:
-    stream = MaskedStream(Sized(b"one", b"the-re", length=9), Mask([KEY]))
-    assert stream.remaining == 9
-    assert [(piece, stream.remaining) async for piece in stream] == [(b"one", 6), (b"the-re", 0)]
+    stream = masked(Body(pieces(b"one\n", b"the-re"), length=10), Mask([KEY]))
+    assert stream.remaining == 10
+    assert [(piece, stream.remaining) async for piece in stream] == [(b"one\n", 6), (b"the-re", 0)]
 
 
 async def test_what_remains_is_unknown_until_a_held_back_end() -> None:
-    stream = MaskedStream(Sized(b"one", b"the-re", length=None), Mask([KEY]))
-    assert [(piece, stream.remaining) async for piece in stream] == [(b"one", None), (b"", None), (b"the-re", 0)]
+    stream = masked(Body(pieces(b"one\n", b"the-re")), Mask([KEY]))
+    assert [(piece, stream.remaining) async for piece in stream] == [(b"one\n", None), (b"", None), (b"the-re", 0)]
 
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_masked_stream_that_is_left_closes_the_one_beneath(begun: bool) -> None:
-    inner = Sized(b"one", b"two", length=6)
-    stream = MaskedStream(inner, Mask([KEY]))
+    inner = Body(pieces(b"one\n", b"two"), length=7)
+    stream = masked(inner, Mask([KEY]))
     if begun:
-        assert await anext(aiter(stream)) == b"one"
+        assert await anext(aiter(stream)) == b"one\n"
     await stream.aclose()
-    assert inner.closed
+    assert inner.outcome == "left"
     assert [piece async for piece in stream] == []
+
+
+TEXT = b"%41" * (10 * STEP // 3) + b" the-value-x"
+
+
+async def turns_during(work: asyncio.Future[bytes]) -> int:
+    """How many turns a task has that asks for one after another while `work` goes on."""
+    turns = 0
+    while not work.done():
+        await asyncio.sleep(0)
+        turns += 1
+    return turns
+
+
+async def streamed(stream: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in stream])
+
+
+@pytest.mark.parametrize("size", [STEP, STEP // 4, len(TEXT)])
+def test_others_have_a_turn_between_the_steps_of_a_stream(size: int) -> None:
+    async def run() -> tuple[bytes, int]:
+        # None of the pieces is waited for.
+        stream = oo.testing.Streamed([TEXT[at : at + size] for at in range(0, len(TEXT), size)])
+        work = asyncio.ensure_future(streamed(aiter(masked(stream, Mask(["the-value-x"])))))
+        turns = await turns_during(work)
+        return await work, turns
+
+    body, turns = asyncio.run(run())
+    assert body == TEXT.replace(b"the-value-x", b"***")
+    assert turns >= 10
+
+
+def test_others_have_a_turn_between_the_steps_of_a_whole_body() -> None:
+    async def run() -> tuple[bytes, int]:
+        work = asyncio.ensure_future(masked_body(TEXT, Mask(["the-value-x"])))
+        turns = await turns_during(work)
+        return await work, turns
+
+    body, turns = asyncio.run(run())
+    assert body == TEXT.replace(b"the-value-x", b"***")
+    assert turns >= 10
