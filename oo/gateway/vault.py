@@ -24,8 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .._client.operations import MAX_ANSWER
-from .._http.json import JSON
+from .._http.json import JSON, MAX_ANSWER
 from . import keyring, sealing
 from .errors import IntegrityError, StoreError
 from .models import Denial, Grant, Kind, Rate, Route, SecretRef, StoredResponse, Variable, check_name

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from oo._client.operations import MAX_ANSWER
+from oo._http.json import MAX_ANSWER
 from oo.gateway.errors import IntegrityError, StoreError
 from oo.gateway.models import Denial, Grant, Route, SecretRef, StoredResponse
 from oo.gateway.sealing import Keyring, new_key
