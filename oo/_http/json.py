@@ -11,7 +11,7 @@ JSON: TypeAlias = Any
 """What a JSON text holds: dict, list, str, int, float, bool or None."""
 
 MAX_ANSWER = 1 << 20
-"""Bytes of the JSON in which a secret or an environment comes: none is larger."""
+"""Bytes of JSON that a client takes as the answer to get_secret and get_env."""
 
 
 def _refuse_constant(name: str) -> None:
