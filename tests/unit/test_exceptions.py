@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import oo
-from oo.exceptions import DoubleOError
+from oo.exceptions import ERROR_OF, DoubleOError
 
 ATTRIBUTES = ("status", "reason", "request_id", "retry_after", "attempts", "body", "retryable")
 FIVE = [DoubleOError, oo.SecretError, oo.EnvError, oo.ProxyError, oo.AuthenticationError]
@@ -44,3 +44,21 @@ def test_an_error_without_attributes_has_them_all() -> None:
         "body": None,
         "retryable": False,
     }
+
+
+@pytest.mark.parametrize("kind", FIVE)
+def test_a_failure_becomes_another_kind_with_all_that_it_carries(kind: type[DoubleOError]) -> None:
+    error = DoubleOError("what it says", status=503, reason="status", attempts=2, retryable=True)
+    try:
+        raise error
+    except DoubleOError:
+        other = error.become(kind)
+    assert type(other) is kind
+    assert (str(other), vars(other)) == (str(error), vars(error))
+    assert other.__traceback__ is error.__traceback__ is not None
+    assert (other.__cause__, other.__context__) == (None, None)
+
+
+def test_each_operation_has_its_error() -> None:
+    kinds = {"secret": oo.SecretError, "env": oo.EnvError, "proxy": oo.ProxyError, "health": oo.ProxyError}
+    assert kinds == ERROR_OF

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oo import Headers
+from oo import DoubleOError, Headers
+from oo._http.headers import field_text, validated_headers
 from tests.support.examples import EXAMPLES
 
 NAMES = st.sampled_from(["A", "a", "B", "b", "X-A", "x-a", "X-a", "\u00c9"])
@@ -41,3 +42,48 @@ def test_headers_are_a_mapping_that_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         headers["A"] = "b"  # type: ignore[index]  # that is the point
     assert Headers(headers).pairs() == (("content-type", "text/plain"),)
+
+
+def test_a_repr_shows_names_alone() -> None:
+    assert repr(Headers([("X-A", "value"), ("x-a", "value"), ("B", "value")])) == "<Headers x-a, b>"
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [],
+        [("X-A", "1")],
+        [("X-A", ""), ("B", " a\tb ")],
+        [("!#$%&'*+.^_`|~09Az-", "any")],
+        [("X-A", "g\u00fc\U0001f511")],
+    ],
+)
+def test_fields_within_the_grammar_are_sent_as_they_are(pairs: list[tuple[str, str]]) -> None:
+    assert list(validated_headers(Headers(pairs))) == pairs
+
+
+def test_a_repeated_field_is_sent_under_its_first_name() -> None:
+    headers = Headers([("X-A", "1"), ("B", "2"), ("x-a", "3")])
+    assert list(validated_headers(headers)) == [("X-A", "1"), ("B", "2"), ("X-A", "3")]
+
+
+@pytest.mark.parametrize("name", ["", "A B", "A:", "A\r\n", "\u00c4", "A\0"])
+def test_a_name_outside_the_grammar_is_refused_and_not_shown(name: str) -> None:
+    with pytest.raises(DoubleOError, match=r"^a header holds a character that no header has$") as caught:
+        validated_headers(Headers([("B", "1"), (name, "2")]))
+    assert caught.value.reason == "argument"
+
+
+@pytest.mark.parametrize("character", ["\r", "\n", "\0", "\x1b", "\x7f", "\ud800"])
+def test_a_value_outside_the_grammar_is_refused_and_not_shown(character: str) -> None:
+    with pytest.raises(DoubleOError, match=r"^a header holds a character that no header has$") as caught:
+        validated_headers(Headers([("A", f"secret{character}value"), ("B", "1")]))
+    assert caught.value.reason == "argument"
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"), [(b"plain", "plain"), ("\u00fc\u20ac".encode(), "\u00fc\u20ac"), (b"\xfc", "\u00fc"), (b"", "")]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_value_is_utf_8_where_its_bytes_are_that_else_latin_1(raw: bytes, text: str, encoding: str) -> None:
+    assert field_text(raw.decode(encoding, "surrogateescape"), encoding) == text
