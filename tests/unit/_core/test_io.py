@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from oo._core.io import LoopIO
+from oo._core.io import BlockingIO, LoopIO
 from oo._core.pipeline import run_sync
 from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
@@ -55,14 +56,20 @@ def test_setting_an_event_lets_every_waiter_go(world: World) -> None:
     assert world.together(*waits, lambda: drive(world, set_it())) == [True, True, True, "set"]
 
 
-def test_threads_share_a_scope_and_loops_do_not() -> None:
-    for blocking in (True, False):
-        first, second = (World("blocking" if blocking else "asyncio") for _ in range(2))
-        scopes = [world.run(world.io().scope) for world in (first, first, second)]
-        assert scopes[0] == scopes[1]
-        assert (scopes[0] == scopes[2]) is blocking
-        first.close()
-        second.close()
+def test_the_threads_of_a_process_share_a_scope() -> None:
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(BlockingIO().scope).result(PATIENCE) == BlockingIO().scope()
+
+
+def test_the_tasks_of_one_loop_share_a_scope_and_loops_do_not() -> None:
+    async def scopes() -> list[Any]:
+        async def scope() -> Any:
+            return LoopIO().scope()
+
+        return await asyncio.gather(scope(), scope())
+
+    (first, same), (other, _) = asyncio.run(scopes()), asyncio.run(scopes())
+    assert first == same != other
 
 
 async def test_a_cancelled_waiter_takes_nobody_with_it() -> None:

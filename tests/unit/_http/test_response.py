@@ -44,6 +44,7 @@ def test_its_request_id_is_the_servers(world: World, fields: dict[str, str]) -> 
 
 def test_a_replaced_one_leaves_the_first_as_it_was(world: World) -> None:
     first = answered(world, {"a": 1})
+    assert first.json() == {"a": 1}
     second = first.replace(status=201, body=b"2", headers=Headers({"A": "b"}))
     assert (first.status, first.json(), "A" in first.headers) == (200, {"a": 1}, False)
     assert (second.status, second.json(), second.headers["a"]) == (201, 2, "b")
