@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_every_unit_test_mirrors_a_file() -> None:
 def test_each_exception_is_needed() -> None:
     assert set(UNTESTED) <= set(modules())
     assert all((UNIT / name).exists() for name in OTHER_TESTS)
+
+
+NAMED = sorted(set(re.findall(r"`((?:oo|tests)/[^`\s]*)`", (ROOT / "ARCHITECTURE.md").read_text("utf-8"))))
+
+
+@pytest.mark.parametrize("path", NAMED)
+def test_what_the_map_names_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_the_map_is_one_page() -> None:
+    assert len(NAMED) > 30
+    assert len((ROOT / "ARCHITECTURE.md").read_text("utf-8").splitlines()) <= 120
 
 
 def too_long(source: str) -> list[str]:
