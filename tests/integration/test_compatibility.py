@@ -45,7 +45,7 @@ def breaks(before: list[list[str]], after: list[list[str]]) -> list[list[str]]:
     return missing + [each for each in added if each[1] != "KEYWORD_ONLY" or not each[2]]
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN["signatures"]))
+@pytest.mark.parametrize("path", sorted(GOLDEN["signatures"].keys() - golden.EXCEPTED))
 def test_every_call_that_was_right_is_still(path: str) -> None:
     after = [list(each) for each in signatures()[path]]
     assert breaks(GOLDEN["signatures"][path], after) == []
