@@ -29,7 +29,6 @@ from tests.support.faults import (
     BODY,
     CLOSE,
     GOOD,
-    PATIENCE,
     RESET,
     SECRET,
     SILENCE,
@@ -56,6 +55,7 @@ from tests.support.probing import (
     chunked,
     encoded,
 )
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
 BRIEF = 0.1  # seconds: the timeout of calls that run into it
