@@ -25,6 +25,7 @@ from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, files, get, needs_proc, until
 from tests.support.upstream import OpenAI
+from tests.support.waiting import PATIENCE
 
 CANARY = "canary-77a0"
 FIELDS = ["time", "request_id", "token_id", "operation", "target", "outcome", "status", "ms"]
@@ -202,7 +203,7 @@ def test_follow_shows_lines_as_they_come_from_the_first_on(tmp_path: Path) -> No
                 assert line["request_id"] == got.headers["X-Request-Id"]
         assert follower.poll() is None
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(5) == 130
+        assert follower.wait(PATIENCE) == 130
         assert follower.stderr.read().strip() == b""  # at most the end of the ^C line
     finally:
         follower.kill()
@@ -214,7 +215,7 @@ def _line(stream: Any) -> bytes:
     lines: list[bytes] = []
     reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
     reader.start()
-    reader.join(2)
+    reader.join(PATIENCE)
     assert lines, "no line came in time"
     return lines[0]
 

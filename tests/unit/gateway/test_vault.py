@@ -24,6 +24,7 @@ from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store import sqlite as database
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import Home, files
+from tests.support.waiting import PATIENCE
 
 CANARY = "canary-5f1e"
 
@@ -562,7 +563,7 @@ def test_two_processes_write_at_once_and_neither_loses(tmp_path: Path) -> None:
     writers = {own: writing(home, "shared", own, 60) for own in ("one", "other")}
     versions: list[str] = []
     for own, process in writers.items():
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         assert len(said.splitlines()) == 60
         assert_kept(home, "shared", own, said.splitlines())
