@@ -408,7 +408,7 @@ def test_a_client_that_loses_patience_makes_its_post_once(world: World, gateway:
     held = Counting(held=True)
     with serving(reply=held) as upstream:
         token = gateway.route("r", upstream.url)
-        client = world.client(gateway.url, timeout=0.3, retries=5, backoff_factor=0.01)
+        client = world.client(gateway.url, timeout=0.3, retries=9, backoff_factor=0.001)
         threading.Timer(0.5, held.go.set).start()
         assert client.proxy("charge", token, payload={}) == {"number": 1}
         assert len(upstream.requests) == 1
