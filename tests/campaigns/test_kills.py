@@ -28,6 +28,7 @@ from oo.gateway.models import Denial, Grant, Route
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.faults import answer, serving
 from tests.support.processes import Home, Serving, get, kill, needs_proc, until
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.campaign
 
@@ -97,7 +98,7 @@ class Lab:
     def kill_writer(self) -> None:
         assert self.writer is not None
         kill(self.writer.pid)
-        self._taking.join(10)
+        self._taking.join(PATIENCE)
 
     def acknowledged(self) -> tuple[int, ...]:
         """How much there is of each kind."""
@@ -146,7 +147,7 @@ class Lab:
         finally:
             self._stop.set()
             for thread in threads:
-                thread.join(30)
+                thread.join(PATIENCE)
 
     def more(self) -> None:
         """Tokens of a few uses, for the callers to use up."""

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from oo._commands import oo
+from tests.support.waiting import PATIENCE
 
 Inside: TypeAlias = Callable[..., Result]
 Process: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -60,7 +61,7 @@ def process() -> Process:
         command = [sys.executable, "-m", "oo.cli", *arguments]
         environ = {**os.environ, **env}
         stdin = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, env=environ, **stdin)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environ, **stdin)
 
     return run
 

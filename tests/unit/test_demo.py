@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from oo import _demo
-from tests.support.waiting import unhurried
+from tests.support.waiting import PATIENCE, unhurried
 
 
 def test_the_demo_shows_each_claim_and_exits_0() -> None:
-    done = subprocess.run([sys.executable, "-m", "oo.cli", "demo"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-m", "oo.cli", "demo"], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, unhurried(done.stderr.splitlines())) == (0, [])
     assert done.stdout.count("  ok ") == 10
     for words in ("(1 request)", "a cached hit (0 requests)", "two 503s (3 attempts)", "the caller never did"):

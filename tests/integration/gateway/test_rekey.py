@@ -17,6 +17,7 @@ from oo.gateway.models import SecretRef
 from oo.gateway.sealing import Keyring, key_id, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import Home, get, reading, until
+from tests.support.waiting import PATIENCE
 
 COUNT = 150
 
@@ -50,7 +51,7 @@ def name_of(key: str) -> str:
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=PATIENCE)
     return process.returncode, stderr
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.faults import BODY, CLOSE, GOOD, READ, RESET, SECRET, SILENCE, answer, head, serving
 from tests.support.probing import CHUNK, END, LONG, PROBE, TOKEN, chunked, encoded, failure, rest
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
 
@@ -26,7 +27,7 @@ def test_two_calls_use_one_connection(world: World, first: bytes) -> None:
 
 def test_the_answer_to_a_head_request_has_a_length_and_no_body(world: World) -> None:
     with serving([READ, head(b"Content-Length: 99999999999")]) as server:
-        client = world.client(server.url, timeout=5)
+        client = world.client(server.url, timeout=PATIENCE)
         assert client.proxy("v1/file", TOKEN, "HEAD") is None
         assert client.get_secret(TOKEN) == SECRET
         assert server.connections == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import BODY, CLOSE, GOOD, READ, SECRET, Drip, answer, nobody, serving
+from tests.support.faults import BODY, CLOSE, DRIPPED, GOOD, READ, SECRET, answer, nobody, serving
 from tests.support.probing import PROBE, TOKEN, assert_bounded, failure
 from tests.support.proxying import ForwardProxy
 from tests.support.worlds import World
@@ -77,10 +77,10 @@ def test_no_proxy_is_honoured(world: World, exempt: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("limit", ["timeout", "deadline"])
-def test_a_slow_proxy_ends_a_call_within_50_ms_of_its_limit(
+def test_a_slow_proxy_does_not_hold_a_call_past_its_limit(
     world: World, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(*[[READ, Drip(GOOD, 0.02)]] * 3) as proxy:
+    with serving([READ, DRIPPED]) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         assert_bounded(world, "http://127.0.0.1:9", limit, PROBE["secret"][1])
 

@@ -11,6 +11,7 @@ import pytest
 import oo
 from oo.testing import MockTransport
 from tests.support.faults import SECRET, serving
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import Calls, World
 
 TOKEN = "a-token-for-clients"
@@ -174,7 +175,7 @@ def test_an_error_leaves_a_block_as_it_is_and_closes_the_client(world: World) ->
 
 def test_a_closed_client_of_real_connections_stays_closed(world: World) -> None:
     with serving() as server:
-        client = world.client(server.url, timeout=5)
+        client = world.client(server.url, timeout=PATIENCE)
         assert client.get_secret(TOKEN) == SECRET
         client.close()
         client.close()

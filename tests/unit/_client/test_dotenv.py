@@ -198,7 +198,7 @@ def by_shell(shell: str, path: Path, locale: str = "C") -> dict[str, str]:
     done = subprocess.run(
         [shell, "-c", f'set -a; . "$0"; {shutil.which("env")} -0', str(path)],
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
         env={"LC_ALL": locale},
     )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -356,7 +356,7 @@ for call in (lambda: oo.Client(**arguments).load_env("token"), lambda: asyncio.r
 def test_a_system_that_knows_ascii_alone_takes_all_or_nothing() -> None:
     narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=30, env={**os.environ, **narrow}
+        [sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, **narrow}
     )
     line = "ascii the environment was not written: this system cannot hold one of the values\n"
     assert (done.stdout, done.stderr) == (line * 2, "")
@@ -417,7 +417,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(world: World, tmp_path: Path)
             clients[turn % 2].export_env(TOKEN, path)
     finally:
         over.set()
-        thread.join(10)
+        thread.join(PATIENCE)
     assert seen == {f"A={each['A']}\nB={each['B']}\n".encode() for each in both}
 
 
@@ -480,7 +480,7 @@ def test_kill_9_leaves_the_old_file_and_shows_nobody_the_new_one(event: str, tmp
     path = tmp_path / ".env"
     path.write_text("OLD=1\n")
     command = [sys.executable, "-c", KILLED, str(path), event]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     # asyncio's debug mode may tell of a slow step.
     assert (done.stdout, "Traceback" in done.stderr) == (f"{signal.SIGKILL.value}\n" * 2, False)
     assert path.read_text() == "OLD=1\n"

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.command import Inside, Process, listed, refused
 from tests.support.terminal import Terminal
+from tests.support.waiting import PATIENCE
 
 ESCAPE = "\x1b["
 
@@ -145,11 +146,11 @@ def test_a_pipe_that_breaks_is_quiet(vault: Inside, home: Path) -> None:
 def test_closed_streams_are_no_traceback(vault: Inside) -> None:
     for redirection in (">&-", "<&-", "2>&-"):
         command = f"{sys.executable} -m oo.cli secret list {redirection}"
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     command = f"{sys.executable} -m oo.cli get <&-"
     assert "there is no token" in refused(
-        subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=10)
+        subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE)
     )
 
 
@@ -166,7 +167,9 @@ def test_help_loads_nothing_that_is_slow() -> None:
     """
     # What measures coverage in a process loads more.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True, env=env)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True, env=env
+    )
     assert "Usage: oo" in done.stdout
     loaded = set(eval(done.stderr))
     assert {"oo", "click"} <= loaded
@@ -189,7 +192,7 @@ def test_a_whole_way_from_a_vault_to_a_call(home: Path, process: Process) -> Non
             assert "not accepted" in refused(process("get", OO_TOKEN=token, OO_BASE_URL=url))
         finally:
             server.terminate()
-        assert server.wait(10) == 0
+        assert server.wait(PATIENCE) == 0
     outcomes = [json.loads(line)["outcome"] for line in process("audit").stdout.splitlines()]
     assert outcomes == ["allowed", "used up"]
     assert json.loads(process("token", "list", "--json").stdout)[0]["state"] == "used up"

@@ -14,6 +14,7 @@ import pytest
 import oo.testing
 from tests.support.command import Process, refused
 from tests.support.terminal import Terminal
+from tests.support.waiting import PATIENCE
 
 CANARY = "sk-canary-0123456789"
 
@@ -98,20 +99,20 @@ def test_a_signal_is_handed_on(name: str) -> None:
     code = f'trap "echo got {name}; exit 7" {name}; echo ready; while :; do sleep 0.02; done'
     with running("sh", "-c", code) as process:
         process.send_signal(getattr(signal, f"SIG{name}"))
-        said, _ = process.communicate(timeout=10)
+        said, _ = process.communicate(timeout=PATIENCE)
     assert (said, process.returncode) == (f"got {name}\n", 7)
 
 
 def test_a_signal_that_the_command_does_not_catch_ends_both() -> None:
     with running("sh", "-c", "echo ready; exec sleep 30") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
 def test_a_signal_that_was_ignored_stays_so() -> None:
     with running("sh", "-c", "echo ready; read line; echo $line", ignored="SIGHUP") as process:
         process.send_signal(signal.SIGHUP)
-        said, _ = process.communicate("still here\n", timeout=10)
+        said, _ = process.communicate("still here\n", timeout=PATIENCE)
     assert (said, process.returncode) == ("still here\n", 0)
 
 
@@ -130,7 +131,7 @@ def test_a_signal_that_comes_while_the_command_starts_is_handed_on() -> None:
         subprocess.Popen = interrupted
         sys.exit(run._run(["sleep", "30"], os.environ))
     """
-    assert subprocess.run([sys.executable, "-c", code], timeout=10).returncode == 128 + signal.SIGTERM
+    assert subprocess.run([sys.executable, "-c", code], timeout=PATIENCE).returncode == 128 + signal.SIGTERM
 
 
 def test_a_signal_that_only_another_thread_is_woken_by_is_handed_on() -> None:
@@ -150,19 +151,19 @@ def test_a_signal_that_only_another_thread_is_woken_by_is_handed_on() -> None:
         threading.Thread(target=late).start()
         sys.exit(run._run(["sh", "-c", f"echo >&{writing}; exec sleep 30"], os.environ))
     """
-    assert subprocess.run([sys.executable, "-c", code], timeout=10).returncode == 128 + signal.SIGTERM
+    assert subprocess.run([sys.executable, "-c", code], timeout=PATIENCE).returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("how", ["SIGCHLD", "blocked SIGCHLD"])
 @pytest.mark.parametrize("code", ["exit 7", "sleep 0.2; exit 7"])
 def test_the_end_of_a_command_is_seen_though_its_signal_was_ignored_or_blocked(how: str, code: str) -> None:
-    assert subprocess.run([sys.executable, "-c", _START, how, "sh", "-c", code], timeout=10).returncode == 7
+    assert subprocess.run([sys.executable, "-c", _START, how, "sh", "-c", code], timeout=PATIENCE).returncode == 7
 
 
 def test_the_command_inherits_the_mask() -> None:
     code = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGCHLD})"
     command = [sys.executable, "-c", _START, "blocked SIGCHLD", sys.executable, "-c", code]
-    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=10).stdout == "True\n"
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=PATIENCE).stdout == "True\n"
 
 
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")
@@ -171,7 +172,7 @@ def test_the_command_has_what_was_opened_for_it_and_nothing_of_ours(tmp_path: Pa
         given = file.fileno()
         code = f"import os; os.write({given}, ' '.join(os.listdir('/dev/fd')).encode())"
         command = [sys.executable, "-m", "oo.cli", "run", "--", sys.executable, "-c", code]
-        done = subprocess.run(command, pass_fds=[given], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, pass_fds=[given], capture_output=True, text=True, timeout=PATIENCE)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         file.seek(0)
         found = file.read().split()

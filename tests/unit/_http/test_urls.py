@@ -26,6 +26,7 @@ from oo._http.urls import base_url, is_loopback, proxied, sent
 from oo.testing import MockTransport
 from tests.support.examples import EXAMPLES
 from tests.support.faults import FaultServer, serving
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
 TOKEN = "a-token-for-paths"
@@ -303,7 +304,7 @@ def both(url: str) -> Iterator[list[Any]]:
     """A client of either world."""
     worlds = [World("blocking"), World("asyncio")]
     try:
-        yield [world.client(url, timeout=5) for world in worlds]
+        yield [world.client(url, timeout=PATIENCE) for world in worlds]
     finally:
         for world in worlds:
             world.close()

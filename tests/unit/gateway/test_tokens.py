@@ -21,6 +21,7 @@ from oo.gateway.models import Denial, Grant, Rate
 from oo.gateway.tokens import fingerprint, is_token, new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, get
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_one_use_is_one_use_under_a_hundred_parallel_reads(
     together = Barrier(100)
 
     def read(_: int) -> tuple[int, str]:
-        together.wait(10)
+        together.wait(PATIENCE)
         got = served.get(token)
         return got.status, got.body
 

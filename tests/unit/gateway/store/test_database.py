@@ -12,6 +12,7 @@ from oo.gateway.errors import StoreError
 from oo.gateway.vault import Vault
 from tests.support.processes import Home
 from tests.support.vaults import CANARY
+from tests.support.waiting import PATIENCE
 
 
 async def test_a_write_that_fails_is_told_and_the_next_one_goes_on(vault: Vault) -> None:
@@ -79,7 +80,7 @@ def test_two_processes_write_at_once_and_neither_loses(tmp_path: Path) -> None:
     writers = {own: writing(home, "shared", own, 60) for own in ("one", "other")}
     versions: list[str] = []
     for own, process in writers.items():
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         assert len(said.splitlines()) == 60
         assert_kept(home, "shared", own, said.splitlines())
