@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ._values import FilePath
+
 if TYPE_CHECKING:
     from .. import Client
 
@@ -28,14 +30,6 @@ allow_option: Callable[[F], F] = click.option(
     "--allow", multiple=True, metavar="NAME", help="Take this variable though it steers how programs load."
 )
 """Which variables are taken though they steer."""
-
-
-class FilePath(click.Path):
-    """A path, `~` expanded: shells leave it as it is in --token-file=~/token."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, checked as asked for."""
-        return super().convert(os.path.expanduser(value), param, ctx)
 
 
 def caller(command: F) -> F:

@@ -50,15 +50,17 @@ def lock_dir(folder: str | os.PathLike[str], timeout: float | None = None) -> It
         os.close(handle)
 
 
-def replace_file(path: str, content: bytes, *, mounts: bool = False, owner: tuple[int, int] | None = None) -> None:
-    """Write a file of mode 0600 in one step: at any moment, a crash included, it is the old one or the new one.
+def replace_file(
+    path: str, content: bytes, *, mounts: bool = False, owner: tuple[int, int] | None = None, mode: int = 0o600
+) -> None:
+    """Write a file of a mode in one step: at any moment, a crash included, it is the old one or the new one.
 
     A file that root replaces stays its owner's; a new one gets root's own `owner` (user and group id) where that is
     given. A file that is a mount of its own cannot be replaced: with `mounts` it is written in place, after a warning,
     else that is an OSError.
     """
     try:
-        _replace(path, content, owner)
+        _replace(path, content, owner, mode)
     except OSError as error:
         if not mounts or not (error.errno == errno.EBUSY or _is_mount(path)):
             raise
@@ -68,7 +70,7 @@ def replace_file(path: str, content: bytes, *, mounts: bool = False, owner: tupl
         f"{path} is a mount of its own and cannot be replaced: it is written in place, which a crash could cut short",
         stacklevel=outside(),
     )
-    _write_in_place(path, content)
+    _write_in_place(path, content, mode)
 
 
 def owner_of(path: str | os.PathLike[str]) -> tuple[int, int] | None:
@@ -93,7 +95,7 @@ def decode_text(data: bytes) -> str:
     return data.decode("utf-8-sig")
 
 
-def _replace(path: str, content: bytes, owner: tuple[int, int] | None) -> None:
+def _replace(path: str, content: bytes, owner: tuple[int, int] | None, mode: int) -> None:
     folder = os.path.dirname(path) or "."
     handle, temporary = tempfile.mkstemp(prefix=".oo-", dir=folder)  # beside its target: the rename is atomic
     try:
@@ -104,7 +106,7 @@ def _replace(path: str, content: bytes, owner: tuple[int, int] | None) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o600)  # which it has already, less the umask
+        os.chmod(temporary, mode)  # 0600 it has already, less the umask
         with _synced(folder):
             os.replace(temporary, path)
     except BaseException:
@@ -113,10 +115,10 @@ def _replace(path: str, content: bytes, owner: tuple[int, int] | None) -> None:
         raise
 
 
-def _write_in_place(path: str, content: bytes) -> None:
+def _write_in_place(path: str, content: bytes, mode: int) -> None:
     with open(path, "r+b") as file:
         if os.name == "posix":
-            os.fchmod(file.fileno(), 0o600)  # before what it keeps from others is in it
+            os.fchmod(file.fileno(), mode)  # before what it keeps from others is in it
         file.write(content)
         file.truncate()
         file.flush()

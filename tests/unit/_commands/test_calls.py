@@ -208,7 +208,7 @@ def test_a_pipe_may_hold_the_token_and_then_the_payload(
 
 
 def test_a_payload_that_is_none_is_not_sent(api: OpenAI, inside: Inside, tmp_path: Path) -> None:
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    (tmp_path / "bytes").write_bytes(b"\xff")
     for data, said in (
         ("{", "not JSON"),
         ("", "not JSON"),
@@ -232,11 +232,11 @@ def test_the_apis_own_error_is_one_line(api: OpenAI, inside: Inside) -> None:
     assert "Unknown request URL" in line
 
 
-def test_proxy_prints_text_as_it_is_in_any_locale(api: OpenAI, process: Process) -> None:
+def test_proxy_prints_an_answer_as_it_came_in_any_locale(api: OpenAI, process: Process) -> None:
     done = process("proxy", CHAT, "-d", '{"model": "käse \\ud83d"}', PYTHONIOENCODING="ascii", PYTHONUTF8="1")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["model"] == "käse \ud83d"
-    assert "käse" in done.stdout
+    assert done.stdout.endswith("}")  # no newline of ours
 
 
 def test_chat_prints_what_was_said(api: OpenAI, inside: Inside) -> None:

@@ -50,11 +50,19 @@ def test_init_takes_the_key_that_the_environment_gives(
     assert [path.name for path in home.iterdir()] == ["vault.db"]
 
 
-def test_init_keeps_the_key_where_the_environment_says(
+def test_init_takes_the_key_of_the_file_that_the_environment_names(
     home: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OO_MASTER_KEY_FILE", str(tmp_path / "keys" / "oo.key"))
-    assert str(tmp_path / "keys" / "oo.key") in inside("init").stdout
+    path = tmp_path / "keys" / "oo.key"
+    monkeypatch.setenv("OO_MASTER_KEY_FILE", str(path))
+    # A path that is mistyped is no place for a new key.
+    assert f"names {path}, and there is no file" in refused(inside("init"))
+    assert not path.parent.exists()
+    assert not home.exists()
+    path.parent.mkdir()
+    path.write_text(secrets.token_hex(32))
+    path.chmod(0o600)
+    assert inside("init").stdout == f"vault {home / 'vault.db'}\n"
     assert [path.name for path in home.iterdir()] == ["vault.db"]
 
 
@@ -122,7 +130,7 @@ def test_one_line_end_after_a_value_is_dropped(given: bytes, kept: str, vault: I
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [(b"", "empty"), (b"\n", "empty"), (b"\xff\xfe", "UTF-8"), (b"x" * (1 << 20), "larger")]
+    ("given", "said"), [(b"", "empty"), (b"\n", "empty"), (b"\xff", "UTF-8"), (b"x" * (1 << 20), "larger")]
 )
 def test_a_value_that_is_none_is_refused(given: bytes, said: str, vault: Inside, inside: Inside) -> None:
     assert said in refused(inside("secret", "set", "key", "--from-file", "-", input=given))
@@ -202,7 +210,7 @@ def test_what_is_not_there_is_said_by_name(vault: Inside, inside: Inside) -> Non
         ("env", "rm", "none"),
         ("env", "set", "web", "KEY=@none"),
         ("route", "rm", "none"),
-        ("route", "set", "api", "--upstream", "https://localhost", "--inject", "X-Key: {none}"),
+        ("route", "set", "api", "--upstream", "https://example.com", "--inject", "X-Key: {none}"),
         ("token", "issue", "--secret", "none"),
         ("token", "issue", "--env", "none"),
         ("token", "issue", "--route", "none"),
@@ -306,6 +314,8 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
             "allow": ["POST /v1/*", "GET /v1/models"],
             "timeout": 2.5,
             "private": True,
+            "plain_http": False,
+            "weak": False,
         }
     ]
     assert vault("route", "list").stdout.split("\t")[2:5] == [
@@ -313,7 +323,7 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
         "key",
         "POST /v1/*, GET /v1/models",
     ]
-    vault("route", "set", "api", "--upstream", "https://api.openai.com")
+    vault("route", "set", "api", "--upstream", "https://api.openai.com", "--replace")
     [row] = listed(vault("route", "list", "--json"))
     assert (row["inject"], row["allow"], row["timeout"], row["private"]) == ([], ["* /*"], 60, False)
     assert vault("route", "rm", "api").stdout == "route api is gone\n"
@@ -348,7 +358,7 @@ def full(vault: Inside) -> Inside:
     """A vault with one thing of each kind."""
     vault("secret", "set", "key", "--from-file", "-", input=CANARY)
     vault("env", "set", "web", "KEY=@key", f"LITERAL={CANARY}")
-    vault("route", "set", "api", "--upstream", "https://localhost", "--inject", "Authorization: Bearer {key}")
+    vault("route", "set", "api", "--upstream", "https://example.com", "--inject", "Authorization: Bearer {key}")
     return vault
 
 
