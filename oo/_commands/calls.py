@@ -55,9 +55,10 @@ def export(
     token_file: str | None,
     base_url: str | None,
 ) -> None:
-    """Write the environment that the token opens to a file; - for standard output.
+    """Write the environment that the token opens to a file.
 
-    The file, .env unless told, can be read by nobody but you. A value that its format cannot hold exactly is refused.
+    The file, .env unless told, can be read by nobody but you; - is standard output. A value that its format cannot
+    hold exactly is refused.
 
     Example: OO_TOKEN=... oo export .env
     """

@@ -30,10 +30,10 @@ from ._values import opened
 def chat(
     text: str | None, model: str, system: str | None, timeout: float, token_file: str | None, base_url: str | None
 ) -> None:
-    """Say something to a model, and print its answer as it comes.
+    """Say something to a model, and print its answer.
 
-    Without TEXT, or with -, what is said comes from standard input. The token opens a route to an API of OpenAI's
-    kind.
+    The answer is printed as it comes. Without TEXT, or with -, what is said comes from standard input. The token opens
+    a route to an API of OpenAI's kind.
 
     Example: OO_TOKEN=... oo chat "Hello!"
     """
