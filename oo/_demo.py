@@ -15,10 +15,9 @@ from ._client.async_client import AsyncClient
 from ._client.client import Client
 from ._http.json import JSON
 from .gateway.app import Gateway
-from .gateway.background import BackgroundLoop
 from .gateway.models import Kind, Route, SecretRef
 from .middleware import SecretCache
-from .testing import temporary_vault
+from .testing import BackgroundLoop, temporary_vault
 
 Claim = tuple[str, bool]
 """What should have happened, and whether it did."""

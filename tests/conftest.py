@@ -14,8 +14,8 @@ import oo
 import oo.testing
 from oo._client.api import forget_clients
 from oo._core.masking import seen_values
-from oo.gateway.background import BackgroundLoop
 from oo.middleware import shared_cache
+from oo.testing import BackgroundLoop
 from tests.support.fresh import ROOT, Fresh, build
 from tests.support.upstream import OpenAI
 from tests.support.worlds import World

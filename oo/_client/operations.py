@@ -10,7 +10,7 @@ from typing import Any
 from .._core.errors import answer_error, check_status, with_operation
 from .._core.validation import is_number
 from .._http.headers import NAME, VALUE, Headers
-from .._http.json import JSON
+from .._http.json import JSON, MAX_ANSWER
 from .._http.request import Parser, Request
 from .._http.response import Response
 from .._http.urls import sent
@@ -22,8 +22,6 @@ _ACCEPT = ("Accept", "application/json")
 _PLAIN = Headers([_USER_AGENT, _ACCEPT])
 _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
-MAX_ANSWER = 1 << 20
-"""Bytes of the JSON in which a secret or an environment comes: none is larger."""
 _LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).

@@ -14,8 +14,8 @@ from ._values import duration, rate
 from ._vault import with_vault
 
 if TYPE_CHECKING:
-    from ..gateway.models import Kind, Rate
-    from ..gateway.vault import Token, Vault
+    from ..gateway.models import Kind, Rate, Token
+    from ..gateway.vault import Vault
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,6 +123,18 @@ def token_revoke(token_id: str) -> None:
 
     with_vault(lambda vault: revoke(vault, token_id))
     click.echo(f"token {token_id} is revoked")
+
+
+@token.command("prune")
+def token_prune() -> None:
+    """Forget the tokens that are revoked, expired or used up.
+
+    Example: oo token prune
+    """
+    from ..gateway.services import prune_tokens
+
+    pruned = with_vault(prune_tokens)
+    click.echo(f"tokens forgotten: {len(pruned)}")
 
 
 def _row(token: Token, now: float) -> dict[str, Any]:

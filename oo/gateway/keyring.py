@@ -1,7 +1,7 @@
 """The master key: where it comes from, and the file it is kept in.
 
-A keyring holds one key, or two while `oo rekey` moves from the first to the last. What is sealed carries the id of
-its key, so a reader that meets an id it does not know reads the ring anew.
+A keyring holds one key, or two while `oo rekey` moves from the first to the last. Each sealed record carries the id of
+its key, so a reader that meets an unknown id loads the ring again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _LOCK_TIMEOUT = 30.0  # seconds
 
 
 def load(home: Path, environ: Mapping[str, str] = os.environ) -> Keyring:
-    """The ring of `OO_MASTER_KEY`, else of the file that `OO_MASTER_KEY_FILE` names, else of the one in `home`.
-    StoreError where there is none, or where others could read the one in `home` or write there."""
+    """Load the ring from `OO_MASTER_KEY`, else from the file that `OO_MASTER_KEY_FILE` names, else from `master.key` in
+    `home`. StoreError if there is none, or if others could read the one in `home` or write there."""
     return Keyring(read_keys(home, environ))
 
 
@@ -54,9 +54,11 @@ def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes
 
 
 def write_keys(path: Path, keys: list[bytes]) -> None:
-    """Write a ring to a file in one step: of mode 0600, or read by whom it was read before. StoreError where the file
-    holds another ring than this one with a key more or less: its keys would be lost, and with them what another run
-    has sealed."""
+    """Write a ring to a file atomically: of mode 0600, or read by whom it was read before.
+
+    The file's ring may only be extended at its end or cut at its beginning. StoreError for any other ring in it: its
+    keys would be lost, and with them what another run has sealed.
+    """
     with contextlib.suppress(FileExistsError):
         path.parent.mkdir(parents=True, mode=0o700)
     path = Path(os.path.realpath(path))

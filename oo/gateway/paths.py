@@ -14,7 +14,7 @@ from .errors import StoreError
 
 
 def data_dir() -> Path:
-    """`$OO_HOME`, a `~` in it expanded, else the platform's data directory."""
+    """`$OO_HOME`, its `~` expanded, or the platform's data directory if it is not set."""
     named = os.environ.get("OO_HOME")
     return Path(named).expanduser() if named else user_data_path("double-o", appauthor=False)
 

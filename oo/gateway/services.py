@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from . import keyring, rules, sealing
 from .errors import StoreError
-from .models import Grant, Kind, Rate, Route, SecretRef, Variable, check_name
+from .models import Grant, Kind, Rate, Route, SecretRef, Token, Variable, check_name
 from .paths import check_home, hand_over
-from .vault import VAULT_FILE, Token, Vault
+from .vault import VAULT_FILE, Vault
 
 State = Literal["open", "revoked", "expired", "used up"]
 """What a token is good for."""
@@ -189,7 +189,7 @@ async def issue(
         rules.check_uses(uses)
     await require(vault, kind, name)
     token = await vault.issue(kind, name, ttl=ttl, uses=uses, rate=rate, label=label)
-    found = await vault.redeem(token, kind, spend=False)
+    found = await vault.authorize(token, kind)
     return Issued(found.token_id if isinstance(found, Grant) else found.token_id or "", token)
 
 
@@ -214,6 +214,12 @@ async def tokens(
         and (not states or state_of(token, now) in states)
         and (label is None or label.lower() in token.label.lower())
     ]
+
+
+async def prune_tokens(vault: Vault) -> list[Token]:
+    """Forget the tokens that open nothing any more, and return them."""
+    now = time.time()
+    return await vault.remove_tokens(lambda token: state_of(token, now) != "open")
 
 
 def state_of(token: Token, now: float) -> State:

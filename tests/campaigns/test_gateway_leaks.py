@@ -20,10 +20,10 @@ import pytest
 import oo
 from oo.gateway.app import Gateway
 from oo.gateway.audit_log import AUDIT_FILE, AuditFile
-from oo.gateway.background import BackgroundLoop
 from oo.gateway.models import Kind, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
+from oo.testing import BackgroundLoop
 from tests.campaigns.test_client_leaks import Campaign, Case
 from tests.support.canaries import (
     CASES,

@@ -49,7 +49,7 @@ async def main():
             token = await vault.issue("secret", "a", label=own)
             print("issued", token, flush=True)
             if n % 2:
-                await vault.revoke((await vault.redeem(token, "secret")).token_id)
+                await vault.revoke((await vault.consume(token, "secret")).token_id)
                 print("revoked", token, flush=True)
             await asyncio.sleep(0.01)
 
@@ -197,16 +197,16 @@ class Lab:
             versions, issued, revoked = dict(self.versions), set(self.issued), set(self.revoked)
             granted = Counter(self.granted)
         for version, value in versions.items():
-            assert json.loads(vault._read("secret", "shared", version))["value"] == value
+            assert json.loads(vault._database.records.read("secret", "shared", version))["value"] == value
         for token in issued:
-            found = await vault.redeem(token, "secret", spend=False)
+            found = await vault.authorize(token, "secret")
             assert isinstance(found, Grant) or found.why == "revoked"
         for token in revoked:
-            found = await vault.redeem(token, "secret", spend=False)
+            found = await vault.authorize(token, "secret")
             assert isinstance(found, Denial)
         used = {each.id: each.used for each in await vault.tokens()}
         for token, times in granted.items():
-            found = await vault.redeem(token, "secret", spend=False)
+            found = await vault.authorize(token, "secret")
             assert found.token_id is not None
             assert times <= used[found.token_id] <= USES
 

@@ -1,4 +1,4 @@
-"""The front: the wire of the clients, answered over a store, each decision in the audit."""
+"""The base-URL front: answers what the clients send, and writes each decision to the audit."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from ...exceptions import DoubleOError
 from ..audit_log import Audit
 from ..errors import Conflict, Refusal
 from ..headers import upstream_request
+from ..http_server._aiohttp_patches import has_begun
 from ..idempotency import Claim, claimed
-from ..models import Denial, Grant, Kind, Route, StoredResponse
+from ..models import Denial, Grant, Route, StoredResponse
 from ..store.base import Store
 from ..upstream import Upstreams
 from .body_reader import read_body
@@ -29,14 +30,14 @@ from .wire import answer_headers, relay
 
 logger = logging.getLogger("oo.gateway")
 
-# TRACE sends the injected headers back, CONNECT would make a tunnel.
+# TRACE echoes the injected headers, CONNECT opens a tunnel.
 _NEVER = {"CONNECT", "TRACE", "TRACK"}
 _USUAL = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 _KEY = re.compile("[ -~]{1,255}")
 
 
 class GatewayContext:
-    """One request on its way through the gateway, and what the audit will say of it."""
+    """One request in the gateway, and what the audit will say of it."""
 
     def __init__(self, request: web.BaseRequest) -> None:
         self.request = request
@@ -49,7 +50,7 @@ class GatewayContext:
 
 
 class Front:
-    """Answers the gateway's requests. `handle` is what aiohttp.web's Server calls."""
+    """Answers the gateway's requests. The HTTP server calls `handle`, and `refuse` for what is no HTTP."""
 
     def __init__(self, store: Store, upstreams: Upstreams, audit: Audit | None = None) -> None:
         self._store = store
@@ -57,7 +58,7 @@ class Front:
         self._audit = audit
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, one answer, always with an `X-Request-Id`."""
+        """Answer one request. Every answer has an `X-Request-Id`."""
         call = GatewayContext(request)
         outcome = "failed"
         response: web.StreamResponse
@@ -71,14 +72,14 @@ class Front:
             self._note(call, "left", 499)
             raise
         except ConnectionError:
-            # The caller's connection: an upstream's comes as a DoubleOError.
+            # This is the caller's connection; a failure of the upstream's is a DoubleOError.
             self._note(call, "left", 499)
             return web.Response(status=499)
         except Exception as error:
-            # Neither the caller nor the log gets the text: it may quote what the request or the vault held.
+            # Neither the caller nor the log gets the error's text, which may quote the request or the vault.
             logger.error("request %s failed: %s", call.id, type(error).__name__)  # noqa: TRY400  # as above
-            if request.writer.output_size and request.transport is not None:
-                request.transport.abort()  # an answer has begun, and must not look whole
+            if has_begun(request) and request.transport is not None:
+                request.transport.abort()  # half an answer must not look whole
             response = _json(500, {"error": "the gateway failed"})
         if not response.prepared:
             response.headers["X-Request-Id"] = call.id
@@ -87,7 +88,7 @@ class Front:
         return response
 
     def refuse(self, request: web.BaseRequest) -> web.Response:
-        """The answer to what is no request in HTTP: as little of it is said as is known."""
+        """Answer what is not HTTP, without quoting it."""
         call = GatewayContext(request)
         response = _json(400, {"error": "the request is not valid HTTP"}, {"X-Request-Id": call.id})
         self._note(call, "bad request", response.status)
@@ -111,31 +112,31 @@ class Front:
         if hosts != 1 and (hosts or request.version >= HttpVersion11):
             raise Refusal(400, "the request needs one Host", "bad request")  # RFC 9112, 3.2
         target = request.raw_path
-        place = target.partition("?")[0]
-        if place == "/health" and request.method in ("GET", "HEAD"):
+        path = target.partition("?")[0]
+        if path == "/health" and request.method in ("GET", "HEAD"):
             call.operation = "health"
             return _json(200, {"status": "ok"})
-        if place == "/api/secret" and request.method == "GET":
+        if path == "/api/secret" and request.method == "GET":
             call.operation = "secret"
             return _json(200, {"value": await self._secret(call)})
-        if place == "/api/env" and request.method == "GET":
+        if path == "/api/env" and request.method == "GET":
             call.operation = "env"
             return _json(200, {"secrets": await self._env(call)})
-        if place.startswith("/api/proxy/"):
+        if path.startswith("/api/proxy/"):
             call.operation = "proxy"
             return await self._proxy(call, target[len("/api/proxy/") :])
         raise Refusal(404, "there is nothing here", "no such place")
 
     async def _secret(self, call: GatewayContext) -> str:
-        lease = await self._redeem(call, _bearer(call.request), "secret")
-        value = await self._store.secret(lease.name)
+        grant = _granted(call, await self._store.consume(_bearer(call.request), "secret"))
+        value = await self._store.secret(grant.name)
         if value is None:
             raise _unauthorized("gone")
         return value
 
     async def _env(self, call: GatewayContext) -> dict[str, str]:
-        lease = await self._redeem(call, _bearer(call.request), "env")
-        variables = await self._store.environment(lease.name)
+        grant = _granted(call, await self._store.consume(_bearer(call.request), "env"))
+        variables = await self._store.environment(grant.name)
         if variables is None:
             raise _unauthorized("gone")
         return variables
@@ -143,43 +144,35 @@ class Front:
     async def _proxy(self, call: GatewayContext, path: str) -> web.StreamResponse:
         request, token = call.request, _bearer(call.request)
         key = _idempotency_key(request)
-        # A repeat spends no use, so whether this is one is found out first.
-        lease = await self._redeem(call, token, "route", spend=key is None)
-        route = await self._store.route(lease.name)
+        # Look up without consuming: a replayed call must not consume a use.
+        look = self._store.consume if key is None else self._store.authorize
+        grant = _granted(call, await look(token, "route"))
+        route = await self._store.route(grant.name)
         if route is None:
             raise _unauthorized("gone")
-        place = _allowed(route, request, path)
+        target = _allowed(route, request, path)
         body = await read_body(request)
         if key is None:
-            return await self._relay(call, await self._forward(call, route, place, body))
-        described = "\0".join((request.method, route.name, place, "")).encode() + (body or b"")
+            return await self._relay(call, await self._forward(call, route, target, body))
+        described = "\0".join((request.method, route.name, target, "")).encode() + (body or b"")
         try:
-            claim = await claimed(self._store, lease.token_id, key, described, route.timeout)
+            claim = await claimed(self._store, grant.token_id, key, described, route.timeout)
         except Conflict as conflict:
             raise Refusal(conflict.status, conflict.said, "idempotency conflict") from None
         if claim.result is not None:
             return _returned(claim.result)
-        return await self._upstreams.finish(self._make(call, token, route, place, body, claim))
+        return await self._upstreams.run_to_completion(self._make(call, token, route, target, body, claim))
 
     async def _make(
-        self, call: GatewayContext, token: str, route: Route, place: str, body: bytes | None, claim: Claim
+        self, call: GatewayContext, token: str, route: Route, target: str, body: bytes | None, claim: Claim
     ) -> web.StreamResponse:
         async with claim:
-            await self._redeem(call, token, "route")
-            return await self._relay(call, await self._forward(call, route, place, body), claim)
+            _granted(call, await self._store.consume(token, "route"))
+            return await self._relay(call, await self._forward(call, route, target, body), claim)
 
-    async def _redeem(self, call: GatewayContext, token: str, kind: Kind, spend: bool = True) -> Grant:
-        found = await self._store.redeem(token, kind, spend)
-        call.token_id = found.token_id
-        if isinstance(found, Grant):
-            call.target = found.name
-            return found
-        call.target = None  # which a first look may have found
-        raise _denied(found)
-
-    async def _forward(self, call: GatewayContext, route: Route, place: str, body: bytes | None) -> Response:
+    async def _forward(self, call: GatewayContext, route: Route, target: str, body: bytes | None) -> Response:
         request = call.request
-        upstream = upstream_request(route, request.method, place, request.headers.items(), body)
+        upstream = upstream_request(route, request.method, target, request.headers.items(), body)
         try:
             return await self._upstreams.handle(upstream)
         except DoubleOError as error:
@@ -194,6 +187,15 @@ class Front:
         return answer
 
 
+def _granted(call: GatewayContext, outcome: Grant | Denial) -> Grant:
+    call.token_id = outcome.token_id
+    if isinstance(outcome, Grant):
+        call.target = outcome.name
+        return outcome
+    call.target = None  # which an earlier look may have set
+    raise _denied(outcome)
+
+
 def _bearer(request: web.BaseRequest) -> str:
     fields = request.headers.getall("Authorization", [])
     scheme, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
@@ -203,7 +205,7 @@ def _bearer(request: web.BaseRequest) -> str:
 
 
 def _unauthorized(why: str) -> Refusal:
-    # One body for every reason, so that it tells nothing of what exists.
+    # One body for every reason, so that it doesn't tell what exists.
     return Refusal(401, "the token was not accepted", why, {"WWW-Authenticate": "Bearer"})
 
 
@@ -221,14 +223,14 @@ def _denied(denial: Denial) -> Refusal:
 
 def _allowed(route: Route, request: web.BaseRequest, path: str) -> str:
     try:
-        place = proxied(path)
+        target = proxied(path)
     except ValueError as error:
         raise Refusal(400, str(error), "bad path") from None
     if request.method in _NEVER or not request.method.isalpha() or not request.method.isupper():
         raise Refusal(405, "that method is not passed on", "not allowed", {"Allow": _USUAL})
-    if not route.allows(request.method, place.partition("?")[0]):
+    if not route.allows(request.method, target.partition("?")[0]):
         raise Refusal(403, "the route of this token does not allow that method and path", "not allowed")
-    return place
+    return target
 
 
 def _idempotency_key(request: web.BaseRequest) -> str | None:

@@ -196,7 +196,7 @@ def test_a_rekey_says_where_the_file_still_holds_what_the_old_key_opens(home: Ho
     write_keys(home.key, both)
 
     async def rekey(vault: Vault) -> int:
-        vault._writer.execute("PRAGMA busy_timeout = 50")
+        vault._database.writer.execute("PRAGMA busy_timeout = 50")
         return await vault.rekey(Keyring(both))
 
     with closing(sqlite3.connect(home.path / VAULT_FILE, isolation_level=None)) as other:

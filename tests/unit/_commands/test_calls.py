@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 import oo.testing
-from oo.gateway.background import BackgroundLoop
+from oo.testing import BackgroundLoop
 from tests.support.command import Inside, Process, refused
 from tests.support.terminal import Terminal
 from tests.support.upstream import OpenAI, completion

@@ -33,6 +33,7 @@ COMMANDS = {
     "token issue": {*THINGS, "--ttl", "--uses", "--rate", "--label", "--json"},
     "token list": {*THINGS, "--state", "--label", "--json"},
     "token revoke": set(),
+    "token prune": set(),
     "serve": {"--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy"},
     "audit": {"--follow", "-f"},
     "rekey": set(),

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from oo.gateway.audit_log import AUDIT_FILE, AuditFile, read
-from oo.gateway.background import BackgroundLoop
 from oo.gateway.models import Rate, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
+from oo.testing import BackgroundLoop
 from tests.support.processes import Home, Serving, files, get, needs_proc, until
 from tests.support.upstream import OpenAI
 
@@ -80,7 +80,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             ):
                 made[label] = await vault.issue(kind, name, label=label, **terms)  # type: ignore[arg-type]
             await vault.revoke(next(each.id for each in await vault.tokens() if each.label == "revoked"))
-            await vault.redeem(made["rate"], "secret")
+            await vault.consume(made["rate"], "secret")
             return made
 
         tokens = home.run(fill)

@@ -7,20 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from oo.gateway.errors import IntegrityError, StoreError
+from oo.gateway.errors import StoreError
 from oo.gateway.keyring import key_path, load, read_keys, write_keys
-from oo.gateway.sealing import Keyring, key_id, new_key
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
 def text(*keys: bytes) -> str:
     return ",".join(base64.b64encode(key).decode() for key in keys)
-
-
-@pytest.fixture
-def ring() -> Keyring:
-    return Keyring([OLD, NEW])
 
 
 def test_the_key_is_of_the_environment_else_of_the_named_file_else_beside_the_vault(tmp_path: Path) -> None:
@@ -32,12 +26,6 @@ def test_the_key_is_of_the_environment_else_of_the_named_file_else_beside_the_va
     assert read_keys(beside, there) == [b"2" * 32]
     assert read_keys(beside, {**there, "OO_MASTER_KEY": text(OLD)}) == [OLD]
     assert read_keys(beside, {"OO_MASTER_KEY": text(OLD, NEW)}) == [OLD, NEW]
-
-
-def test_the_last_key_of_a_ring_is_the_current_one(ring: Keyring) -> None:
-    assert ring.current == key_id(NEW)
-    assert key_id(OLD) in ring
-    assert key_id(b"x" * 32) not in ring
 
 
 @pytest.mark.parametrize("environ", [{}, {"OO_MASTER_KEY": ""}, {"OO_MASTER_KEY_FILE": ""}])
@@ -99,55 +87,3 @@ def test_a_key_file_behind_a_link_is_written_where_it_lies(tmp_path: Path) -> No
     write_keys(link, [OLD, NEW])
     assert link.is_symlink()
     assert real.read_text().split() == [text(OLD), text(NEW)]
-
-
-def test_a_value_opens_where_it_was_sealed(ring: Keyring) -> None:
-    for key in (key_id(OLD), key_id(NEW)):
-        assert ring.open(key, "secret", "a", 1, ring.seal(key, "secret", "a", 1, b"value")) == b"value"
-
-
-def test_every_seal_has_a_nonce_of_its_own(ring: Keyring) -> None:
-    sealed = [ring.seal(ring.current, "secret", "a", 1, b"the same value") for _ in range(1000)]
-    assert len({each[:12] for each in sealed}) == 1000
-    assert len({each[12:] for each in sealed}) == 1000
-    assert not any(b"value" in each for each in sealed)
-
-
-@pytest.mark.parametrize(
-    ("key", "kind", "name", "version"),
-    [
-        (OLD, "secret", "a", 1),
-        (NEW, "head", "a", 1),
-        (NEW, "secret", "b", 1),
-        (NEW, "secret", "a", 2),
-        (NEW, "secre", "ta", 1),
-        (NEW, "secret", "a1", 1),
-    ],
-)
-def test_a_value_opens_nowhere_else(ring: Keyring, key: bytes, kind: str, name: str, version: int) -> None:
-    sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
-    with pytest.raises(IntegrityError):
-        ring.open(key_id(key), kind, name, version, sealed)
-
-
-def test_a_change_of_any_bit_and_any_cut_is_seen(ring: Keyring) -> None:
-    sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
-    changed = [
-        bytes(byte ^ (1 << bit) if n == place else byte for n, byte in enumerate(sealed))
-        for place in range(len(sealed))
-        for bit in range(8)
-    ]
-    cut = [sealed[:length] for length in range(len(sealed))]
-    odd: list[object] = [None, 7, "text", sealed + b"\0"]
-    for each in [*changed, *cut, *odd]:
-        with pytest.raises(IntegrityError):
-            ring.open(ring.current, "secret", "a", 1, each)  # type: ignore[arg-type]  # a damaged column
-
-
-def test_no_repr_and_no_id_tells_of_a_key() -> None:
-    key = new_key()
-    assert len(key) == 32
-    assert key != new_key()
-    told = repr(Keyring([key])) + key_id(key)
-    assert key.hex()[:8] not in told
-    assert base64.b64encode(key).decode()[:8] not in told
