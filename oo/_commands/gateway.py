@@ -32,15 +32,13 @@ def serve(
     from ..gateway import process as serving
     from ..gateway.app import bound, url_of
     from ..gateway.audit_log import AUDIT_FILE
-    from ..gateway.paths import data_dir, hand_over
+    from ..gateway.paths import begin_file, data_dir
     from ..gateway.services import weak_uses
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     serving.preflight(data_dir(), tls)
     warn(with_vault(weak_uses))
-    # An audit that root begins in another's data directory is to be written on by whom that belongs to.
-    (data_dir() / AUDIT_FILE).touch(0o600)
-    hand_over(data_dir(), data_dir() / AUDIT_FILE)
+    begin_file(data_dir(), AUDIT_FILE)
     try:
         sock = bound(host, port)
     except OSError as error:

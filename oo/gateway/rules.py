@@ -69,8 +69,8 @@ def parse_rate(text: str) -> Rate:
 
 def format_rate(rate: Rate) -> str:
     """A rate as it is given."""
-    units = {seconds: unit for unit, seconds in _UNITS.items()}
-    return f"{rate.count}/{units.get(int(rate.seconds), f'{rate.seconds:g}s')}"
+    units = {float(seconds): unit for unit, seconds in _UNITS.items()}
+    return f"{rate.count}/{units.get(rate.seconds, f'{rate.seconds:g}s')}"
 
 
 def check_uses(uses: int) -> None:
@@ -95,11 +95,11 @@ def check_injected(inject: Mapping[str, str]) -> None:
         # CGI and WSGI take X_Key for X-Key (RFC 3875, 4.1.18).
         if name.lower().replace("_", "-") in _FRAMING:
             raise StoreError(f"{name} belongs to one connection or to how a body is sent, and cannot be injected")
+        if _SHELLS.search(text):
+            raise StoreError(f"the text of {name} holds a shell's $name; a secret is named as {{openai-key}}")
         rest = PLACEHOLDER.sub("", text)
         if "{" in rest or "}" in rest:
             raise StoreError(f"the text of {name} holds a brace that is none of a secret's name, as in {{openai-key}}")
-        if _SHELLS.search(rest):
-            raise StoreError(f"the text of {name} holds a shell's $name; a secret is named as {{openai-key}}")
 
 
 def check_upstream(route: Route) -> None:
