@@ -58,12 +58,13 @@ def serve(
 
 @click.command()
 def demo() -> None:
-    """Show real calls through the default chain.
+    """Show real calls through the chain, in both worlds.
 
     Starts a gateway and an API on free loopback ports for them.
 
     Example: oo demo
     """
+    click.echo("starting a gateway and an API on loopback ...")
     from .._demo import run
 
     sys.exit(0 if run(click.echo) else 1)
