@@ -121,6 +121,7 @@ class _World:
 
 def run(show: Callable[[str], None]) -> bool:
     """Run the demonstration, a line for each claim; whether all of them held."""
+    show("starting a gateway and an API on loopback ...")
     audit, upstream, counter = _Audit(), _Upstream(), AttemptCounter()
     with BackgroundLoop() as background:
         background.enter(_listening(upstream))

@@ -64,7 +64,6 @@ def demo() -> None:
 
     Example: oo demo
     """
-    click.echo("starting a gateway and an API on loopback ...")
     from .._demo import run
 
     sys.exit(0 if run(click.echo) else 1)

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from oo._commands import oo
+from oo._commands._vault import with_vault
 
+CANARY = "sk-canary-0123456789"
 Inside: TypeAlias = Callable[..., Result]
 Process: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -64,6 +66,16 @@ def process() -> Process:
         return subprocess.run(command, capture_output=True, text=True, timeout=20, env=environ, **stdin)
 
     return run
+
+
+def value_of(name: str) -> str | None:
+    """What a secret is, as the vault has it."""
+    return with_vault(lambda vault: vault.secret(name))
+
+
+def environment_of(name: str) -> dict[str, str] | None:
+    """What an environment is, as the vault has it."""
+    return with_vault(lambda vault: vault.environment(name))
 
 
 def listed(result: Result) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from aiohttp import web
 
 import oo.testing
-from tests.support.command import Inside, Process, refused
+from tests.support.command import CANARY, Inside, Process, refused
 from tests.support.terminal import Terminal
+from tests.support.upstream import OpenAI
 
 BODIES = {
     "text": ("text/plain", b"hello\n"),
@@ -25,6 +27,8 @@ BODIES = {
     "loud": ("text/plain", b"\x1b[31mred\x9b\xe2\x80\xae"),
     "deep": ("application/json", b"[" * 100_000 + b"]" * 100_000),
 }
+
+CHAT = "v1/chat/completions"
 
 
 class Plain:
@@ -130,3 +134,66 @@ def test_an_error_of_the_api_is_one_line_and_no_file(plain: Plain, inside: Insid
 
 def test_a_reader_that_has_enough_is_no_error_of_ours(plain: Plain, process: Process) -> None:
     assert json.loads(process("proxy", "spaces").stdout) == {"b": 1, "a": []}
+
+
+def test_proxy_gets_without_a_payload_and_posts_with_one(api: OpenAI, inside: Inside) -> None:
+    models = inside("proxy", "v1/models")
+    assert json.loads(models.stdout)["data"][0]["id"] == "gpt-4o-mini"
+    answer = inside("proxy", CHAT, "-d", '{"model": "m"}')
+    assert json.loads(answer.stdout)["model"] == "m"
+    assert [(each["method"], each["path"]) for each in api.seen] == [("GET", "/v1/models"), ("POST", f"/{CHAT}")]
+    assert api.keys == [f"Bearer {CANARY}"] * 2
+
+
+@pytest.mark.parametrize(("given", "sent"), [("PUT", "PUT"), ("delete", "DELETE")])
+def test_proxy_takes_a_method(given: str, sent: str, api: OpenAI, inside: Inside) -> None:
+    assert inside("proxy", "echo", "-X", given, "-d", "[1]").exit_code == 0
+    assert (api.seen[0]["method"], api.seen[0]["body"]) == (sent, b"[1]")
+
+
+def test_proxy_takes_its_payload_from_a_file_or_a_pipe(api: OpenAI, process: Process, tmp_path: Path) -> None:
+    (tmp_path / "payload.json").write_text('{"model": "käse"}')
+    assert process("proxy", CHAT, "-d", f"@{tmp_path / 'payload.json'}").returncode == 0
+    assert process("proxy", CHAT, "-d", "@-", input='{"model": "käse"}').returncode == 0
+    assert [json.loads(each["body"]) for each in api.seen] == [{"model": "käse"}] * 2
+
+
+def test_a_pipe_may_hold_the_token_and_then_the_payload(
+    api: OpenAI, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = os.environ["OO_TOKEN"]
+    monkeypatch.delenv("OO_TOKEN")
+    assert process("proxy", CHAT, "-d", "@-", input=f'{token}\n{{"model": "m"}}').returncode == 0
+    assert json.loads(api.seen[0]["body"]) == {"model": "m"}
+
+
+def test_a_payload_that_is_none_is_not_sent(api: OpenAI, inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    for data, said in (
+        ("{", "not JSON"),
+        ("", "not JSON"),
+        (f"@{tmp_path / 'none'}", "No such file"),
+        (f"@{tmp_path}", "Is a directory"),
+        (f"@{tmp_path / 'bytes'}", "UTF-8"),
+    ):
+        assert said in refused(inside("proxy", CHAT, "-d", data))
+    assert api.seen == []
+
+
+@pytest.mark.parametrize("path", ["../admin", "v1/%2e%2e/admin", "//host/x", "https://host/x", "v1/\udcff"])
+def test_a_path_that_could_leave_the_route_is_not_sent(path: str, api: OpenAI, inside: Inside) -> None:
+    assert "refused before it was sent" in refused(inside("proxy", path))
+    assert api.seen == []
+
+
+def test_the_apis_own_error_is_one_line(api: OpenAI, inside: Inside) -> None:
+    line = refused(inside("proxy", "v1/no/such/thing", "-d", "{}"))
+    assert "404" in line
+    assert "Unknown request URL" in line
+
+
+def test_proxy_prints_an_answer_as_it_came_in_any_locale(api: OpenAI, process: Process) -> None:
+    done = process("proxy", CHAT, "-d", '{"model": "käse \\ud83d"}', PYTHONIOENCODING="ascii", PYTHONUTF8="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["model"] == "käse \ud83d"
+    assert done.stdout.endswith("}")  # no newline of ours

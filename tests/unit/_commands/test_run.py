@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 import oo.testing
-from tests.support.command import Process, refused
+from tests.support.command import CANARY, Process, refused
 from tests.support.terminal import Terminal
-
-CANARY = "sk-canary-0123456789"
 
 # Signals as somebody who types has them, whoever runs the tests; but for those that are given as ignored or blocked.
 _START = """if True:
