@@ -191,7 +191,7 @@ class LocalGateway:
         """Add a route, to a private address or any other; `settings` are the other fields of a Route."""
         from .gateway.models import Route
 
-        settings.setdefault("allow_private", True)
+        settings = {"allow_private": True, "allow_weak": True, **settings}
         self.run(self.vault.put_route(Route(name, upstream, inject or {}, **settings)))
         return self.issue("route", name)
 

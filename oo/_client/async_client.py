@@ -14,6 +14,7 @@ from .._http.response import Response
 from . import dotenv as _dotenv
 from . import operations as _operations
 from .base import BaseClient
+from .env_formats import Format
 from .streaming import AsyncChunks, AsyncStream
 
 if TYPE_CHECKING:
@@ -46,12 +47,16 @@ class AsyncClient(BaseClient):
         return dict((await self._perform(_operations.env(self._factory, token, cache_ttl))).value)
 
     async def load_env(
-        self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()
+        self,
+        token: str,
+        cache_ttl: float | None = None,
+        *,
+        allow: Collection[str] = (),
+        only: str | Collection[str] | None = None,
     ) -> dict[str, str]:
         """As `Client.load_env`."""
         env = await self.get_env(token, cache_ttl)
-        _dotenv.load(env, allow)
-        return env
+        return _dotenv.load(env, allow, only)
 
     async def export_env(
         self,
@@ -61,11 +66,12 @@ class AsyncClient(BaseClient):
         cache_ttl: float | None = None,
         *,
         allow: Collection[str] = (),
+        only: str | Collection[str] | None = None,
+        format: Format = "dotenv",  # noqa: A002  # what it is
     ) -> dict[str, str]:
         """As `Client.export_env`; the file is written on a thread."""
         env = await self.get_env(token, cache_ttl)
-        await asyncio.to_thread(_dotenv.export, env, path, overwrite, allow)
-        return env
+        return await asyncio.to_thread(_dotenv.export, env, path, overwrite, allow, only, format)
 
     async def proxy(
         self,

@@ -18,7 +18,9 @@ Kind = Literal["secret", "env", "route"]
 """What a token may open."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
+"""Where a secret's value goes in a text."""
+
 _ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
 
 
@@ -39,7 +41,8 @@ class Route:
 
     `inject` maps header names to texts with `{secret-name}` placeholders. `allow` holds patterns such as
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
-    at private and loopback addresses are refused unless `allow_private`.
+    at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
+    a key may go in clear, or be too short to be masked.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Route:
     allow: tuple[str, ...] = ()
     timeout: float = 60.0
     allow_private: bool = False
+    allow_plain_http: bool = False
+    allow_weak: bool = False
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
@@ -59,6 +64,8 @@ class Route:
         for name, text in self.inject.items():
             if not headers.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
                 raise StoreError(f"{name!r} is no header that can be injected")
+        if len({name.lower() for name in self.inject}) < len(self.inject):
+            raise StoreError("two of the injected headers differ in case alone")
         for pattern in self.allow:
             if not _ALLOW.fullmatch(pattern):
                 raise StoreError(f"{pattern!r} is no pattern such as 'POST /v1/*'")
@@ -68,11 +75,11 @@ class Route:
     @cached_property
     def secrets(self) -> frozenset[str]:
         """The names of the secrets it injects."""
-        return frozenset(name for text in self.inject.values() for name in _PLACEHOLDER.findall(text))
+        return frozenset(name for text in self.inject.values() for name in PLACEHOLDER.findall(text))
 
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
         """The headers to inject, with each placeholder replaced by its secret's value."""
-        return {name: _PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
+        return {name: PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
 
     def allows(self, method: str, path: str) -> bool:
         """Whether a caller may make this request. `path` is what follows /api/proxy/, without the query."""

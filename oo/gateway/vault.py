@@ -26,6 +26,7 @@ from . import keyring, sealing
 from .errors import IntegrityError, StoreError
 from .freshness import ReadCache
 from .models import Denial, Grant, Kind, Rate, Route, SecretRef, StoredResponse, Token, Variable, Version, check_name
+from .rules import MAX_TTL, check_variable
 from .sealing import Keyring, ReloadingKeyring
 from .store import claim_rows, database, secret_versions, token_rows
 from .store.records import Records
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 VAULT_FILE = "vault.db"
-
-_LONGEST = 100 * 366 * 86400.0  # seconds
 
 
 class Vault:
@@ -123,6 +122,8 @@ class Vault:
     async def put_environment(self, name: str, variables: Mapping[str, Variable]) -> None:
         """Write an environment, in place of an earlier one of that name."""
         check_name(name)
+        for key, value in variables.items():
+            check_variable(key, value)
         stored = {
             key: {"secret": value.name} if isinstance(value, SecretRef) else {"literal": value}
             for key, value in variables.items()
@@ -182,7 +183,7 @@ class Vault:
     ) -> str:
         """Make a token for one thing, for `ttl` seconds and `uses` uses; None sets no limit. It cannot be read again
         later."""
-        if ttl is not None and not abs(ttl) <= _LONGEST:  # NaN is refused too
+        if ttl is not None and not abs(ttl) <= MAX_TTL:  # NaN is refused too
             raise StoreError("a token lasts 100 years at most")
         token, now = new_token(), time.time()
         hashed = fingerprint(self._token_key, token)
@@ -205,6 +206,17 @@ class Vault:
     async def revoke(self, token_id: str) -> None:
         """Revoke a token; StoreError if there is none of that id."""
         await self._write(lambda records: token_rows.revoke(records, token_id))
+
+    async def remove_tokens(self, useless: Callable[[Token], bool]) -> list[Token]:
+        """Delete the tokens for which `useless` is true, and return them."""
+
+        def write(records: Records) -> list[Token]:
+            removed = [token for token in token_rows.every(records) if useless(token)]
+            for token in removed:
+                token_rows.remove(records, token)
+            return removed
+
+        return await self._write(write)
 
     async def rekey(self, ring: Keyring) -> int:
         """Reseal every record with the ring's current key, each in a transaction of its own. Returns their number.

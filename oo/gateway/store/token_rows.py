@@ -39,6 +39,12 @@ def revoke(records: Records, token_id: str) -> None:
     records.put("token", token_id, 0, {**stored, "revoked": stored["revoked"] or time.time()})
 
 
+def remove(records: Records, token: Token) -> None:
+    """Delete a token."""
+    records.db.execute("DELETE FROM tokens WHERE id = ?", (token.id,))
+    records.delete("token", token.id)
+
+
 def consume(records: Records, token: Token) -> Denial | None:
     """Count one use of a token, or say why it has none."""
     hashed = bytes.fromhex(token.hash)

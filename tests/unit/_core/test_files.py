@@ -1,18 +1,91 @@
-"""Files: one is replaced whole or not at all, and a locked folder is one caller's."""
+"""Files that root replaces stay their owner's, and marks of byte order are no text."""
 
 from __future__ import annotations
 
+import codecs
+import fcntl
 import os
 import stat
-import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from oo._core import files
-from oo._core.files import lock_dir, replace_file
+from oo._core.files import decode_text, lock_dir, owner_of, replace_file
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="of POSIX: modes and flock")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+NOBODY = (65534, 65533)
+
+
+@as_root
+def test_a_file_that_root_replaces_stays_its_owners(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    os.chown(path, *NOBODY)
+    replace_file(str(path), b"new")
+    assert (path.read_text(), owner_of(path), path.stat().st_mode & 0o777) == ("new", NOBODY, 0o600)
+    # Whoever asks for another owner asks for that of a new file.
+    replace_file(str(path), b"newer", owner=(1, 1))
+    assert owner_of(path) == NOBODY
+
+
+@as_root
+def test_a_new_file_of_root_gets_the_owner_it_is_given(tmp_path: Path) -> None:
+    for owner, expected in ((None, (0, os.getegid())), (NOBODY, NOBODY)):
+        replace_file(str(tmp_path / f"{owner}"), b"new", owner=owner)
+        assert owner_of(tmp_path / f"{owner}") == expected
+
+
+@as_root
+def test_an_owner_that_cannot_be_kept_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_handle: int, _user: int, _group: int) -> None:
+        raise PermissionError(1, "Operation not permitted")  # root without CAP_CHOWN
+
+    path = tmp_path / "file"
+    path.write_text("old")
+    os.chown(path, *NOBODY)
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(PermissionError):
+        replace_file(str(path), b"new")
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["file"])
+
+
+def test_nothing_that_is_not_there_has_an_owner(tmp_path: Path) -> None:
+    assert owner_of(tmp_path / "none") is None
+
+
+def test_a_lock_is_waited_for_as_long_as_is_said(tmp_path: Path) -> None:
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    began = time.monotonic()
+    with pytest.raises(OSError, match="keeps its folder locked"), lock_dir(tmp_path, timeout=0.2):
+        pass
+    assert time.monotonic() - began >= 0.2
+    os.close(handle)
+    with lock_dir(tmp_path, timeout=0):
+        pass
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"k\xc3\xa4se",
+        codecs.BOM_UTF8 + b"k\xc3\xa4se",
+        codecs.BOM_UTF16_LE + "käse".encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + "käse".encode("utf-16-be"),
+    ],
+)
+def test_a_mark_of_byte_order_is_no_part_of_a_text(data: bytes) -> None:
+    assert decode_text(data) == "käse"
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"k\xe4se", codecs.BOM_UTF16_LE + b"a"])
+def test_what_is_no_text_is_an_error(data: bytes) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        decode_text(data)
 
 
 @pytest.mark.parametrize("before", [None, b"", b"older and longer"])

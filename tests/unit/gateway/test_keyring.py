@@ -87,3 +87,66 @@ def test_a_key_file_behind_a_link_is_written_where_it_lies(tmp_path: Path) -> No
     write_keys(link, [OLD, NEW])
     assert link.is_symlink()
     assert real.read_text().split() == [text(OLD), text(NEW)]
+
+
+def test_a_key_is_taken_in_any_usual_spelling(tmp_path: Path) -> None:
+    key = bytes(range(220, 252))
+    plain, url = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
+    assert plain != url
+    for spelling in (plain, url, plain.rstrip("="), url.rstrip("="), key.hex(), key.hex().upper(), f" {plain}\r\n"):
+        assert read_keys(tmp_path, {"OO_MASTER_KEY": spelling}) == [key], spelling
+        assert read_keys(tmp_path, {"OO_MASTER_KEY": f"\ufeff{spelling},{text(OLD)}"}) == [key, OLD]
+        path = tmp_path / "key"
+        path.touch(0o600)
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            path.write_bytes(spelling.encode(encoding))
+            assert read_keys(tmp_path, {"OO_MASTER_KEY_FILE": str(path)}) == [key]
+
+
+@pytest.mark.parametrize("bad", ["ab" * 31, "ab" * 33, "zz" * 32, text(OLD)[:-2], text(OLD) + "A"])
+def test_a_spelling_of_another_length_is_none(bad: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="32 bytes in base64 or hex"):
+        read_keys(tmp_path, {"OO_MASTER_KEY": bad})
+
+
+def test_a_key_file_that_is_named_and_not_there_is_an_error(tmp_path: Path) -> None:
+    write_keys(key_path(tmp_path, {}), [OLD])
+    with pytest.raises(StoreError, match=r"OO_MASTER_KEY_FILE names .*none, and there is no file"):
+        read_keys(tmp_path, {"OO_MASTER_KEY_FILE": str(tmp_path / "none")})
+
+
+def test_a_tilde_in_the_name_of_a_key_file_is_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert key_path(tmp_path, {"OO_MASTER_KEY_FILE": "~/k/key"}) == tmp_path / "k" / "key"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o444])
+def test_a_key_that_others_can_read_is_refused_at_home_and_warned_of_elsewhere(mode: int, tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for place in (home, elsewhere):
+        write_keys(place / "master.key", [OLD])
+        (place / "master.key").chmod(mode)
+    for environ in ({}, {"OO_MASTER_KEY_FILE": str(home / "master.key")}):
+        with pytest.raises(StoreError, match=r"others can read .*`chmod 600 "):
+            read_keys(home, environ)
+    with pytest.warns(UserWarning, match=r"others can read .*master key"):
+        assert read_keys(home, {"OO_MASTER_KEY_FILE": str(elsewhere / "master.key")}) == [OLD]
+
+
+def test_a_home_that_others_can_write_is_refused_wherever_the_key_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    with pytest.raises(StoreError, match="chmod go-w"):
+        read_keys(tmp_path, {"OO_MASTER_KEY": text(OLD)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_whoever_could_read_a_key_can_after_root_has_written_it(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    write_keys(path, [OLD])
+    os.chown(path, 65534, 65533)
+    path.chmod(mode)
+    for keys in ([OLD, NEW], [NEW]):
+        write_keys(path, keys)
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65533, mode | 0o600)
