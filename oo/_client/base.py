@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from .. import _plugins
 from .._core.io import IO, BlockingIO, LoopIO
@@ -12,14 +13,14 @@ from .._core.pipeline import Middleware, Pipeline, Transport
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http.request import Request
+from .._http.urls import DEFAULT_BASE_URL
 from .._http.urls import base_url as checked_base_url
-from .._http.urls import is_loopback
+from .._http.urls import is_localhost_name, is_loopback
 from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
 from ..middleware import SecretCache, default_middleware, shared_cache
 from .operations import RequestFactory
 
-DEFAULT_BASE_URL = "http://localhost:3001"
 _warned: set[str] = set()
 
 
@@ -46,7 +47,7 @@ class BaseClient:
         """Make a client. ValueError or TypeError names an argument that cannot be.
 
         Args:
-            base_url: the server; None for `OO_BASE_URL`, else http://localhost:3001.
+            base_url: the server; None for `OO_BASE_URL`, else http://127.0.0.1:3001.
             timeout: seconds for one attempt, from connecting to the body's last byte.
             retries: how often a failed call is tried again.
             backoff_factor: seconds before the first retry, doubled for each further one.
@@ -122,6 +123,8 @@ def resolve_base_url(base_url: str | None) -> str:
 
 
 def _warn_of_plain_http(base_url: str) -> None:
+    if is_localhost_name(urlsplit(base_url).hostname or ""):  # the transport sees what it resolves to
+        return
     if base_url.startswith("http:") and not is_loopback(base_url) and base_url not in _warned:
         _warned.add(base_url)
         text = f"{base_url} is plain http: whoever is on the way can read the token and the secret; use https"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 base_url_option: Callable[[F], F] = click.option(
-    "--base-url", metavar="URL", help="The gateway; OO_BASE_URL or http://localhost:3001, unless told."
+    "--base-url", metavar="URL", help="The gateway; OO_BASE_URL or http://127.0.0.1:3001, unless told."
 )
 """Where the gateway is."""
 

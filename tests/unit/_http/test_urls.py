@@ -132,9 +132,9 @@ def test_the_base_url_is_the_argument_else_of_the_environment_else_the_gateways(
     def base(*args: Any) -> str:
         return str(world.client(*args, transport=MockTransport([])).base_url)
 
-    assert base() == base(None) == "http://localhost:3001"
+    assert base() == base(None) == "http://127.0.0.1:3001"
     monkeypatch.setenv("OO_BASE_URL", "")
-    assert base() == "http://localhost:3001"
+    assert base() == "http://127.0.0.1:3001"
     monkeypatch.setenv("OO_BASE_URL", "https://env.example.test/")
     assert base() == "https://env.example.test"
     assert base("https://arg.example.test") == "https://arg.example.test"

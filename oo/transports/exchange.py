@@ -1,0 +1,54 @@
+"""One request and its answer: until when they may take, and over what connection they go."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from .._http.request import Request
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Exchange:
+    """A request that is sent, and its answer. `until` is the monotonic instant by which both must be over; it may be
+    moved. `fresh` asks for a new connection. `reused` tells whether it went over a kept one, `answered` whether a byte
+    came back."""
+
+    __slots__ = ("answered", "fresh", "reused", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.fresh = self.reused = self.answered = False
+
+    def left(self) -> float:
+        """Seconds left; TimeoutError where there are none, for a socket that has bytes would go on giving them."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def renew(self, request: Request, began: float) -> bool:
+        """Whether a request whose connection was lost is to be sent once more, over a new one: a kept connection may
+        have been closed as the request went out (RFC 9112, 9.3.1). The timeline notes it."""
+        if self.fresh or not self.reused or self.answered or not is_repeatable(request):
+            return False
+        self.fresh, self.reused = True, False
+        timeline = request.extensions.setdefault("timeline", [])
+        timeline.append(("resent", (timeline[-1][1] if timeline else 0.0) + time.monotonic() - began))
+        return True
+
+
+def is_repeatable(request: Request) -> bool:
+    """Whether a request may be sent twice: its method or its key makes it idempotent, and its body is still there."""
+    replayable = request.body is None or getattr(request.body, "replayable", True)
+    return replayable and (request.method in _IDEMPOTENT or "Idempotency-Key" in request.headers)
+
+
+class _Current(threading.local):
+    exchange = Exchange(float("inf"))
+    sending = False
+
+
+thread = _Current()
+"""`thread.exchange` is what this thread sends, `thread.sending` whether it has yet to get an answer's head."""
