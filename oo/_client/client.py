@@ -180,10 +180,10 @@ class Client(BaseClient):
     ) -> None:
         self.close()
 
-    def _transport(self) -> Transport:
+    def _transport(self, **settings: Any) -> Transport:
         from ..transports.requests import RequestsTransport
 
-        return RequestsTransport()
+        return RequestsTransport(**settings)
 
     def _call(self, request: Request) -> Any:
         return self._send(request).value

@@ -24,6 +24,7 @@ from .store.base import Store
 T = TypeVar("T")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _SMALL = 64 << 10  # bytes
+_CONNECTIONS = 4096  # as many as callers may have
 _GRACE = 1.0  # seconds that calls which must not break off are given when the gateway stops
 
 
@@ -114,8 +115,10 @@ class Upstreams:
 
     def __init__(self, store: Store) -> None:
         self._transports = {
-            False: AiohttpTransport(resolver=PublicResolver(Proxies().places()), streamless=_SMALL),
-            True: AiohttpTransport(streamless=_SMALL),
+            False: AiohttpTransport(
+                resolver=PublicResolver(Proxies().places()), streamless=_SMALL, max_connections=_CONNECTIONS
+            ),
+            True: AiohttpTransport(streamless=_SMALL, max_connections=_CONNECTIONS),
         }
         swap = SwapCredential(store)
         self._pipelines = {

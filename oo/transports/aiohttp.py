@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
@@ -69,13 +69,15 @@ class AiohttpTransport:
         resolver: AbstractResolver | None = None,
         streamless: int = -1,
     ) -> None:
-        """Args:
-        verify, cert: as for `Trust`.
-        max_connections: the most that a loop uses at once, at most half of the files that the process may open; a
-            task that needs one more waits.
-        resolver: finds the addresses of host names instead of the system's.
-        streamless: an answer of up to so many bytes that comes in one piece has its body at once, and no stream,
-            where one was asked for as well.
+        """Make one.
+
+        Args:
+            verify, cert: as for `Trust`.
+            max_connections: the most that a loop uses at once, at most half of the files that the process may open; a
+                task that needs one more waits.
+            resolver: finds the addresses of host names instead of the system's.
+            streamless: an answer of up to so many bytes that comes in one piece has its body at once, and no stream,
+                where one was asked for as well.
         """
         self._trust = Trust(verify, cert)
         self._connections = connection_limit(max_connections)
@@ -97,7 +99,7 @@ class AiohttpTransport:
                     proxy = await self._proxy_for(url)
             session = self._session()
             answer = await self._answer(session, request, url, proxy, until - now if limit == "deadline" else None)
-            return await self._response(answer, request, _Source(answer, request, limit, session, proxy))
+            return await self._response(answer, request, lambda: _Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:
                 answer.close()
@@ -132,12 +134,14 @@ class AiohttpTransport:
         arguments["data"], arguments["timeout"] = _data(request.body), _total(max(left, _SOON))
         return await session.request(request.method, url, **arguments)
 
-    async def _response(self, answer: aiohttp.ClientResponse, request: Request, source: _Source) -> Response:
+    async def _response(
+        self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], _Source], proxy: str | None
+    ) -> Response:
         if is_streaming(request, answer.status) and answer.connection is not None:
             # The headers had to come in time, however they dripped; the body may take longer.
             answer.connection._notify_release()
-        if source.proxy is not None and answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            raise on_the_way(proxy_refusal(answer.status), request, source.proxy)
+        if proxy is not None and answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise on_the_way(proxy_refusal(answer.status), request, proxy)
         if answer.status < 100 or answer.version not in _VERSIONS:
             raise invalid_http()
         headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
@@ -147,6 +151,7 @@ class AiohttpTransport:
             if not answer.closed:
                 answer.release()
             return Response(answer.status, headers, body, request=request)
+        source = open_source()
         if request.stream_response:
             return Response(answer.status, headers, request=request, stream=Body(source, framing))
         return Response(answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request)

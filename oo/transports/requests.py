@@ -25,14 +25,13 @@ from ..exceptions import DoubleOError
 from ._urllib3_patches import Adapter, check_urllib3, hide_queries, refused_tunnel
 from .connecting import resolve
 from .exchange import Exchange, thread
-from .limits import connection_limit, is_streaming, limits, timed_out
+from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
 from .localhost_names import SUFFIX, is_here
 from .network_errors import causes, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
 from .trust import Certificate, Trust, Verify
 
-_POOL = 1024  # connections to each host: no thread has to open its own anew, or to wait
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
 
 
@@ -44,12 +43,21 @@ class RequestsTransport:
     anew after a fork.
     """
 
-    def __init__(self, *, verify: Verify = None, cert: Certificate = None) -> None:
-        """`verify` and `cert` are `Trust`'s. ImportError where urllib3 is another library."""
+    def __init__(
+        self, *, verify: Verify = None, cert: Certificate = None, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
+        """Make one. ImportError where urllib3 is another library.
+
+        Args:
+            verify, cert: as for `Trust`.
+            max_connections: the most to one host, at most half of the files that the process may open; a thread that
+                needs one more waits.
+        """
         check_urllib3()
         hide_queries()
         self._proxies = Proxies()
         self._trust = Trust(verify, cert)
+        self._connections = connection_limit(max_connections)
         self._making = threading.Lock()
         self._open()
 
@@ -101,7 +109,7 @@ class RequestsTransport:
 
     def _open(self) -> None:
         with self._making:
-            self._adapter = Adapter(self._trust, connection_limit(_POOL))
+            self._adapter = Adapter(self._trust, self._connections)
             self._pid = os.getpid()
 
     def _proxy_for(self, text: str, exchange: Exchange) -> str | None:

@@ -359,7 +359,7 @@ METHODS = {
     "close": "self",
 }
 OPTIONAL = {
-    "__init__": "deadline middleware plugins cache logging transport max_response_bytes",
+    "__init__": "deadline middleware plugins cache logging transport max_response_bytes verify cert max_connections",
     "load_env": "allow",
     "export_env": "allow",
     "chat": "stream",
