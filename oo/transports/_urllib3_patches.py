@@ -7,6 +7,7 @@
 | urllib3 `HTTPConnection.send` | an answer that comes early ends the sending |
 | urllib3 `HTTPConnection.is_connected` | a stale connection is not taken again |
 | urllib3 `HTTPSConnection.connect`, ssl `suppress_ragged_eofs` | an answer without a length ends with close_notify |
+| urllib3 `HTTPSConnection.is_verified` | an SSLContext of the caller's own that trusts anyone is no news |
 | urllib3 `HTTPConnection.response_class`, called with a socket | the answer is read strictly and in time |
 | urllib3 `HTTPConnectionPool.ConnectionCls` | the pool makes these connections |
 | urllib3 `HTTPConnectionPool._get_conn` | a thread waits for a connection no longer than its exchange may take |
@@ -126,6 +127,8 @@ class _TimedHTTPS(_Timed, HTTPSConnection):  # type: ignore[misc]  # as above
         super().connect()
         # The end of the connection without close_notify may be an attacker's (RFC 9112, 9.8).
         self.sock.suppress_ragged_eofs = False  # type: ignore[union-attr]  # a TLS socket
+        # Else urllib3 warns of a context that trusts anyone; who made it knows.
+        self.is_verified = True
 
 
 class _WaitingPool:
