@@ -7,7 +7,8 @@
 | `ResponseHandler._payload` | a body whose connection has ended is told so |
 | `TCPConnector._factory`, called without arguments | the connector makes these connections |
 | `TCPConnector._create_connection` | closing the client ends the making of a connection |
-| `TCPConnector._get` | a stale connection is not taken again; it is seen that one was kept |
+| `TCPConnector._get`, which asks `is_connected` of a kept connection | it is seen that one was kept |
+| `TCPConnector._conns`, by keys that have `host` and `port` | a stale connection is not taken again, nor its like |
 | `TCPConnector._close`, called without a loop | the connections of a loop that ended without order |
 | `Connection._notify_release` | the timer of an answer's head ends, though the body goes on |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
@@ -21,18 +22,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
-
-from .exchange import Exchange
-
-sending: ContextVar[Exchange] = ContextVar("sending")
-"""What this task sends."""
 
 _PIECE = 64 << 10  # bytes
 _FRAMING = ("Content-Length", "Transfer-Encoding")
@@ -58,15 +53,11 @@ class Connector(aiohttp.TCPConnector):
             making.cancel()
         await super().close(**settings)
 
-    async def _get(self, *args: Any, **keywords: Any) -> aiohttp.connector.Connection | None:
-        exchange = sending.get()
-        if exchange.fresh:
-            return None
-        kept = await super()._get(*args, **keywords)
-        if kept is not None:
-            exchange.reused = True
-            kept.protocol.exchange = exchange  # type: ignore[union-attr]  # a Connection, made above
-        return kept
+    def close_idle(self, host: str | None, port: int | None) -> None:
+        """Close the kept connections to a place, which may be as stale as one of them was."""
+        for key in [key for key in self._conns if (key.host, key.port) == (host, port)]:
+            for protocol, _ in self._conns.pop(key):
+                protocol.close()
 
     async def _create_connection(self, *args: Any, **keywords: Any) -> ResponseHandler:
         # On a task of its own: when closing cancels that, the caller must not seem cancelled.
@@ -92,19 +83,18 @@ class Connector(aiohttp.TCPConnector):
 class Connection(ResponseHandler):
     """aiohttp's end of a connection, less some habits."""
 
-    exchange: Exchange | None = None
-    """The exchange that took this connection from the pool, until its answer begins."""
-
     truncated = False
     """Whether the connection ended without TLS's close_notify."""
 
+    _reused = _answered = False
+
     def data_received(self, data: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.answered = True
-            self.exchange = None
+        self._answered = True
         super().data_received(data)
 
     def is_connected(self) -> bool:
+        # Asked of a kept connection that is about to be used.
+        self._reused, self._answered = True, False
         # What came over an idle connection would be taken for the answer to the next request.
         return not self.should_close and super().is_connected()
 
@@ -124,6 +114,8 @@ class Connection(ResponseHandler):
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         if isinstance(exc, OSError):
             self._read_rest()
+        if self._reused and not self._answered:
+            exc.stale = True  # type: ignore[attr-defined]  # for `is_stale`
         payload = self._payload
         super().set_exception(exc, *cause)
         _fail(payload, exc, *cause)
@@ -170,6 +162,11 @@ def _fail(payload: aiohttp.StreamReader | None, exc: BaseException, *cause: Base
     # whose connection is closed.
     if payload is not None and not payload.is_eof() and payload.exception() is None:
         payload.set_exception(exc, *cause)
+
+
+def is_stale(error: BaseException) -> bool:
+    """Whether a request failed since its connection, a kept one, was closed before any byte of an answer came."""
+    return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and hasattr(error, "stale")
 
 
 def connection_reset(answer: aiohttp.ClientResponse) -> BaseException | None:

@@ -6,12 +6,11 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -19,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, NoCookies, connection_reset, sending
+from ._aiohttp_patches import Connector, NoCookies, connection_reset, is_stale
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -33,7 +32,7 @@ from .._http.response import Response
 from .._http.urls import is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .exchange import Exchange
+from .exchange import is_repeatable, note_resent
 from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
 from .localhost_names import SUFFIX, is_here
 from .network_errors import invalid_http, network_error, on_the_way, proxy_refusal
@@ -98,7 +97,16 @@ class AiohttpTransport:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
             session = self._session()
-            answer = await self._answer(session, request, url, proxy, until - now if limit == "deadline" else None)
+            left = request.timeout if limit == "timeout" else until - now
+            try:
+                answer = await self._begin(session, request, url, proxy, left)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not is_stale(error) or session.closed or not is_repeatable(request):
+                    raise
+            if answer is None:
+                note_resent(request, now)
+                session.connector.close_idle(url.host, url.port)  # type: ignore[union-attr]  # a Connector
+                answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
             return await self._response(answer, request, lambda: _Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:
@@ -109,30 +117,21 @@ class AiohttpTransport:
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
-    async def _answer(
-        self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, left: float | None
-    ) -> aiohttp.ClientResponse:
-        began = time.monotonic()
-        exchange = Exchange(began)
-        sending.set(exchange)
+    def _begin(
+        self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, left: float
+    ) -> Awaitable[aiohttp.ClientResponse]:
         tls = url.scheme == "https" or (proxy is not None and proxy.startswith("https:"))
-        arguments: dict[str, Any] = {
-            "data": _data(request.body),
-            "headers": validated_headers(request.headers),
-            "skip_auto_headers": _NO_TYPE if request.body is not None or request.method in _TYPED else None,
-            "allow_redirects": False,
-            "proxy": proxy,
-            "timeout": _total(request.timeout if left is None else left),
-            "ssl": self._trust.context if tls else True,
-        }
-        try:
-            return await session.request(request.method, url, **arguments)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if session.closed or not exchange.renew(request, began):
-                raise
-        left = (request.timeout if left is None else left) - (time.monotonic() - began)
-        arguments["data"], arguments["timeout"] = _data(request.body), _total(max(left, _SOON))
-        return await session.request(request.method, url, **arguments)
+        return session.request(
+            request.method,
+            url,
+            data=_data(request.body),
+            headers=validated_headers(request.headers),
+            skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
+            allow_redirects=False,
+            proxy=proxy,
+            timeout=_total(left),
+            ssl=self._trust.context if tls else True,
+        )
 
     async def _response(
         self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], _Source], proxy: str | None

@@ -34,9 +34,14 @@ class Exchange:
         if self.fresh or not self.reused or self.answered or not is_repeatable(request):
             return False
         self.fresh, self.reused = True, False
-        timeline = request.extensions.setdefault("timeline", [])
-        timeline.append(("resent", (timeline[-1][1] if timeline else 0.0) + time.monotonic() - began))
+        note_resent(request, began)
         return True
+
+
+def note_resent(request: Request, began: float) -> None:
+    """Note in the timeline that a request, first sent at the instant `began`, is sent once more."""
+    timeline = request.extensions.setdefault("timeline", [])
+    timeline.append(("resent", (timeline[-1][1] if timeline else 0.0) + time.monotonic() - began))
 
 
 def is_repeatable(request: Request) -> bool:

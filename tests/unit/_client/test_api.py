@@ -146,7 +146,7 @@ def test_without_a_base_url_the_call_goes_to_where_the_gateway_listens(
         _functions._client(None, "secret")
     finally:
         oo.unregister("told")
-    assert [client.base_url for client in plugin.told] == ["http://localhost:3001"]
+    assert [client.base_url for client in plugin.told] == ["http://127.0.0.1:3001"]
 
 
 class Told:

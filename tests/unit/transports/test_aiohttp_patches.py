@@ -75,5 +75,11 @@ async def test_the_transport_s_connections_are_in_use() -> None:
         async with oo.AsyncClient(server.url) as client:
             assert await client.get_secret(TOKEN) == "good"
             connector: Any = client._pipeline.transport._session().connector  # type: ignore[attr-defined]  # AiohttpTransport's
-            ((held, *_),) = connector._conns.values()
+            ((key, (held, *_)),) = connector._conns.items()
+            assert (key.host, key.port) == ("127.0.0.1", server.port)
             assert isinstance(held[0], Connection)
+            assert not held[0]._reused
+            assert await client.get_secret(TOKEN) == "good"
+            assert (held[0]._reused, held[0]._answered) == (True, True)
+            connector.close_idle("127.0.0.1", server.port)
+            assert connector._conns == {}
