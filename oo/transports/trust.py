@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TypeAlias
 
-import certifi
-
 from .network_errors import tls_error
 
 Verify: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | None"
@@ -55,6 +53,8 @@ class Trust:
 
     def _with_authorities(self) -> ssl.SSLContext:
         if not self._sources:
+            import certifi
+
             context = ssl.create_default_context()
             context.load_verify_locations(certifi.where())
             return context

@@ -55,6 +55,17 @@ def test_what_is_not_idempotent_is_not_sent_twice_when_a_kept_connection_closes_
         assert (server.connections, len(server.requests)) == (1, 2)
 
 
+@pytest.mark.parametrize("end", [CLOSE, RESET])
+def test_a_request_that_is_sent_again_is_one_attempt_and_noted(world: World, end: str) -> None:
+    with serving([READ, GOOD, READ, end]) as server:
+        client = world.client(server.url)
+        client.get_secret(TOKEN)
+        response = client.send("v1/x", TOKEN, "GET")
+        assert [what for what, _ in response.timeline] == ["attempt", "resent", 200]
+        assert [seconds for _, seconds in response.timeline] == sorted(seconds for _, seconds in response.timeline)
+        assert (response.extensions["attempts"], server.connections, len(server.requests)) == (1, 2, 3)
+
+
 @pytest.mark.parametrize("wait", [0.0, 0.05], ids=["at once", "late"])
 def test_bytes_after_an_answer_never_become_the_next_one(world: World, wait: float) -> None:
     evil = answer(b'{"value": "evil"}')
