@@ -9,6 +9,7 @@
 | `TCPConnector._create_connection` | closing the client ends the making of a connection |
 | `TCPConnector._get`, which asks `is_connected` of a kept connection | it is seen that one was kept |
 | `TCPConnector._conns`, by keys that have `host` and `port` | a stale connection is not taken again, nor its like |
+| `TCPConnector._waiters`, futures by key | who waits for a connection is told that the client was closed |
 | `TCPConnector._close`, called without a loop | the connections of a loop that ended without order |
 | `Connection._notify_release` | the timer of an answer's head ends, though the body goes on |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
@@ -51,6 +52,10 @@ class Connector(aiohttp.TCPConnector):
     async def close(self, **settings: Any) -> None:
         for making in self._unfinished:
             making.cancel()
+        # aiohttp cancels who waits for a connection, as if the caller had been cancelled.
+        for waiting in [future for futures in self._waiters.values() for future in futures]:
+            if not waiting.done():
+                waiting.set_exception(aiohttp.ClientConnectionError())
         await super().close(**settings)
 
     def close_idle(self, host: str | None, port: int | None) -> None:

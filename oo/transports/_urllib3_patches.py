@@ -12,6 +12,7 @@
 | urllib3 `HTTPConnectionPool.ConnectionCls` | the pool makes these connections |
 | urllib3 `HTTPConnectionPool._get_conn` | a thread waits for a connection no longer than its exchange may take |
 | urllib3 `PoolManager.pool_classes_by_scheme` | the adapter makes these pools |
+| urllib3 `PoolManager.pools`, requests `HTTPAdapter.proxy_manager` | closing ends the waiting for a connection |
 | urllib3 `util.ssl_.is_ipaddress` | an address needs no name server |
 | urllib3 loggers `urllib3.connection`, `urllib3.connectionpool` | no query in what they log |
 | http.client `HTTPConnection._tunnel`: the text of its OSError | which status a proxy refused a tunnel with |
@@ -36,7 +37,7 @@ from requests import Response as Answer
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import EmptyPoolError, NewConnectionError
 from urllib3.poolmanager import ProxyManager
 from urllib3.util.ssl_ import is_ipaddress
 
@@ -47,6 +48,7 @@ from .timed_socket import TimedSocket, send_until_answered
 from .trust import Trust
 
 _UNWATCHED = 64 << 10  # bytes of a request that are sent without looking for an early answer
+_LOOK = 0.2  # seconds after which who waits for a connection looks whether the pool was closed
 _REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
 
 
@@ -98,8 +100,9 @@ class _Timed:
 
     def send(self, data: Any) -> None:
         self._sent += len(data)
-        sock: socket.socket | None = self.sock  # type: ignore[attr-defined]  # as above
-        if self._sent > _UNWATCHED and sock is not None:
+        sock: object = self.sock  # type: ignore[attr-defined]  # as above
+        # TLS within TLS, through a proxy, is no socket that could be watched.
+        if self._sent > _UNWATCHED and isinstance(sock, socket.socket):
             self._early = send_until_answered(sock, data, thread.exchange)
             if self._early is not None:
                 # urllib3 goes on to read the answer after this error alone.
@@ -135,7 +138,13 @@ class _WaitingPool:
     """A pool of so many connections: a thread waits for one as long as its exchange may take."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002  # the exchange's holds
-        return super()._get_conn(thread.exchange.left())  # type: ignore[misc]  # the pool this is mixed into
+        while True:
+            left = thread.exchange.left()
+            try:
+                return super()._get_conn(min(left, _LOOK))  # type: ignore[misc]  # the pool this is mixed into
+            except EmptyPoolError:
+                if left <= _LOOK:
+                    raise
 
 
 class _HTTPPool(_WaitingPool, HTTPConnectionPool):
@@ -167,6 +176,14 @@ class Adapter(HTTPAdapter):
         manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = POOLS
         return manager
+
+    def close(self) -> None:
+        # urllib3 closes a pool when nobody holds it any more; a thread that waits for a connection does.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  # it cannot be iterated
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+        super().close()
 
     def build_connection_pool_key_attributes(self, request: PreparedRequest, *_verify: Any, **_cert: Any) -> Any:
         url = urlsplit(request.url or "")

@@ -35,7 +35,7 @@ from ..exceptions import DoubleOError
 from .exchange import is_repeatable, note_resent
 from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
 from .localhost_names import SUFFIX, is_here
-from .network_errors import invalid_http, network_error, on_the_way, proxy_refusal
+from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Body, Framing, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
@@ -307,7 +307,7 @@ def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
     if session is not None and session.closed:
-        return DoubleOError("the client was closed during the call", reason="closed")
+        return closed()
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return proxy_refusal(error.status)
     # aiohttp.InvalidURL is a ValueError, and so is a certificate's error.

@@ -57,6 +57,11 @@ def is_closed_connection(error: BaseException) -> bool:
     return any(isinstance(cause, _CLOSED) for cause in causes(error))
 
 
+def closed() -> DoubleOError:
+    """The error of a call whose client was closed."""
+    return DoubleOError("the client was closed during the call", reason="closed")
+
+
 def tls_error(what: str) -> DoubleOError:
     """The error for a server that there is no talking to in private."""
     return DoubleOError(what, reason="tls")

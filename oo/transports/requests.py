@@ -14,7 +14,7 @@ from requests import PreparedRequest
 from requests import Response as Answer
 from requests.exceptions import InvalidHeader, RequestException, Timeout
 from urllib3 import HTTPHeaderDict
-from urllib3.exceptions import EmptyPoolError, HTTPError
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 from urllib3.util import SKIP_HEADER
 
 from .._http.headers import Headers, validated_headers
@@ -27,7 +27,7 @@ from .connecting import resolve
 from .exchange import Exchange, thread
 from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
 from .localhost_names import SUFFIX, is_here
-from .network_errors import causes, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
+from .network_errors import causes, closed, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, CHUNK, Body, Framing, whole
 from .trust import Certificate, Trust, Verify
@@ -184,6 +184,8 @@ def _translated(error: Exception, limit: str) -> DoubleOError:
         # A thread waited in vain for one of the pool's connections.
         if isinstance(cause, (TimeoutError, Timeout, EmptyPoolError)):
             return timed_out(limit)
+        if isinstance(cause, ClosedPoolError):
+            return closed()
         if (status := refused_tunnel(cause)) is not None:
             return proxy_refusal(status)
     # requests' own exceptions are OSErrors, and some of them ValueErrors too.

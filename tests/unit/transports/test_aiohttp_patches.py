@@ -55,6 +55,7 @@ async def test_what_is_read_and_replaced_is_there() -> None:
     assert (handler._payload, handler.transport) == (None, None)
     async with aiohttp.TCPConnector() as plain, Connector() as connector:
         assert isinstance(plain._factory(), ResponseHandler)
+        assert (dict(plain._waiters), dict(plain._conns)) == ({}, {})
         assert isinstance(connector._factory(), Connection)
         async with aiohttp.ClientSession(connector=connector) as session:
             assert session._retry_connection is True

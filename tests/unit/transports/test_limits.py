@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import oo
 from oo._http.request import Request
 from oo.transports.limits import connection_limit, is_streaming, limits, timed_out
-from tests.support.faults import answer, serving
+from tests.support.faults import CLOSE, READ, answer, serving
 from tests.support.probing import TOKEN
 from tests.support.worlds import World
 
@@ -69,6 +72,27 @@ def test_a_call_waits_no_longer_than_it_may(world: World) -> None:
         client = world.client(server.url, max_connections=1, timeout=0.2)
         results = world.together(*[lambda: client.client.get_secret(TOKEN)] * 3)
         assert [error.reason for error in results] == ["timeout"] * 3
+
+
+def test_a_call_that_waits_ends_when_the_client_is_closed(world: World) -> None:
+    with serving([READ, 1.0, CLOSE]) as server:
+        client = world.client(server.url, max_connections=1)
+
+        def close() -> Any:
+            if world.blocking:
+                assert server.until(requests=1)
+                time.sleep(0.1)
+                return client.client.close()
+
+            async def later() -> None:
+                await asyncio.sleep(0.1)
+                await client.client.close()
+
+            return later()
+
+        waiting = [lambda: client.client.get_secret(TOKEN)] * 2
+        first, second, _ = world.together(*waiting, close)
+        assert {first.reason, second.reason} >= {"closed"}
 
 
 FULL = """
