@@ -74,7 +74,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees another's answers or this machine's settings."""
     for name in list(os.environ):
         if name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN") or name.lower().endswith(
-            ("_proxy", "_ca_bundle", "netrc")
+            ("_proxy", "_ca_bundle", "netrc", "ssl_cert_file", "ssl_cert_dir")
         ):
             monkeypatch.delenv(name)
     monkeypatch.setattr("oo._client.base._warned", set())

@@ -182,11 +182,11 @@ class AsyncClient(BaseClient):
     ) -> None:
         await self.close()
 
-    def _transport(self) -> Transport:
+    def _transport(self, **settings: Any) -> Transport:
         try:
             from ..transports.aiohttp import AiohttpTransport
         except ModuleNotFoundError as error:
             if error.name != "aiohttp":
                 raise
             raise ImportError('AsyncClient needs aiohttp: pip install "double-o[async]"') from error
-        return AiohttpTransport()
+        return AiohttpTransport(**settings)

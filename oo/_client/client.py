@@ -195,10 +195,10 @@ class Client(BaseClient):
     ) -> None:
         self.close()
 
-    def _transport(self) -> Transport:
+    def _transport(self, **settings: Any) -> Transport:
         from ..transports.requests import RequestsTransport
 
-        return RequestsTransport()
+        return RequestsTransport(**settings)
 
     def _send(self, request: Request) -> Response:
         return self._pipeline.drive(self._perform(request))

@@ -21,6 +21,7 @@ from .store.base import Store
 T = TypeVar("T")
 _SMALL = 64 << 10  # bytes: an answer up to that size comes whole, not as a stream
 _GRACE = 1.0  # seconds that calls which must be completed are given when the gateway stops
+_CONNECTIONS = 4096  # as many as callers may have
 
 
 class Upstreams:
@@ -28,8 +29,10 @@ class Upstreams:
 
     def __init__(self, store: Store) -> None:
         self._transports = {
-            False: AiohttpTransport(resolver=PublicResolver(Proxies().places()), streamless=_SMALL),
-            True: AiohttpTransport(streamless=_SMALL),
+            False: AiohttpTransport(
+                resolver=PublicResolver(Proxies().places()), streamless=_SMALL, max_connections=_CONNECTIONS
+            ),
+            True: AiohttpTransport(streamless=_SMALL, max_connections=_CONNECTIONS),
         }
         chain: list[Middleware] = [MaskResponse(), InjectCredentials(store)]
         self._pipelines = {

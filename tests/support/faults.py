@@ -26,6 +26,8 @@ CLOSE = "close"
 """End the connection in order."""
 RESET = "reset"
 """End it with a RST."""
+NOTIFY = "notify"
+"""End TLS in order, with close_notify."""
 SILENCE = "silence"
 """Read, and say nothing, until the client has left."""
 
@@ -169,6 +171,8 @@ class FaultServer(Listener):
             self._read(reader)
         elif step == GULP:
             connection.recv(65536)
+        elif step == NOTIFY:
+            connection.unwrap()  # type: ignore[attr-defined]  # an SSLSocket
         else:
             assert step == SILENCE
             while self._read(reader):

@@ -1,4 +1,4 @@
-"""Connections, in both worlds: kept where they may be, closed where they must be; no request is sent twice."""
+"""Connections, in both worlds: kept where they may be, closed where they must be."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_a_kept_connection_that_was_closed_while_idle_is_made_anew(world: World)
         assert (server.connections, len(server.requests)) == (2, 2)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH"])
 @pytest.mark.parametrize("end", [CLOSE, RESET])
-def test_nothing_is_sent_twice_when_a_kept_connection_closes_under_a_request(
+def test_what_is_not_idempotent_is_not_sent_twice_when_a_kept_connection_closes_under_a_request(
     world: World, method: str, end: str
 ) -> None:
     with serving([READ, GOOD, READ, end]) as server:
@@ -54,6 +54,17 @@ def test_nothing_is_sent_twice_when_a_kept_connection_closes_under_a_request(
         error = failure(lambda client: client.proxy("v1/x", TOKEN, method), client)
         assert (error.reason, error.retryable, error.status) == ("connection", True, None)
         assert (server.connections, len(server.requests)) == (1, 2)
+
+
+@pytest.mark.parametrize("end", [CLOSE, RESET])
+def test_a_request_that_is_sent_again_is_one_attempt_and_noted(world: World, end: str) -> None:
+    with serving([READ, GOOD, READ, end]) as server:
+        client = world.client(server.url)
+        client.get_secret(TOKEN)
+        response = client.send("v1/x", TOKEN, "GET")
+        assert [what for what, _ in response.timeline] == ["attempt", "resent", 200]
+        assert [seconds for _, seconds in response.timeline] == sorted(seconds for _, seconds in response.timeline)
+        assert (response.extensions["attempts"], server.connections, len(server.requests)) == (1, 2, 3)
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.05], ids=["at once", "late"])

@@ -147,7 +147,7 @@ def test_without_a_base_url_the_call_goes_to_where_the_gateway_listens(
         _functions._client(None, "secret")
     finally:
         oo.unregister("told")
-    assert [client.base_url for client in plugin.told] == ["http://localhost:3001"]
+    assert [client.base_url for client in plugin.told] == ["http://127.0.0.1:3001"]
 
 
 class Told:
@@ -360,7 +360,7 @@ METHODS = {
     "close": "self",
 }
 OPTIONAL = {
-    "__init__": "deadline middleware plugins cache logging transport max_response_bytes",
+    "__init__": "deadline middleware plugins cache logging transport max_response_bytes verify cert max_connections",
     "load_env": "allow",
     "export_env": "allow",
     "chat": "stream",

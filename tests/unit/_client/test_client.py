@@ -68,7 +68,7 @@ def test_the_first_four_arguments_have_an_order(world: World) -> None:
     client = world.client(URL + "/", 7, 2, 0.25, transport=MockTransport([]))
     assert (client.base_url, client.timeout, client.retries, client.backoff_factor) == (URL, 7, 2, 0.25)
     for made in (world.client(transport=MockTransport([])), world.client(None, transport=MockTransport([]))):
-        assert (made.base_url, made.timeout, made.retries, made.backoff_factor) == (URL, 30, 0, 0.5)
+        assert (made.base_url, made.timeout, made.retries, made.backoff_factor) == ("http://127.0.0.1:3001", 30, 0, 0.5)
     with pytest.raises(TypeError, match="positional"):
         world.client(URL, 7, 2, 0.25, 60)
     with pytest.raises(TypeError, match="unexpected keyword"):

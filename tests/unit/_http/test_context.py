@@ -15,8 +15,10 @@ def test_a_context_begins_with_nothing_done() -> None:
 
 def test_what_one_call_sets_no_other_sees() -> None:
     first, second = Context(), Context()
-    first.attempts, first.extensions["a"], first.timeline = 2, 1, [("attempt", 0.0)]
-    assert (second.attempts, second.extensions, second.timeline) == (0, {}, ())
+    first.attempts, first.extensions["a"] = 2, 1
+    first.timeline.append(("attempt", 0.0))
+    assert (second.attempts, second.extensions, second.timeline) == (0, {}, [])
+    assert first.timeline == [("attempt", 0.0)]
     assert first.id == first.id != second.id
     assert len(first.id) == 32
 
