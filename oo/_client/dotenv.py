@@ -47,7 +47,9 @@ def check(variables: Mapping[str, str], allow: Collection[str] = ()) -> None:
         if not NAME.fullmatch(name):
             raise _refused("a name in the environment is no variable name (letters, digits and _)")
         if name not in allow and is_unsafe(name):
-            raise _refused(f"{name} changes how programs load or where requests go; name it in allow= if you mean it")
+            raise _refused(
+                f"{name} changes how programs load or where requests go; give it to allow= (--allow) if you mean it"
+            )
         if "\0" in value:
             raise _refused(f"the value of {name} holds a NUL character")
 

@@ -12,6 +12,7 @@ import click
 
 from .._core.masking import Mask, StreamMask
 from ._caller import caller, client_at, token_from
+from ._literal_mask import LiteralMask
 from ._output import check_output, emit, on_terminal, printable
 from ._values import opened
 
@@ -63,13 +64,14 @@ def proxy(
 
 def _copy(response: Stream, token: str, write: Write) -> None:
     """Write the body, the token masked in it, each piece as it comes."""
-    hidden = StreamMask(Mask([token]))
+    mask = Mask([token])
+    hidden, strings = StreamMask(mask), LiteralMask(mask)
     try:
         for piece in response.iter_bytes():
-            write(hidden.feed(piece))
+            write(hidden.feed(strings.feed(piece)))
     finally:
         # Also where it breaks off: what has come is shown.
-        write(hidden.finish())
+        write(hidden.feed(strings.finish()) + hidden.finish())
 
 
 @contextmanager

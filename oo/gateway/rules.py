@@ -10,14 +10,11 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
+from .._core.masking import SHORTEST
 from .._http.urls import is_loopback
 from .errors import StoreError
 from .headers import HOP_BY_HOP
 from .models import PLACEHOLDER, Rate, Route, Variable
-
-MIN_SECRET = 8
-"""Characters. A shorter value is not masked in what an API sends back: ordinary words would be torn, and which of them
-were would tell it."""
 
 MAX_TTL = 100 * 366 * 86400.0
 """Seconds that a token may last."""
@@ -115,7 +112,7 @@ def check_upstream(route: Route) -> None:
 
 def is_weak(value: str) -> bool:
     """Whether a value is too short to be masked."""
-    return len(value) < MIN_SECRET
+    return len(value) < SHORTEST
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from .._core.masking import SHORTEST
 from . import keyring, rules, sealing
 from .errors import StoreError
 from .models import Grant, Kind, Rate, Route, SecretRef, Token, Variable, check_name
@@ -92,7 +93,7 @@ async def weak_uses(vault: Vault, secret: str | None = None) -> list[str]:
         if route is None or route.allow_weak:
             continue
         warnings += [
-            f"the route {name!r} injects the secret {weak!r}, which is shorter than {rules.MIN_SECRET} characters and "
+            f"the route {name!r} injects the secret {weak!r}, which is shorter than {SHORTEST} characters and "
             "so is not masked in what the API sends back"
             for weak in await weak_secrets(vault, route)
             if secret in (None, weak)
@@ -251,7 +252,7 @@ async def _check_inject(vault: Vault, route: Route) -> None:
         await require(vault, "secret", name)
     if not route.allow_weak and (weak := await weak_secrets(vault, route)):
         raise StoreError(
-            f"the secret {weak[0]!r} is shorter than {rules.MIN_SECRET} characters, too short to be masked in what the "
+            f"the secret {weak[0]!r} is shorter than {SHORTEST} characters, too short to be masked in what the "
             "API sends back: give --allow-weak if it is no secret"
         )
 

@@ -24,7 +24,7 @@ import pytest
 import oo
 from oo.gateway.audit_log import AUDIT_FILE, REFUSALS
 from oo.gateway.models import Route
-from tests.integration.transports.test_tls import made
+from tests.support.certificates import self_signed
 from tests.support.processes import Got, Home, Serving, get, needs_proc, until
 from tests.support.waiting import PATIENCE
 
@@ -150,7 +150,7 @@ def test_where_no_file_is_left_it_says_so_once_and_goes_on(
     home: Limited, tokens: tuple[str, str, str], tmp_path: Path
 ) -> None:
     home.files = 200
-    certificate = made(tmp_path, "127.0.0.1").file
+    certificate = self_signed(tmp_path, "127.0.0.1").file
     options = ["--tls-cert", certificate, "--tls-key", certificate.replace(".pem", ".both")]
     with home.serve(*options) as served, ExitStack() as stack:
 

@@ -166,6 +166,7 @@ def test_keys_of_the_environment_move_from_the_old_to_the_new(home: Home) -> Non
     refused = home.oo("secret", "list", OO_MASTER_KEY=old)
     assert refused.returncode == 1
     assert "the master key does not open the vault" in refused.stderr
+    home.key.touch(0o600)
     home.key.write_text(new)
     home.run(assert_all_there)
 

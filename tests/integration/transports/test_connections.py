@@ -64,7 +64,7 @@ def test_a_request_that_is_sent_again_is_one_attempt_and_noted(world: World, end
         response = client.send("v1/x", TOKEN, "GET")
         assert [what for what, _ in response.timeline] == ["attempt", "resent", 200]
         assert [seconds for _, seconds in response.timeline] == sorted(seconds for _, seconds in response.timeline)
-        assert (response.extensions["attempts"], server.connections, len(server.requests)) == (1, 2, 3)
+        assert (response.context.attempts, server.connections, len(server.requests)) == (1, 2, 3)
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.05], ids=["at once", "late"])

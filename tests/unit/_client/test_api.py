@@ -361,8 +361,8 @@ METHODS = {
 }
 OPTIONAL = {
     "__init__": "deadline middleware plugins cache logging transport max_response_bytes verify cert max_connections",
-    "load_env": "allow",
-    "export_env": "allow",
+    "load_env": "allow only",
+    "export_env": "allow only format",
     "chat": "stream",
     "chat_completion": "stream",
 }

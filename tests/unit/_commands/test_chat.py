@@ -79,9 +79,9 @@ class Slow(OpenAI):
         await request.read()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(said("Hi"))
+        await response.write(said("Hi "))
         assert await asyncio.to_thread(self.go_on.wait, 10)
-        await response.write(said(" you.") + DONE)
+        await response.write(said("you.") + DONE)
         return response
 
 
@@ -98,9 +98,9 @@ def test_chat_prints_as_it_comes(gateway: oo.testing.LocalGateway) -> None:
         with subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
             assert running.stdout is not None
             # Were it held back until the answer is whole, this would wait for what waits for it.
-            assert running.stdout.read(2) == b"Hi"
+            assert running.stdout.read(3) == b"Hi "
             slow.go_on.set()
-            assert running.stdout.read() == b" you.\n"
+            assert running.stdout.read() == b"you.\n"
         assert running.returncode == 0
 
 

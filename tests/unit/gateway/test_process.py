@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import oo
 from oo.gateway.keyring import write_keys
 from oo.gateway.sealing import new_key
-from tests.integration.transports.test_tls import made
+from tests.support.certificates import self_signed
 from tests.support.processes import Home, Serving, get, is_running, kill, needs_proc, until
 from tests.support.waiting import PATIENCE, SOON
 
@@ -45,7 +45,7 @@ def served(home: Home) -> Iterator[Serving]:
 def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A certificate for 127.0.0.1 and its key, as `oo serve` takes them."""
     directory = tmp_path_factory.mktemp("tls")
-    certificate = made(directory, "127.0.0.1").file
+    certificate = self_signed(directory, "127.0.0.1").file
     both = certificate.replace(".pem", ".both")
     return {"--tls-cert": certificate, "--tls-key": both}
 

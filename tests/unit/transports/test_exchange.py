@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from oo._http.body import Body
+from oo._http.context import ClientContext
 from oo._http.headers import Headers
 from oo._http.request import Request
 from oo.transports.exchange import Exchange, is_repeatable
@@ -14,12 +17,16 @@ from oo.transports.exchange import Exchange, is_repeatable
 
 def request(method: str = "GET", body: Any = None, **headers: str) -> Request:
     fields = Headers([(name.replace("_", "-"), value) for name, value in headers.items()])
-    return Request(method, "http://h/", fields, body, operation="proxy", parse=lambda response: response)
+    return Request(method, "http://h/", fields, body, context=ClientContext("proxy", lambda response: response))
 
 
-class Flowing:
-    def __init__(self, replayable: bool) -> None:
-        self.replayable = replayable
+def flowing(replayable: bool, begun: bool) -> Body:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    body = Body(pieces if replayable else pieces())
+    body.begun = begun
+    return body
 
 
 @pytest.mark.parametrize(
@@ -33,8 +40,9 @@ class Flowing:
         (request("POST", b"x"), False),
         (request("POST", b"x", Idempotency_Key="k"), True),
         (request("POST", b"x", idempotency_key="k"), True),
-        (request("GET", Flowing(False)), False),
-        (request("GET", Flowing(True)), True),
+        (request("GET", flowing(False, True)), False),
+        (request("GET", flowing(False, False)), True),
+        (request("GET", flowing(True, True)), True),
     ],
 )
 def test_what_may_be_sent_twice(of: Request, repeatable: bool) -> None:
@@ -53,10 +61,10 @@ def test_a_kept_connection_without_an_answer_is_renewed_once(reused: bool, answe
 
 def test_the_timeline_tells_of_it() -> None:
     exchange, sent = Exchange(1e9), request()
-    sent.extensions["timeline"] = [("attempt", 2.0)]
+    sent.context.timeline.append(("attempt", 2.0))
     exchange.reused = True
     assert exchange.renew(sent, time.monotonic() - 1)
-    what, seconds = sent.extensions["timeline"][-1]
+    what, seconds = sent.context.timeline[-1]
     assert (what, 3 <= seconds < 13) == ("resent", True)
 
 

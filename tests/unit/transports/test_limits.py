@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import oo
+from oo._http.context import ClientContext
 from oo._http.request import Request
 from oo.transports.limits import connection_limit, is_streaming, limits, timed_out
 from tests.support.faults import CLOSE, READ, answer, serving
@@ -24,8 +25,7 @@ def request(deadline: float | None = None, stream: bool = False) -> Request:
     return Request(
         "GET",
         "http://h/",
-        operation="proxy",
-        parse=lambda response: response,
+        context=ClientContext("proxy", lambda response: response),
         timeout=5,
         deadline=deadline,
         stream_response=stream,

@@ -10,6 +10,7 @@ import ssl
 import pytest
 
 import oo
+from oo._http.context import ClientContext
 from oo._http.request import Request
 from oo._http.urls import DEFAULT_BASE_URL
 from oo.transports.network_errors import (
@@ -25,7 +26,7 @@ from tests.support.worlds import World
 
 
 def request(url: str) -> Request:
-    return Request("GET", url, operation="secret", parse=lambda response: response)
+    return Request("GET", url, context=ClientContext("secret", lambda response: response))
 
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "a foreign text")
