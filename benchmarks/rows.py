@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import counting
 from benchmarks.environment import peer_python
 from benchmarks.gateways import gateway_rows
+from benchmarks.masks import mask_rows
 from benchmarks.measure import Row, Side, paired
 from benchmarks.streams import stream_rows
 
@@ -129,6 +130,10 @@ def streams(_bench: Bench) -> Iterator[Row]:
     yield from stream_rows()
 
 
+def mask(bench: Bench) -> Iterator[Row]:
+    yield from mask_rows(bench.ours, bench.rounds)
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": import_time,
     "cached": cached,
@@ -141,5 +146,6 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "entries": entries,
     "gateway": gateways,
     "streams": streams,
+    "mask": mask,
 }
 """The rows by the name that --row takes."""

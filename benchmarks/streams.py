@@ -20,19 +20,20 @@ from benchmarks.upstream import free_port, wait_for
 
 MIB = 1 << 20
 EVENT = b"data: " + b"x" * 56 + b"\n\n"
+ESCAPES = b"%41" * (1 << 14)
 PAIRS = 300
 """First bytes that are timed on each side."""
 
 
 async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer POST .../stream/MEBIBYTES with that much, and 0 with one event."""
+    """Answer POST .../stream/MEBIBYTES with that much, and 0 with one event; .../escapes/MEBIBYTES with escapes."""
     try:
         while head := await reader.readuntil(b"\r\n\r\n"):
             if length := re.search(rb"(?i)content-length: (\d+)", head):
                 await reader.readexactly(int(length[1]))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             size = int(head.split(b" ", 2)[1].rpartition(b"/")[2])
-            piece = EVENT * (1024 if size else 1)
+            piece = ESCAPES if b"/escapes/" in head else EVENT * (1024 if size else 1)
             for _ in range(size * MIB // len(piece) or 1):
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 await writer.drain()

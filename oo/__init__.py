@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ._version import __version__
 
-TYPE_CHECKING = bool()  # true to type checkers, without loading typing; under a plain False, Jedi sees no names
+TYPE_CHECKING = False  # true to type checkers, without loading typing; under a plain False, Jedi sees no names
 
 if TYPE_CHECKING:
     from ._client.api import (

@@ -1,4 +1,4 @@
-"""`oo demo`: a gateway, an upstream API and real calls through the default chain, each seen to do what it says."""
+"""`oo demo`: a gateway, an upstream API and real calls through the chain, each seen to do what it says."""
 
 from __future__ import annotations
 
@@ -7,26 +7,57 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
+from ._client.api import register, unregister
 from ._client.async_client import AsyncClient
 from ._client.client import Client
-from ._http.json import JSON
+from ._core.pipeline import CallNext, name_of
+from ._http.request import Request
+from ._http.response import Response
+from ._plugins import plugins, with_plugins
+from .exceptions import AuthenticationError, DoubleOError, ProxyError
 from .gateway.app import Gateway
-from .gateway.background import BackgroundLoop
 from .gateway.models import Kind, Route, SecretRef
-from .middleware import SecretCache
-from .testing import temporary_vault
+from .gateway.vault import Vault
+from .hooks import ClientInfo, Slot, hookimpl
+from .middleware import SecretCache, default_middleware
+from .testing import BackgroundLoop, temporary_vault
 
 Claim = tuple[str, bool]
 """What should have happened, and whether it did."""
 
 _MESSAGES = [{"role": "user", "content": "Hello!"}]
+_RETRIES: dict[str, Any] = {"retries": 3, "backoff_factor": 0.05}
+_NEXT = ("oo init", "oo secret set openai-key", "oo serve")
 
 
-class _Counter:
+async def stamp(request: Request, call_next: CallNext) -> Response:
+    """A middleware: every request carries the name of a team."""
+    return await call_next(request.with_header("X-Team", "blue"))
+
+
+class AttemptCounter:
+    """A plugin: counts the attempts of every client with the default chain."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        """Count an attempt."""
+        self.attempts += 1
+        return await call_next(request)
+
+    @hookimpl
+    def oo_middleware(self, client: ClientInfo) -> list[tuple[Slot, object]]:  # noqa: ARG002  # the hook's signature
+        """Stand within the retries."""
+        return [(Slot.ATTEMPT, self)]
+
+
+class _Audit:
     """An audit that only counts the requests of callers."""
 
     requests = 0
@@ -36,95 +67,184 @@ class _Counter:
 
 
 class _Upstream:
-    """A small API that wants a key, fails twice, and then chats; it keeps what keys it saw."""
+    """A small API that wants a key, may fail a few times, and then chats; it says what key it saw."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.keys: list[str] = []
+        self.key = self.team = ""
         self._failures = 0
 
     def fail(self, times: int) -> None:
         self._failures = times
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.keys.append(request.headers.get("Authorization", ""))
+        self.key, self.team = request.headers.get("Authorization", ""), request.headers.get("X-Team", "")
         if self._failures:
             self._failures -= 1
             return web.Response(status=503, text="busy")
-        reply = {"role": "assistant", "content": "Hello to you."}
-        body = json.dumps({"object": "chat.completion", "choices": [{"index": 0, "message": reply}]})
-        return web.Response(body=body.encode(), content_type="application/json")
+        if request.path.endswith("/echo"):
+            return web.json_response({"you sent": self.key})
+        if b'"stream":true' not in await request.read():
+            return web.json_response({"choices": [{"message": {"role": "assistant", "content": "Hello to you."}}]})
+        chunks = [{"choices": [{"delta": {"content": text}}]} for text in ("Hello", " to", " you.")]
+        lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+        return web.Response(text="".join(lines) + "data: [DONE]\n\n", content_type="text/event-stream")
 
 
+@dataclass
+class _Scene:
+    """The gateway that is called, what stands behind it, and what opens it."""
+
+    vault: Vault
+    url: str
+    upstream: _Upstream
+    audit: _Audit
+    counter: AttemptCounter
+    value: str
+    key: str
+    run: Callable[[Any], Any]
+    tokens: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class _World:
-    """The calls of one client, and the wire under it."""
+    """A client of the default chain, one with a middleware of one's own, and how their calls are finished."""
 
-    def __init__(self, call: Callable[..., Any], counter: _Counter, upstream: _Upstream) -> None:
-        self.call = call
-        self.counter = counter
-        self.upstream = upstream
+    client: Any
+    stamped: Any
+    finish: Callable[[Any], Any]
+    chat: Callable[[str], str]
 
-    def counted(self, name: str, *args: Any, **kwargs: Any) -> tuple[JSON, int]:
-        """What a call gave, and how many requests it made."""
-        before = self.counter.requests
-        return self.call(name, *args, **kwargs), self.counter.requests - before
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self.finish(getattr(self.client, method)(*args, **kwargs))
 
 
 def run(show: Callable[[str], None]) -> bool:
     """Run the demonstration, a line for each claim; whether all of them held."""
-    counter, upstream = _Counter(), _Upstream()
-    value, key = f"demo-{secrets.token_hex(4)}", f"demo-key-{secrets.token_hex(8)}"
+    show("starting a gateway and an API on loopback ...")
+    audit, upstream, counter = _Audit(), _Upstream(), AttemptCounter()
     with BackgroundLoop() as background:
         background.enter(_listening(upstream))
         vault = background.enter(temporary_vault())
-        gateway = background.enter(Gateway(vault, audit=counter))
-        for name, text in (("greeting", value), ("api-key", key)):
-            background.run(vault.put_secret(name, text))
-        background.run(vault.put_environment("web", {"GREETING": SecretRef("greeting"), "MODE": "demo"}))
-        route = Route("chat", upstream.url, {"Authorization": "Bearer {api-key}"}, allow_private=True)
-        background.run(vault.put_route(route))
-        things: tuple[tuple[Kind, str], ...] = (("secret", "greeting"), ("env", "web"), ("route", "chat"))
-        tokens = [background.run(vault.issue(kind, name)) for kind, name in things]
-        show(f"gateway {gateway.url}, upstream {upstream.url}")
-        held = True
-        for name, world in _worlds(gateway.url, counter, upstream):
-            show(name)
-            for claim, holds in _claims(world, tokens, value, key):
-                held = held and holds
-                show(f"  {'ok' if holds else 'FAILED':<7}{claim}")
+        gateway = background.enter(Gateway(vault, audit=audit))
+        value, key = f"demo-{secrets.token_hex(4)}", f"demo-key-{secrets.token_hex(8)}"
+        scene = _Scene(vault, gateway.url, upstream, audit, counter, value, key, background.run)
+        _fill(scene)
+        plugin = register(counter, "oo-demo")
+        try:
+            held = _show(scene, show)
+        finally:
+            unregister(plugin)
+    show("\nNext, a gateway of your own:")
+    for command in _NEXT:
+        show(f"  {command}")
     return held
 
 
-def _claims(world: _World, tokens: list[str], value: str, key: str) -> Iterator[Claim]:
-    secret_token, env_token, route_token = tokens
-    got, requests = world.counted("get_secret", secret_token, cache_ttl=60)
-    yield f"get_secret fetched {got} ({requests} request)", (got, requests) == (value, 1)
-    got, requests = world.counted("get_secret", secret_token, cache_ttl=60)
-    yield f"get_secret again: a cached hit ({requests} requests)", (got, requests) == (value, 0)
-    got, requests = world.counted("get_env", env_token)
-    yield f"get_env fetched {', '.join(got)}", got == {"GREETING": value, "MODE": "demo"}
-    world.upstream.fail(2)
-    got, requests = world.counted("chat_completion", route_token, _MESSAGES)
-    said = got["choices"][0]["message"]["content"]
-    yield f"chat survived two 503s ({requests} attempts): {said}", requests == 3 and bool(said)
-    got, requests = world.counted("proxy", "v1/chat/completions", route_token, payload={"messages": _MESSAGES})
-    saw, knew = world.upstream.keys[-1] == f"Bearer {key}", key in json.dumps([got, tokens])
-    yield "proxy: the upstream saw the real key, the caller never did", saw and not knew
+def _show(scene: _Scene, show: Callable[[str], None]) -> bool:
+    slots = plugins.middleware(ClientInfo(scene.url, True, 3))
+    chain = [name_of(part).rpartition(".")[2] for part in with_plugins(default_middleware(**_RETRIES), slots)]
+    show(f"gateway {scene.url}, upstream {scene.upstream.url}")
+    show(f"chain {' -> '.join(chain)}, of which AttemptCounter is a plugin's")
+    held = True
+    for name, world in _worlds(scene.url):
+        show(name)
+        for claim, holds in _claims(world, scene):
+            held = held and holds
+            show(f"  {'ok' if holds else 'FAILED':<7}{claim}")
+    return held
 
 
-def _worlds(url: str, counter: _Counter, upstream: _Upstream) -> Iterator[tuple[str, _World]]:
+def _fill(scene: _Scene) -> None:
+    """Keep a secret, an environment and a route in the vault, and make a token for each."""
+    vault, run = scene.vault, scene.run
+    run(vault.put_secret("greeting", scene.value))
+    run(vault.put_secret("api-key", scene.key))
+    run(vault.put_environment("web", {"GREETING": SecretRef("greeting"), "MODE": "demo"}))
+    inject, allow = {"Authorization": "Bearer {api-key}"}, ("* /v1/*",)
+    run(vault.put_route(Route("chat", scene.upstream.url, inject, allow, allow_private=True)))
+    things: tuple[tuple[Kind, str], ...] = (("secret", "greeting"), ("env", "web"), ("route", "chat"))
+    scene.tokens = {kind: run(vault.issue(kind, name)) for kind, name in things}
+
+
+def _claims(world: _World, scene: _Scene) -> Iterator[Claim]:
+    yield from _fetches(world, scene)
+    yield from _proxied(world, scene)
+    yield from _refusals(world, scene)
+
+
+def _fetches(world: _World, scene: _Scene) -> Iterator[Claim]:
+    def counted(method: str, *args: Any, **kwargs: Any) -> tuple[Any, int]:
+        before = scene.audit.requests
+        return world.call(method, *args, **kwargs), scene.audit.requests - before
+
+    got, requests = counted("get_secret", scene.tokens["secret"], cache_ttl=60)
+    yield f"get_secret fetched {got} ({requests} request)", (got, requests) == (scene.value, 1)
+    got, requests = counted("get_secret", scene.tokens["secret"], cache_ttl=60)
+    yield f"get_secret again: a cached hit ({requests} requests)", (got, requests) == (scene.value, 0)
+    got, _ = counted("get_env", scene.tokens["env"])
+    yield f"get_env fetched {', '.join(got)}", got == {"GREETING": scene.value, "MODE": "demo"}
+
+
+def _proxied(world: _World, scene: _Scene) -> Iterator[Claim]:
+    token, upstream = scene.tokens["route"], scene.upstream
+    upstream.fail(2)
+    before = scene.counter.attempts
+    got = world.call("chat_completion", token, _MESSAGES)["choices"][0]["message"]["content"]
+    attempts = scene.counter.attempts - before
+    yield f"chat survived two 503s: {got} (the plugin counted {attempts} attempts)", attempts == 3 and bool(got)
+    knew = scene.key in json.dumps([got, scene.tokens])
+    yield "the upstream saw the real key, the caller never did", upstream.key == f"Bearer {scene.key}" and not knew
+    echo = json.dumps(world.call("proxy", "v1/echo", token, "GET"))
+    yield f"an API that repeats the key is masked: {echo}", "***" in echo and scene.key not in echo
+    said = world.chat(token)
+    yield f"a stream came in pieces: {said}", said == "Hello| to| you."
+    world.finish(world.stamped.proxy("v1/echo", token, "GET"))
+    yield f"a middleware of one's own put X-Team: {upstream.team} on a request", upstream.team == "blue"
+
+
+def _refusals(world: _World, scene: _Scene) -> Iterator[Claim]:
+    error = _refused(lambda: world.call("proxy", "admin/keys", scene.tokens["route"], "GET"))
+    denied = isinstance(error, ProxyError) and error.status == 403
+    yield "a path that the route does not allow is denied (403)", denied
+    token = scene.run(scene.vault.issue("secret", "greeting", label="to be revoked"))
+    world.call("get_secret", token)
+    [issued] = [each for each in scene.run(scene.vault.tokens()) if each.label == "to be revoked" and not each.revoked]
+    scene.run(scene.vault.revoke(issued.id))
+    error = _refused(lambda: world.call("get_secret", token))
+    yield "a token that was revoked opens nothing from then on (401)", isinstance(error, AuthenticationError)
+
+
+def _refused(call: Callable[[], Any]) -> DoubleOError | None:
+    try:
+        call()
+    except DoubleOError as error:
+        return error
+    return None
+
+
+def _worlds(url: str) -> Iterator[tuple[str, _World]]:
     # Each world with a store of its own, so that the second has to fetch as the first did.
-    with Client(url, retries=3, backoff_factor=0.05, cache=SecretCache()) as client:
-        yield "Client", _World(lambda name, *a, **k: getattr(client, name)(*a, **k), counter, upstream)
+    own = [stamp, *default_middleware()]
+    with Client(url, cache=SecretCache(), **_RETRIES) as client, Client(url, middleware=own) as stamped:
+
+        def chat(token: str) -> str:
+            with client.chat_completion(token, _MESSAGES, stream=True) as chunks:
+                return "|".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
+
+        yield "Client", _World(client, stamped, lambda result: result, chat)
     loop = asyncio.new_event_loop()
     try:
-        other = AsyncClient(url, retries=3, backoff_factor=0.05, cache=SecretCache())
+        other, stamped_too = AsyncClient(url, cache=SecretCache(), **_RETRIES), AsyncClient(url, middleware=own)
 
-        def call(name: str, *args: Any, **kwargs: Any) -> Any:
-            return loop.run_until_complete(getattr(other, name)(*args, **kwargs))
+        async def chat_async(token: str) -> str:
+            chunks = await other.chat_completion(token, _MESSAGES, stream=True)
+            return "|".join([chunk["choices"][0]["delta"]["content"] async for chunk in chunks])
 
-        yield "AsyncClient", _World(call, counter, upstream)
-        call("close")
+        finish = loop.run_until_complete
+        yield "AsyncClient", _World(other, stamped_too, finish, lambda token: finish(chat_async(token)))
+        finish(other.close())
+        finish(stamped_too.close())
     finally:
         loop.close()
 

@@ -8,9 +8,11 @@ with oo.Client(retries=1, transport=transport) as client: ...
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -22,11 +24,15 @@ from ._http.request import Request
 from ._http.response import Response
 
 if TYPE_CHECKING:
-    from .gateway.background import BackgroundLoop
+    from types import TracebackType
+
+    from typing_extensions import Self
+
     from .gateway.models import Kind, Variable
     from .gateway.vault import Vault
 
 T = TypeVar("T")
+_LOOP_TIMEOUT = 10.0  # seconds
 
 Scripted: TypeAlias = "Response | Streamed | Exception | int | bytes | dict[str, Any] | list[Any]"
 """One scripted answer: a status, a body, JSON for a 200, an exception to raise, pieces, or a whole Response."""
@@ -130,6 +136,38 @@ class VirtualClock:
         self._now += seconds
 
 
+class BackgroundLoop:
+    """An event loop on a thread of its own, for a server that a blocking program starts. It runs coroutines and keeps
+    async context managers entered until its `with` block ends."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="oo-background", daemon=True)
+        self._stack = AsyncExitStack()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await a coroutine on the loop, for 10 seconds at most, and return its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_LOOP_TIMEOUT)
+
+    def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """Enter an async context manager, which is left when the block ends."""
+        return self.run(self._stack.enter_async_context(manager))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.run(self._stack.aclose())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_LOOP_TIMEOUT)
+            self._loop.close()
+
+
 class LocalGateway:
     """A gateway over a vault of its own on a free loopback port, as `gateway()` gives it. Each method that adds a
     thing returns a token for it."""
@@ -153,7 +191,7 @@ class LocalGateway:
         """Add a route, to a private address or any other; `settings` are the other fields of a Route."""
         from .gateway.models import Route
 
-        settings.setdefault("allow_private", True)
+        settings = {"allow_private": True, "allow_weak": True, **settings}
         self.run(self.vault.put_route(Route(name, upstream, inject or {}, **settings)))
         return self.issue("route", name)
 
@@ -178,7 +216,6 @@ def gateway() -> Iterator[LocalGateway]:
                 yield running
     """
     from .gateway.app import Gateway
-    from .gateway.background import BackgroundLoop
 
     with BackgroundLoop() as background:
         vault = background.enter(temporary_vault())

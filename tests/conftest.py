@@ -14,8 +14,8 @@ import oo
 import oo.testing
 from oo._client.api import forget_clients
 from oo._core.masking import seen_values
-from oo.gateway.background import BackgroundLoop
 from oo.middleware import shared_cache
+from oo.testing import BackgroundLoop
 from tests.support.fresh import ROOT, Fresh, build
 from tests.support.upstream import OpenAI
 from tests.support.worlds import World
@@ -74,7 +74,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees another's answers or this machine's settings."""
     for name in list(os.environ):
         if name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN") or name.lower().endswith(
-            ("_proxy", "_ca_bundle", "netrc")
+            ("_proxy", "_ca_bundle", "netrc", "ssl_cert_file", "ssl_cert_dir")
         ):
             monkeypatch.delenv(name)
     monkeypatch.setattr("oo._client.base._warned", set())

@@ -13,6 +13,7 @@ from ..middleware import shared_cache
 from .base import resolve_base_url
 from .client import Client
 from .content import Data, Files, Params
+from .env_formats import Format
 from .streaming import Chunks
 
 _MOST = 64  # clients kept; the one made first goes first, its connections with it
@@ -49,10 +50,15 @@ def get_env(
 
 
 def load_env(
-    token: str, base_url: str | None = None, cache_ttl: float | None = None, *, allow: Collection[str] = ()
+    token: str,
+    base_url: str | None = None,
+    cache_ttl: float | None = None,
+    *,
+    allow: Collection[str] = (),
+    only: str | Collection[str] | None = None,
 ) -> dict[str, str]:
     """Put an environment into os.environ, all of it or none, and return it. See `Client.load_env`."""
-    return _client(base_url, "env").load_env(token, cache_ttl, allow=allow)
+    return _client(base_url, "env").load_env(token, cache_ttl, allow=allow, only=only)
 
 
 def export_env(
@@ -63,9 +69,11 @@ def export_env(
     cache_ttl: float | None = None,
     *,
     allow: Collection[str] = (),
+    only: str | Collection[str] | None = None,
+    format: Format = "dotenv",  # noqa: A002  # what it is
 ) -> dict[str, str]:
     """Write an environment to a file that only its owner can read, and return it. See `Client.export_env`."""
-    return _client(base_url, "env").export_env(token, path, overwrite, cache_ttl, allow=allow)
+    return _client(base_url, "env").export_env(token, path, overwrite, cache_ttl, allow=allow, only=only, format=format)
 
 
 def proxy(

@@ -15,6 +15,7 @@ from . import dotenv as _dotenv
 from . import operations as _operations
 from .base import BaseClient
 from .content import Data, Files, Params
+from .env_formats import Format
 from .streaming import AsyncChunks, AsyncStream
 
 if TYPE_CHECKING:
@@ -59,12 +60,16 @@ class AsyncClient(BaseClient):
         return dict((await self._perform(_operations.env(self._factory, token, cache_ttl, timeout, deadline))).value)
 
     async def load_env(
-        self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()
+        self,
+        token: str,
+        cache_ttl: float | None = None,
+        *,
+        allow: Collection[str] = (),
+        only: str | Collection[str] | None = None,
     ) -> dict[str, str]:
         """As `Client.load_env`."""
         env = await self.get_env(token, cache_ttl)
-        _dotenv.load(env, allow)
-        return env
+        return _dotenv.load(env, allow, only)
 
     async def export_env(
         self,
@@ -74,11 +79,12 @@ class AsyncClient(BaseClient):
         cache_ttl: float | None = None,
         *,
         allow: Collection[str] = (),
+        only: str | Collection[str] | None = None,
+        format: Format = "dotenv",  # noqa: A002  # what it is
     ) -> dict[str, str]:
         """As `Client.export_env`; the file is written on a thread."""
         env = await self.get_env(token, cache_ttl)
-        await asyncio.to_thread(_dotenv.export, env, path, overwrite, allow)
-        return env
+        return await asyncio.to_thread(_dotenv.export, env, path, overwrite, allow, only, format)
 
     async def proxy(
         self,
@@ -287,11 +293,11 @@ class AsyncClient(BaseClient):
     ) -> None:
         await self.close()
 
-    def _transport(self) -> Transport:
+    def _transport(self, **settings: Any) -> Transport:
         try:
             from ..transports.aiohttp import AiohttpTransport
         except ModuleNotFoundError as error:
             if error.name != "aiohttp":
                 raise
             raise ImportError('AsyncClient needs aiohttp: pip install "double-o[async]"') from error
-        return AiohttpTransport()
+        return AiohttpTransport(**settings)

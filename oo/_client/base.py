@@ -6,7 +6,8 @@ import os
 import warnings
 from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from .. import _plugins
@@ -15,10 +16,9 @@ from .._core.io import IO, BlockingIO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport, no_response
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
+from .._http import urls
 from .._http.request import Request
 from .._http.response import Response
-from .._http.urls import base_url as checked_base_url
-from .._http.urls import is_loopback
 from .._plugins import name_plugin
 from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
@@ -30,7 +30,8 @@ from .operations import DEFAULT_TIMEOUT, RequestFactory
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-DEFAULT_BASE_URL = "http://localhost:3001"
+    from ..transports.trust import Certificate, Verify
+
 _warned: set[str] = set()
 
 
@@ -53,11 +54,14 @@ class BaseClient:
         logging: bool = False,
         transport: Transport | None = None,
         max_response_bytes: int = 64 << 20,
+        verify: Verify = None,
+        cert: Certificate = None,
+        max_connections: int = 256,
     ) -> None:
         """Make a client. ValueError or TypeError names an argument that cannot be.
 
         Args:
-            base_url: the server; None for `OO_BASE_URL`, else http://localhost:3001.
+            base_url: the server; None for `OO_BASE_URL`, else http://127.0.0.1:3001.
             timeout: seconds for one attempt, from connecting to the body's last byte. While it is 30, as by default,
                 a model's answer (chat, embed, image) may take 300.
             retries: how often a failed call is tried again.
@@ -69,9 +73,14 @@ class BaseClient:
             logging: whether the default chain logs each call to the logger `oo`.
             max_response_bytes: the most that an answer may hold once decompressed; a secret or an environment never
                 more than 1 MiB. Of a stream it bounds one line and one event.
+            verify: whom to trust: a file or folder of authorities, or an ssl.SSLContext; None for REQUESTS_CA_BUNDLE,
+                CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR, else the system's store and certifi's.
+            cert: what to show to a server that asks for a certificate: a PEM file, or one and its key's file.
+            max_connections: the most that are open at once to one host in `Client`, in one loop in `AsyncClient`; at
+                most half of the files that the process may open. A call that needs one more waits.
             transport: what sends; None for requests in `Client`, aiohttp in `AsyncClient`.
         """
-        self.base_url = checked_base_url(resolve_base_url(base_url))
+        self.base_url = urls.base_url(resolve_base_url(base_url))
         check_seconds("timeout", timeout)
         check_seconds("deadline", deadline, none=True)
         check_whole("retries", retries, 0)
@@ -91,9 +100,13 @@ class BaseClient:
             chain = list(middleware)
         self._store = shared_cache() if cache is None else cache
         check_whole("max_response_bytes", max_response_bytes, 1)
-        self._factory = RequestFactory(self.base_url, timeout, max_response_bytes)
         self._deadline = deadline
-        transport = self._transport() if transport is None else transport
+        check_whole("max_connections", max_connections, 1)
+        self._factory = RequestFactory(self.base_url, timeout, max_response_bytes)
+        if transport is None:
+            transport = self._transport(verify=verify, cert=cert, max_connections=max_connections)
+        elif verify is not None or cert is not None or max_connections != 256:
+            raise ValueError("verify, cert and max_connections shape the default transport: give them to your own")
         io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())
         self._pipeline = Pipeline(chain, transport, io)
         self._lookup = self._pipeline.lookup
@@ -105,7 +118,7 @@ class BaseClient:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.base_url}>"
 
-    def _transport(self) -> Transport:
+    def _transport(self, **settings: Any) -> Transport:
         raise NotImplementedError
 
     async def _perform(self, request: Request) -> Response:
@@ -183,11 +196,13 @@ class BaseClient:
 
 def resolve_base_url(base_url: str | None) -> str:
     """The argument, else `OO_BASE_URL`, else where `oo serve` listens."""
-    return os.environ.get("OO_BASE_URL") or DEFAULT_BASE_URL if base_url is None else base_url
+    return os.environ.get("OO_BASE_URL") or urls.DEFAULT_BASE_URL if base_url is None else base_url
 
 
 def _warn_of_plain_http(base_url: str) -> None:
-    if base_url.startswith("http:") and not is_loopback(base_url) and base_url not in _warned:
+    if urls.is_localhost_name(urlsplit(base_url).hostname or ""):  # the transport sees what it resolves to
+        return
+    if base_url.startswith("http:") and not urls.is_loopback(base_url) and base_url not in _warned:
         _warned.add(base_url)
         text = f"{base_url} is plain http: whoever is on the way can read the token and the secret; use https"
         warnings.warn(text, UserWarning, stacklevel=outside())

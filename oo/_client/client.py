@@ -15,6 +15,7 @@ from . import dotenv as _dotenv
 from . import operations as _operations
 from .base import BaseClient
 from .content import Data, Files, Params
+from .env_formats import Format
 from .streaming import Chunks, Stream
 
 if TYPE_CHECKING:
@@ -61,12 +62,22 @@ class Client(BaseClient):
         Raises EnvError, AuthenticationError."""
         return dict(self._send(_operations.env(self._factory, token, cache_ttl, timeout, deadline)).value)
 
-    def load_env(self, token: str, cache_ttl: float | None = None, *, allow: Collection[str] = ()) -> dict[str, str]:
-        """Put an environment into os.environ, all of it or none, and return it. Names that change how programs load
-        (`PATH`, `LD_*`, `PYTHON*`, ...) are refused unless `allow` has them. Raises EnvError, AuthenticationError."""
+    def load_env(
+        self,
+        token: str,
+        cache_ttl: float | None = None,
+        *,
+        allow: Collection[str] = (),
+        only: str | Collection[str] | None = None,
+    ) -> dict[str, str]:
+        """Put an environment into os.environ, all of it or none, and return it.
+
+        `only` names what is taken (`"DB_*"`, or several such patterns); the rest is left. Names that change how
+        programs load or where requests go (`PATH`, `LD_*`, `HTTPS_PROXY`, ...) are refused unless `allow` has them.
+        Raises EnvError, AuthenticationError.
+        """
         env = self.get_env(token, cache_ttl)
-        _dotenv.load(env, allow)
-        return env
+        return _dotenv.load(env, allow, only)
 
     def export_env(
         self,
@@ -76,12 +87,17 @@ class Client(BaseClient):
         cache_ttl: float | None = None,
         *,
         allow: Collection[str] = (),
+        only: str | Collection[str] | None = None,
+        format: Format = "dotenv",  # noqa: A002  # what it is
     ) -> dict[str, str]:
-        """Write an environment to a file (mode 0600, in one step) that sh, bash and python-dotenv read alike, and
-        return it. Without `overwrite` it is appended. Raises EnvError, AuthenticationError."""
+        """Write an environment to a file (mode 0600, in one step), and return it. Without `overwrite` it is appended.
+
+        `format` says who reads it: "dotenv" (sh, bash and python-dotenv alike), "sh", "node", "json", "docker" or
+        "systemd". A value that the format cannot hold exactly is an EnvError. `only` and `allow` are those of
+        `load_env`. Raises EnvError, AuthenticationError.
+        """
         env = self.get_env(token, cache_ttl)
-        _dotenv.export(env, path, overwrite, allow)
-        return env
+        return _dotenv.export(env, path, overwrite, allow, only, format)
 
     def proxy(
         self,
@@ -296,10 +312,10 @@ class Client(BaseClient):
     ) -> None:
         self.close()
 
-    def _transport(self) -> Transport:
+    def _transport(self, **settings: Any) -> Transport:
         from ..transports.requests import RequestsTransport
 
-        return RequestsTransport()
+        return RequestsTransport(**settings)
 
     def _send(self, request: Request) -> Response:
         return self._pipeline.drive(self._perform(request))

@@ -9,7 +9,7 @@ from .._core.validation import check_seconds, is_number
 from .._http.body import Body
 from .._http.context import ClientContext, Parser
 from .._http.headers import NAME, VALUE, Headers
-from .._http.json import JSON
+from .._http.json import JSON, MAX_ANSWER
 from .._http.request import Request
 from .._http.urls import sent
 from .._version import __version__
@@ -36,8 +36,6 @@ DEFAULT_TIMEOUT = 30
 """Seconds for an attempt, where the client was told nothing else."""
 MODEL_TIMEOUT = 300
 """The same for a model's answer: a picture or a long completion takes its time."""
-MAX_ANSWER = 1 << 20
-"""Bytes of the JSON in which a secret or an environment comes: none is larger."""
 _LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import calls, env, gateway, plugins, route, run, secret, token, vault
+from . import calls, chat, env, gateway, plugins, proxy, route, run, secret, token, vault
 from ._errors import Program
 
 
@@ -33,7 +33,7 @@ for command in (
     gateway.serve,
     vault.audit,
     vault.rekey,
-    *(calls.get, calls.export, run.run, calls.proxy, calls.chat, calls.health),
+    *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
     plugins.plugins,
     gateway.demo,
 ):

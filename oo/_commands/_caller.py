@@ -9,20 +9,32 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ._values import FilePath
+
 if TYPE_CHECKING:
     from .. import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 base_url_option: Callable[[F], F] = click.option(
-    "--base-url", metavar="URL", help="The gateway; OO_BASE_URL or http://localhost:3001, unless told."
+    "--base-url", metavar="URL", help="The gateway; OO_BASE_URL or http://127.0.0.1:3001, unless told."
 )
 """Where the gateway is."""
+
+only_option: Callable[[F], F] = click.option(
+    "--only", multiple=True, metavar="'DB_*'", help="Take the variables of this name or pattern, and no other."
+)
+"""Which variables are taken."""
+
+allow_option: Callable[[F], F] = click.option(
+    "--allow", multiple=True, metavar="NAME", help="Take this variable though it steers how programs load."
+)
+"""Which variables are taken though they steer."""
 
 
 def caller(command: F) -> F:
     """The options of a command that calls with a token."""
-    file = click.Path(exists=True, dir_okay=False)
+    file = FilePath(exists=True, dir_okay=False)
     return base_url_option(
         click.option("--token-file", type=file, help="A file that holds the token; else OO_TOKEN or standard input.")(
             command
@@ -30,12 +42,12 @@ def caller(command: F) -> F:
     )
 
 
-def client_at(base_url: str | None) -> Client:
+def client_at(base_url: str | None, timeout: float = 30.0) -> Client:
     """A client of the gateway there."""
     from .. import Client
 
     try:
-        return Client(base_url)
+        return Client(base_url, timeout)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
 
@@ -43,13 +55,16 @@ def client_at(base_url: str | None) -> Client:
 def token_from(path: str | None) -> str:
     """The token: of a file, else of OO_TOKEN, else the first line of standard input."""
     if path is not None:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            token = file.read()
+        from .._core.files import decode_text
+
+        with open(path, "rb") as file:
+            token = decode_text(file.read())
     elif not (token := os.environ.get("OO_TOKEN", "")):
         token = _line()
-    if not token.strip():
+    token = token.lstrip("\ufeff").strip()
+    if not token:
         raise click.ClickException("there is no token: set OO_TOKEN, give --token-file, or pipe it in")
-    return token.strip()
+    return token
 
 
 def _line() -> str:

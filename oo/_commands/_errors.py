@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from ..exceptions import DoubleOError
 from ._output import printable
 
 _EXTRAS = {"aiohttp": "server", "cryptography": "server", "platformdirs": "server", "dotenv": "cli", "rich": "cli"}
+_NO_COMMAND = re.compile(r"No such command '(.*?)'")
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
 
 
@@ -22,7 +24,11 @@ class Program(click.Group):
     def main(self, *args: Any, **settings: Any) -> NoReturn:
         """Run the program and exit."""
         try:
-            sys.exit(super().main(*args, **{**settings, "standalone_mode": False}))
+            code = super().main(*args, **{**settings, "standalone_mode": False})
+            # What is still to be printed may not fit any more: the end of the process would only complain.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            sys.exit(code)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(error.exit_code)
@@ -30,15 +36,19 @@ class Program(click.Group):
             command = "oo" if error.ctx is None else error.ctx.command_path
             # Whoever gives a secret as an argument does not want to read it again in a log.
             usage = _EXTRA.sub(r"\1", error.format_message().rstrip("."))
-            _fail(f"{usage} (see {command} --help)", error.exit_code)
+            _fail(f"{usage}{_near(error, usage)} (see {command} --help)", error.exit_code)
         except click.ClickException as error:
             _fail(error.format_message())
         except click.Abort:
             sys.exit(130)  # 128 and SIGINT
+        except BrokenPipeError:
+            _give_up_output()
+            sys.exit(141)  # 128 and SIGPIPE, as a shell says it of a program that wrote on
         except Exception as error:
             said = _explained(error)
             if said is None:
                 raise
+            _give_up_output()
             _fail(said)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
@@ -61,6 +71,28 @@ def _explained(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     return None
+
+
+def _near(error: click.UsageError, usage: str) -> str:
+    """The commands that a mistyped one may have meant, which click says itself from 8.5 on."""
+    from ..gateway.rules import nearest
+
+    mistyped = _NO_COMMAND.search(usage)
+    if mistyped is None or error.ctx is None or not isinstance(error.ctx.command, click.Group) or "mean" in usage:
+        return ""
+    return nearest(mistyped[1], error.ctx.command.commands)
+
+
+def _give_up_output() -> None:
+    """Let nothing more be written to a standard output that takes nothing more."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Else the end of the process tries once more, and complains.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

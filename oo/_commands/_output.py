@@ -16,15 +16,46 @@ as_json: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
 """The --json option of a command that lists."""
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
-    """Print rows: as a JSON list, as a coloured table on a terminal, or as lines of tab-separated text."""
+def emit(text: str | bytes, newline: bool = True) -> None:
+    """Print what a command is for, at once; OSError where standard output is closed or full. Text is UTF-8, whatever
+    the locale."""
+    check_output()
+    data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
+    click.echo(data + (b"\n" if newline else b""), nl=False)
+    sys.stdout.flush()
+
+
+def check_output() -> None:
+    """OSError where standard output is closed."""
+    if sys.stdout is None or sys.stdout.closed:
+        raise OSError("standard output is closed")
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, shown: Sequence[str] | None = None
+) -> None:
+    """Print rows: as a JSON list, as a coloured table on a terminal, or as lines of tab-separated text.
+
+    The table has the columns `shown`, where they differ from those of the other two.
+    """
     if as_json:
-        click.echo(json.dumps([dict(row) for row in rows], indent=2, default=_iso))
+        print_json([{column: row[column] for column in columns} for row in rows])
     elif on_terminal():
-        _draw(rows, columns)
+        _draw(rows, shown or columns)
     else:
         for row in rows:
             click.echo("\t".join(_text(row[column]) for column in columns))
+
+
+def print_json(data: Any) -> None:
+    """Print as JSON, times as ISO 8601 has them."""
+    emit(json.dumps(data, indent=2, default=_iso))
+
+
+def say_changes(what: str, changes: Sequence[str]) -> None:
+    """Print a line for each change of a thing."""
+    for change in changes or ("nothing changed",):
+        click.echo(f"{what}: {printable(change)}")
 
 
 def on_terminal() -> bool:
@@ -56,7 +87,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
     for column in shown:
         # What comes first is what other commands want: a name, an id.
-        drawn.add_column(column, no_wrap=column == columns[0], overflow="fold")
+        drawn.add_column(column.replace("_", " "), no_wrap=column == columns[0], overflow="fold")
     for row in rows:
         drawn.add_row(*(_text(row[column], "%Y-%m-%d %H:%M") for column in shown))
     console.print(drawn)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from ._output import printable
 
 if TYPE_CHECKING:
     from ..gateway.models import Kind
@@ -28,11 +30,23 @@ def with_vault(work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run(run())
 
 
+def warn(warnings: Iterable[str]) -> None:
+    """Say on standard error what somebody should know."""
+    for warning in warnings:
+        click.echo(f"oo: {printable(warning)}", err=True)
+
+
 def add_rm(group: click.Group, kind: Kind) -> None:
     """Give the group of a kind its command `rm`."""
 
     @group.command("rm", help=f"Forget the {kind} NAME, and revoke its tokens.\n\nExample: oo {kind} rm old")
     @click.argument("name")
     def remove(name: str) -> None:
-        with_vault(lambda vault: vault.remove(kind, name))
+        from ..gateway.services import require
+
+        async def forget(vault: Vault) -> None:
+            await require(vault, kind, name)
+            await vault.remove(kind, name)
+
+        with_vault(forget)
         click.echo(f"{kind} {name} is gone")

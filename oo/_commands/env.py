@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+import io
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ._output import as_json, table
+from ._output import as_json, say_changes, table
+from ._values import text_file
 from ._vault import add_rm, with_vault
 
 if TYPE_CHECKING:
     from ..gateway.models import Variable
     from ..gateway.vault import Vault
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_variables: Callable[[F], F] = click.argument("variables", nargs=-1, metavar="KEY=@SECRET KEY=literal ...")
+_from_file: Callable[[F], F] = click.option(
+    "--from-file",
+    "source",
+    type=text_file,
+    metavar="FILE",
+    help="A .env file of literals; - for standard input.",
+)
 
 
 @click.group()
@@ -25,25 +38,45 @@ def env() -> None:
 
 @env.command("set")
 @click.argument("name", metavar="ENV")
-@click.argument("variables", nargs=-1, metavar="KEY=@SECRET KEY=literal ...")
-@click.option(
-    "--from-file", "source", type=click.File("r", "utf-8"), help="A .env file of literals; - for standard input."
-)
-def env_set(name: str, variables: tuple[str, ...], source: IO[str] | None) -> None:
-    """Keep an environment, in the place of an earlier one.
+@_variables
+@_from_file
+@click.option("--replace", is_flag=True, help="Put it in the place of the one that is there.")
+def env_set(name: str, variables: tuple[str, ...], source: str | None, replace: bool) -> None:
+    """Keep an environment. One that is there is kept, unless --replace.
 
     KEY=@SECRET takes the value that a secret has when somebody asks; KEY=@@x stands for the literal @x.
 
     Example: oo env set web API_KEY=@openai-key MODE=production
     """
+    from ..gateway.services import put_environment
+
+    values = _given(variables, source)
+    with_vault(lambda vault: put_environment(vault, name, values, override=replace))
+    click.echo(f"env {name}: {', '.join(values)}")
+
+
+@env.command("update")
+@click.argument("name", metavar="ENV")
+@_variables
+@_from_file
+@click.option("--drop", multiple=True, metavar="KEY", help="Forget this variable.")
+def env_update(name: str, variables: tuple[str, ...], source: str | None, drop: tuple[str, ...]) -> None:
+    """Change the variables that are named, and no other; says which changed.
+
+    Example: oo env update web MODE=staging --drop DEBUG
+    """
+    from ..gateway.services import update_environment
+
+    values = _given(variables, source, needed=not drop)
+    say_changes(f"env {name}", with_vault(lambda vault: update_environment(vault, name, values, drop)))
+
+
+def _given(variables: tuple[str, ...], source: str | None, needed: bool = True) -> dict[str, Variable]:
     values: dict[str, Variable] = {} if source is None else dict(_dotenv(source))
     values.update(map(_variable, variables))
-    if not values:
+    if needed and not values:
         raise click.UsageError("give it a variable: KEY=@SECRET, KEY=literal or --from-file .env")
-    for key, value in values.items():
-        _check(key, value)
-    with_vault(lambda vault: vault.put_environment(name, values))
-    click.echo(f"env {name}: {', '.join(values)}")
+    return values
 
 
 def _variable(text: str) -> tuple[str, Variable]:
@@ -58,26 +91,14 @@ def _variable(text: str) -> tuple[str, Variable]:
     return key, SecretRef(value[1:]) if value.startswith("@") else value
 
 
-def _dotenv(file: IO[str]) -> Iterator[tuple[str, str]]:
+def _dotenv(text: str) -> Iterator[tuple[str, str]]:
     from dotenv.parser import parse_stream
 
-    for binding in parse_stream(file):
+    for binding in parse_stream(io.StringIO(text)):
         if binding.error:
-            raise click.ClickException(f"{file.name}: line {binding.original.line} is no KEY=VALUE")
+            raise click.ClickException(f"the file of --from-file: line {binding.original.line} is no KEY=VALUE")
         if binding.key is not None:
             yield binding.key, binding.value or ""
-
-
-def _check(key: str, value: Variable) -> None:
-    from .._client.dotenv import NAME
-
-    # Whoever keeps the vault may name what they like; what is no variable, every client would refuse.
-    if not NAME.fullmatch(key):
-        raise click.ClickException(f"{key!r} is no variable name: letters, digits and _")
-    if isinstance(value, str):
-        value.encode("utf-8")
-        if "\0" in value:
-            raise click.ClickException(f"the value of {key} holds a NUL character")
 
 
 @env.command("list")
@@ -104,13 +125,16 @@ def env_show(name: str, as_json: bool) -> None:
 
     Example: oo env show web
     """
-    found = with_vault(lambda vault: vault.variables(name))
-    if found is None:
-        raise click.ClickException(f"there is no env {name!r}")
-    rows = [
-        {"name": key, "value": "***" if isinstance(value, str) else f"@{value.name}"} for key, value in found.items()
-    ]
-    table(rows, ("name", "value"), as_json)
+    from ..gateway.services import require
+
+    async def read(vault: Vault) -> list[dict[str, Any]]:
+        await require(vault, "env", name)
+        return [
+            {"name": key, "value": "***" if isinstance(value, str) else f"@{value.name}"}
+            for key, value in (await vault.variables(name) or {}).items()
+        ]
+
+    table(with_vault(read), ("name", "value"), as_json)
 
 
 add_rm(env, "env")

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from ._vault import warn, with_vault
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -29,10 +31,14 @@ def serve(
         raise click.UsageError("--tls-cert and --tls-key go together")
     from ..gateway import process as serving
     from ..gateway.app import bound, url_of
-    from ..gateway.paths import data_dir
+    from ..gateway.audit_log import AUDIT_FILE
+    from ..gateway.paths import begin_file, data_dir
+    from ..gateway.services import weak_uses
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     serving.preflight(data_dir(), tls)
+    warn(with_vault(weak_uses))
+    begin_file(data_dir(), AUDIT_FILE)
     try:
         sock = bound(host, port)
     except OSError as error:
@@ -52,7 +58,7 @@ def serve(
 
 @click.command()
 def demo() -> None:
-    """Show real calls through the default chain.
+    """Show real calls through the chain, in both worlds.
 
     Starts a gateway and an API on free loopback ports for them.
 

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ._output import as_json, table
+from ._output import as_json, say_changes, table
 from ._vault import add_rm, with_vault
 
 if TYPE_CHECKING:
     from ..gateway.vault import Vault
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "upstream": {"metavar": "URL", "help": "The API's base URL; what callers ask for comes behind."},
+    "inject": {
+        "multiple": True,
+        "metavar": "'HEADER: TEXT'",
+        "help": "A header to send; {name} is a secret's value.",
+    },
+    "allow": {
+        "multiple": True,
+        "metavar": "'METHOD PATH'",
+        "help": "What callers may do; * is anything. All, if none.",
+    },
+    "timeout": {"type": float, "metavar": "SECONDS", "help": "How long one call may take; 60 unless told."},
+}
+_FLAGS = {
+    "allow-private": "Let the upstream be at a private or loopback address.",
+    "allow-plain-http": "Let what is sent go in clear, over http to another machine.",
+    "allow-weak": "Inject a value of less than 8 characters, which is not masked in what comes back.",
+}
+
+
+def _settings(command: F) -> F:
+    """The options that say what a route is."""
+    for flag, text in reversed(_FLAGS.items()):
+        command = click.option(f"--{flag}/--no-{flag}", default=None, help=text)(command)
+    for name, option in reversed(_OPTIONS.items()):
+        command = click.option(f"--{name}", **option)(command)
+    return command
 
 
 @click.group()
@@ -26,17 +58,10 @@ def route() -> None:
 
 @route.command("set")
 @click.argument("name")
-@click.option("--upstream", required=True, metavar="URL", help="The API's base URL; what callers ask for comes behind.")
-@click.option("--inject", multiple=True, metavar="'HEADER: TEXT'", help="A header to send; {name} is a secret's value.")
-@click.option(
-    "--allow", multiple=True, metavar="'METHOD PATH'", help="What callers may do; * is anything. All, if none."
-)
-@click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="How long one call may take.")
-@click.option("--allow-private", is_flag=True, help="Let the upstream be at a private or loopback address.")
-def route_set(
-    name: str, upstream: str, inject: tuple[str, ...], allow: tuple[str, ...], timeout: float, allow_private: bool
-) -> None:
-    """Keep a route, in the place of an earlier one.
+@_settings
+@click.option("--replace", is_flag=True, help="Put it in the place of the one that is there.")
+def route_set(name: str, replace: bool, **settings: Any) -> None:
+    """Keep a route. One that is there is kept, unless --replace.
 
     \b
     Example:
@@ -44,23 +69,55 @@ def route_set(
         --inject 'Authorization: Bearer {openai-key}' --allow 'POST /v1/*'
     """
     from ..gateway.models import Route
+    from ..gateway.services import put_route
 
-    made = Route(name, upstream, _headers(inject), allow, timeout, allow_private)
-    with_vault(lambda vault: vault.put_route(made))
+    if settings["upstream"] is None:
+        raise click.UsageError("a route needs --upstream, the API's base URL")
+    made = Route(name, **_given(settings))
+    with_vault(lambda vault: put_route(vault, made, override=replace))
     click.echo(f"route {name}")
 
 
-def _headers(inject: tuple[str, ...]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for text in inject:
-        name, colon, value = (part.strip() for part in text.partition(":"))
-        if not colon:
-            # It may be a key, and is not said again.
-            raise click.ClickException("an --inject without ':' is no 'Header: text'")
-        if name.lower() in map(str.lower, headers):
-            raise click.ClickException(f"{name} is injected twice")
-        headers[name] = value
-    return headers
+@route.command("update")
+@click.argument("name")
+@_settings
+@click.option("--drop", multiple=True, metavar="HEADER", help="Inject this header no longer.")
+@click.option("--allow-all", is_flag=True, help="Let callers do anything, as without --allow.")
+def route_update(name: str, drop: tuple[str, ...], allow_all: bool, **settings: Any) -> None:
+    """Change what is named of a route, and nothing else; says what changed.
+
+    --inject sets that header and leaves the others; --allow stands for the whole list.
+
+    Example: oo route update openai --timeout 120
+    """
+    from ..gateway.services import update_route
+
+    changes = _given(settings)
+    if drop:
+        changes["inject"] = {**changes.get("inject", {}), **dict.fromkeys(drop)}
+    if allow_all:
+        changes["allow"] = ()
+    if not changes:
+        raise click.UsageError("name what is to change, such as --timeout 120")
+    say_changes(f"route {name}", with_vault(lambda vault: update_route(vault, name, changes)))
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a Route that the options name."""
+    from ..gateway.rules import injected
+
+    given = {name: value for name, value in settings.items() if value not in (None, ())}
+    if "inject" in given:
+        given["inject"] = injected(map(_header, given["inject"]))
+    return given
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon:
+        # It may be a key, and is not said again.
+        raise click.ClickException("an --inject without ':' is no 'Header: text'")
+    return name, value
 
 
 @route.command("list")
@@ -72,22 +129,25 @@ def route_list(as_json: bool) -> None:
     """
 
     async def read(vault: Vault) -> list[dict[str, Any]]:
-        found = [await vault.route(name) for name in await vault.names("route")]
+        routes = [await vault.route(name) for name in await vault.names("route")]
         return [
             {
-                "name": each.name,
-                "upstream": each.upstream,
-                "inject": list(each.inject),
-                "secrets": sorted(each.secrets),
-                "allow": list(each.allow) or ["* /*"],
-                "timeout": each.timeout,
-                "private": each.allow_private,
+                "name": route.name,
+                "upstream": route.upstream,
+                "inject": list(route.inject),
+                "secrets": sorted(route.secrets),
+                "allow": list(route.allow) or ["* /*"],
+                "timeout": route.timeout,
+                "private": route.allow_private,
+                "plain_http": route.allow_plain_http,
+                "weak": route.allow_weak,
             }
-            for each in found
-            if each is not None
+            for route in routes
+            if route is not None
         ]
 
-    table(with_vault(read), ("name", "upstream", "inject", "secrets", "allow", "timeout", "private"), as_json)
+    columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private", "plain_http", "weak")
+    table(with_vault(read), columns, as_json, shown=columns[:-2])
 
 
 add_rm(route, "route")

@@ -1,100 +1,110 @@
-"""`oo run`: a command with an environment of its own, that ends as if nothing stood between."""
+"""`oo run`: the command takes the place of this process, with an environment of its own."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from types import FrameType
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn
 
 import click
 
-from ._caller import caller, client_at, token_from
+from ._caller import allow_option, caller, client_at, only_option, token_from
 
-_HANDED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH", "SIGCONT")
-_FROM_KEYS = ("SIGINT", "SIGQUIT")
+# Of this program's own variables those that hold no secret. Another is kept back until it stands here.
+_HANDED_ON = frozenset(("OO_BASE_URL", "OO_HOME", "OO_MASTER_KEY_FILE", "OO_PLUGINS"))
+_SHELL = "/bin/sh"
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, metavar="-- CMD ...")
-@click.option("--allow", multiple=True, metavar="NAME", help="Take this variable though it steers how programs load.")
+@only_option
+@allow_option
 @caller
-def run(command: tuple[str, ...], allow: tuple[str, ...], token_file: str | None, base_url: str | None) -> None:
+def run(
+    command: tuple[str, ...],
+    only: tuple[str, ...],
+    allow: tuple[str, ...],
+    token_file: str | None,
+    base_url: str | None,
+) -> None:
     """Run a command with the environment that the token opens.
 
-    The environment is the command's alone, and OO_TOKEN is not in it. The command is not started where the environment
-    cannot be had. Its exit code is this one's, 128 + n where signal n ended it.
+    The command takes this process's place: signals, the terminal and the exit code are its own. OO_TOKEN and
+    OO_MASTER_KEY are not in its environment. It is not started where the environment cannot be had. One that is not
+    there is exit code 127, one that cannot be run 126.
 
     Example: OO_TOKEN=... oo run -- python app.py
     """
-    from .._client.dotenv import check
+    from .._client.dotenv import check, select
 
     token = token_from(token_file)
     with client_at(base_url) as client:
-        variables = client.get_env(token)
+        variables = select(client.get_env(token), only or None)
     check(variables, allow)
-    inherited = {name: value for name, value in os.environ.items() if name != "OO_TOKEN"}
-    sys.exit(_run(command, {**inherited, **variables}))
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    child: subprocess.Popen[bytes] | None = None
-    early: list[int] = []
-
-    def hand_on(number: int, _frame: FrameType | None) -> None:
-        if child is None:
-            early.append(number)
-        # The terminal sends its keys' signals to the child as well, and twice would mean something else.
-        elif signal.Signals(number).name not in _FROM_KEYS or not _in_foreground():
-            child.send_signal(number)
-
-    # Before the child is there: a signal that comes while it starts must not leave it behind.
-    for name in _HANDED_ON:
-        number = getattr(signal, name, None)
-        # What is ignored stays so, for the child too: nohup asks for that.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, hand_on)
-    woken = _woken()
+    inherited = {
+        name: value for name, value in os.environ.items() if name in _HANDED_ON or not name.upper().startswith("OO_")
+    }
+    environment = {**inherited, **variables}
     try:
-        # What the caller opened for the command is the command's; nothing that Python opens is handed down.
-        child = subprocess.Popen(command, env=environment, close_fds=False)  # noqa: S603  # the user's own command
+        if os.name == "posix":
+            _become(command, environment)
+        sys.exit(_wait_for(command, environment))
     except OSError as error:
         click.echo(f"oo: {command[0]}: {error.strerror}", err=True)
-        return 127 if isinstance(error, FileNotFoundError) else 126
-    for number in early:
-        hand_on(number, None)
-    code = _ended(child, woken)
-    return code if code >= 0 else 128 - code
+        # As env(1) and the shells have it (POSIX, XCU 2.8.2).
+        sys.exit(127 if error.errno == errno.ENOENT else 126)
+    except ValueError:
+        click.echo("oo: no command can be called that, or take such an argument", err=True)
+        sys.exit(126)
 
 
-def _woken() -> int:
-    """The end of a pipe into which every signal writes."""
-    # A signal that comes just before a wait begins does not end it, and would be handed on when there is nobody left.
-    # What it writes into a pipe is still there when that is read.
-    reading, writing = os.pipe()
-    if sys.platform != "win32":
-        os.set_blocking(writing, False)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        # Ignored, as it may come down to us, it loses the exit code.
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    return reading
+def _become(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by the command, as execvp(3) finds and runs it; OSError where it cannot be."""
+    # Python ignores these for itself, and what is ignored would stay so.
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_DFL)
+    failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for path in _places(command[0], environment):
+        try:
+            _execute(path, command, environment)
+        except OSError as error:  # noqa: PERF203  # few turns
+            # A place where it is but cannot be run is told of, unless a later one has it.
+            if error.errno in (errno.EACCES, errno.EPERM):
+                failure = error
+            elif error.errno not in (errno.ENOENT, errno.ENOTDIR) or "/" in command[0]:
+                raise
+    raise failure
 
 
-def _ended(child: subprocess.Popen[bytes], woken: int) -> int:
-    if sys.platform == "win32":
-        return child.wait()
-    # Not before the child is there, which inherits the mask that came down to us.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-    while (code := child.poll()) is None:
-        os.read(woken, 1024)
-    return code
-
-
-def _in_foreground() -> bool:
+def _execute(path: str, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
     try:
-        with open("/dev/tty", "rb") as terminal:
-            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except OSError:
-        return False
+        os.execve(path, command, environment)  # noqa: S606  # the user's own command
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    # No program and no `#!`: a script for the shell (POSIX, XSH exec).
+    os.execve(_SHELL, [_SHELL, path, *command[1:]], environment)  # noqa: S606  # as above
+
+
+def _places(name: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Where a command may be: the path that it is, or each folder of PATH."""
+    if "/" in name:
+        yield name
+    elif name:
+        for folder in environment.get("PATH", os.defpath).split(os.pathsep):
+            yield os.path.join(folder or ".", name)
+
+
+def _wait_for(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The command's exit code. Windows has no way of becoming another program."""
+    with subprocess.Popen(command, env=environment, close_fds=False) as child:  # noqa: S603  # the user's own command
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:  # noqa: PERF203  # the console sends it to the command as well
+                continue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._output import as_json, moment, table
-from ._vault import add_rm, with_vault
+from ._output import as_json, emit, moment, on_terminal, print_json, printable, table
+from ._values import text_file
+from ._vault import add_rm, warn, with_vault
 
 if TYPE_CHECKING:
     from ..gateway.vault import Vault
@@ -25,19 +26,24 @@ def secret() -> None:
 
 @secret.command("set")
 @click.argument("name")
-@click.option("--from-file", "source", type=click.File("rb"), help="Read the value from a file; - for standard input.")
-def secret_set(name: str, source: IO[bytes] | None) -> None:
+@click.option(
+    "--from-file", "value", type=text_file, metavar="FILE", help="Read the value from a file; - for standard input."
+)
+def secret_set(name: str, value: str | None) -> None:
     """Keep a new version of a secret.
 
     Asks for the value without showing it, or reads it from a file; one line's end after it is dropped.
 
     Example: oo secret set openai-key
     """
-    value = _asked(name) if source is None else re.sub(r"\r?\n\Z", "", source.read().decode("utf-8"))
+    from ..gateway.services import put_secret
+
+    value = _asked(name) if value is None else re.sub(r"\r?\n\Z", "", value)
     if not value:
         raise click.ClickException("the value is empty")
-    version = with_vault(lambda vault: vault.put_secret(name, value))
+    version, warnings = with_vault(lambda vault: put_secret(vault, name, value))
     click.echo(f"secret {name} version {version}")
+    warn(warnings)
 
 
 def _asked(name: str) -> str:
@@ -70,6 +76,48 @@ def secret_list(as_json: bool) -> None:
     table(with_vault(read), ("name", "version", "set"), as_json)
 
 
+@secret.command("show")
+@click.argument("name")
+@click.option("--reveal", is_flag=True, help="Print the value, and nothing else.")
+@as_json
+def secret_show(name: str, reveal: bool, as_json: bool) -> None:
+    """Show what is known of a secret: its version, and what needs it.
+
+    The value is printed only with --reveal; in a pipe no newline comes after it.
+
+    Example: oo secret show openai-key
+    """
+    from ..gateway.services import require, users_of
+
+    async def value(vault: Vault) -> str:
+        await require(vault, "secret", name)
+        return await vault.secret(name) or ""
+
+    async def read(vault: Vault) -> dict[str, Any]:
+        await require(vault, "secret", name)
+        versions = await vault.versions(name)
+        current = next(version for version in versions if version.current)
+        opened_by = [token.id for token in await vault.tokens() if (token.kind, token.name) == ("secret", name)]
+        return {
+            "name": name,
+            "version": current.version,
+            "versions": len(versions),
+            "set": moment(current.created),
+            "needed_by": await users_of(vault, name),
+            "tokens": opened_by,
+        }
+
+    if reveal:
+        found = with_vault(value)
+        emit(printable(found, kept="\n\t") if on_terminal() else found, newline=on_terminal())
+        return
+    known = with_vault(read)
+    if as_json:
+        print_json(known)
+    else:
+        table([{"what": what.replace("_", " "), "is": value} for what, value in known.items()], ("what", "is"), False)
+
+
 @secret.command("versions")
 @click.argument("name")
 @as_json
@@ -78,21 +126,38 @@ def secret_versions(name: str, as_json: bool) -> None:
 
     Example: oo secret versions openai-key
     """
-    found = with_vault(lambda vault: vault.versions(name))
-    rows = [{"version": each.version, "set": moment(each.created), "current": each.current} for each in found]
-    table(rows, ("version", "set", "current"), as_json)
+    from ..gateway.models import check_name
+    from ..gateway.services import require
+
+    async def read(vault: Vault) -> list[dict[str, Any]]:
+        await require(vault, "secret", check_name(name))
+        return [
+            {"version": version.version, "set": moment(version.created), "current": version.current}
+            for version in await vault.versions(name)
+        ]
+
+    table(with_vault(read), ("version", "set", "current"), as_json)
 
 
 @secret.command("rollback")
 @click.argument("name")
-@click.option("--to", "version", type=int, help="The version to return to; the one before the current, unless told.")
+@click.option(
+    "--to",
+    "version",
+    type=click.IntRange(1, 2**31 - 1),
+    metavar="VERSION",
+    help="The version to return to; the one before the current, unless told.",
+)
 def secret_rollback(name: str, version: int | None) -> None:
     """Return to an earlier version of a secret.
 
     Example: oo secret rollback openai-key
     """
-    now = with_vault(lambda vault: vault.rollback(name, version))
-    click.echo(f"secret {name} version {now}")
+    from ..gateway.services import rollback
+
+    current, warnings = with_vault(lambda vault: rollback(vault, name, version))
+    click.echo(f"secret {name} version {current}")
+    warn(warnings)
 
 
 add_rm(secret, "secret")

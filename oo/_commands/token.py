@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-import re
+import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ._output import as_json, moment, table
+from ._output import as_json, check_output, emit, moment, table
+from ._values import duration, rate
 from ._vault import with_vault
 
 if TYPE_CHECKING:
-    from ..gateway.models import Kind, Rate
-    from ..gateway.vault import Token
+    from ..gateway.models import Kind, Rate, Token
+    from ..gateway.vault import Vault
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = 100 * 365 * _UNITS["d"]
-_MOST = 10**9
+F = TypeVar("F", bound=Callable[..., Any])
+
+_KINDS: tuple[Kind, ...] = ("secret", "env", "route")
+_COLUMNS = ("id", "kind", "name", "state", "issued", "expires", "used", "uses", "rate", "label")
+_SHOWN = ("id", "opens", "state", "left", "times", "rate", "label")
+
+
+def _things(verb: str, multiple: bool) -> Callable[[F], F]:
+    def add(command: F) -> F:
+        for kind in reversed(_KINDS):
+            command = click.option(f"--{kind}", metavar="NAME", multiple=multiple, help=f"{verb} this {_WORDS[kind]}.")(
+                command
+            )
+        return command
+
+    return add
+
+
+_WORDS = {"secret": "secret", "env": "environment", "route": "route"}
 
 
 @click.group()
@@ -31,48 +49,65 @@ def token() -> None:
 
 
 @token.command("issue")
-@click.option("--secret", metavar="NAME", help="Open this secret.")
-@click.option("--env", metavar="NAME", help="Open this environment.")
-@click.option("--route", metavar="NAME", help="Open this route.")
-@click.option("--ttl", metavar="24h", help="How long it opens: a number with s, m, h or d.")
-@click.option("--uses", type=click.IntRange(1, _MOST), metavar="N", help="How often it opens.")
-@click.option("--rate", metavar="60/m", help="How often it opens in a time: a number by s, m, h or d.")
+@_things("Open", multiple=False)
+@click.option("--ttl", type=duration, metavar="24h", help="How long it opens: a number with s, m, h or d.")
+@click.option("--uses", type=click.IntRange(1, 10**9), metavar="N", help="How often it opens.")
+@click.option("--rate", type=rate, metavar="60/m", help="How often it opens in a time: by s, m, h or d.")
 @click.option("--label", default="", metavar="TEXT", help="A note for `oo token list`.")
+@as_json
 def token_issue(
-    secret: str | None,
-    env: str | None,
-    route: str | None,
-    ttl: str | None,
-    uses: int | None,
-    rate: str | None,
-    label: str,
+    ttl: float | None, uses: int | None, rate: Rate | None, label: str, as_json: bool, **things: str | None
 ) -> None:
-    """Issue a token, printed here and never again.
+    """Issue a token, printed here and never again; its id is said on standard error.
+
+    Where it cannot be printed, it is revoked.
 
     Example: oo token issue --secret openai-key --ttl 24h --uses 10
     """
-    options: tuple[tuple[Kind, str | None], ...] = (("secret", secret), ("env", env), ("route", route))
-    given = [(kind, name) for kind, name in options if name is not None]
+    from ..gateway.services import issue
+
+    given: list[tuple[Kind, str]] = [(kind, name) for kind in _KINDS if (name := things[kind]) is not None]
     if len(given) != 1:
         raise click.UsageError("name one thing to open: --secret, --env or --route")
     kind, name = given[0]
-    seconds, limit = None if ttl is None else _duration(ttl), None if rate is None else _rate(rate)
     label.encode("utf-8")
-    made = with_vault(lambda vault: vault.issue(kind, name, ttl=seconds, uses=uses, rate=limit, label=label))
-    click.echo(made)
+    check_output()
+
+    async def make(vault: Vault) -> str:
+        made = await issue(vault, kind, name, ttl=ttl, uses=uses, rate=rate, label=label)
+        try:
+            emit(json.dumps({"id": made.id, "token": made.token}) if as_json else made.token)
+        except BaseException:
+            await vault.revoke(made.id)
+            raise
+        return made.id
+
+    identity = with_vault(make)
+    if not as_json:
+        click.echo(f"oo: its id is {identity}", err=True)
 
 
 @token.command("list")
+@_things("Only what opens", multiple=True)
+@click.option(
+    "--state",
+    multiple=True,
+    type=click.Choice(("open", "revoked", "expired", "used up")),
+    help="Only those in this state.",
+)
+@click.option("--label", metavar="TEXT", help="Only those whose label holds this.")
 @as_json
-def token_list(as_json: bool) -> None:
+def token_list(state: tuple[Any, ...], label: str | None, as_json: bool, **things: tuple[str, ...]) -> None:
     """List the tokens by id; the tokens themselves are nowhere.
 
-    Example: oo token list
+    Example: oo token list --route openai --state open
     """
+    from ..gateway.services import tokens
+
+    wanted = [(kind, name) for kind in _KINDS for name in things[kind]]
     now = time.time()
-    rows = [_row(each, now) for each in with_vault(lambda vault: vault.tokens())]
-    columns = ("id", "kind", "name", "state", "issued", "expires", "used", "uses", "rate", "label")
-    table(rows, columns, as_json)
+    rows = [_row(token, now) for token in with_vault(lambda vault: tokens(vault, wanted, state, label))]
+    table(rows, _COLUMNS, as_json, shown=_SHOWN)
 
 
 @token.command("revoke")
@@ -84,45 +119,54 @@ def token_revoke(token_id: str) -> None:
 
     Example: oo token revoke 3f2a9c01d4e5
     """
-    with_vault(lambda vault: vault.revoke(token_id))
+    from ..gateway.services import revoke
+
+    with_vault(lambda vault: revoke(vault, token_id))
     click.echo(f"token {token_id} is revoked")
 
 
+@token.command("prune")
+def token_prune() -> None:
+    """Forget the tokens that are revoked, expired or used up.
+
+    Example: oo token prune
+    """
+    from ..gateway.services import prune_tokens
+
+    pruned = with_vault(prune_tokens)
+    click.echo(f"tokens forgotten: {len(pruned)}")
+
+
 def _row(token: Token, now: float) -> dict[str, Any]:
-    ended = token.expires is not None and token.expires <= now
-    spent = token.uses is not None and token.used >= token.uses
+    from ..gateway.rules import format_rate
+    from ..gateway.services import state_of
+
     counted = token.uses is not None or token.rate is not None
+    times = token.used if token.uses is None else f"{token.used}/{token.uses}"
     return {
         "id": token.id,
         "kind": token.kind,
         "name": token.name,
-        "state": "revoked" if token.revoked else "expired" if ended else "used up" if spent else "open",
+        "state": state_of(token, now),
         "issued": moment(token.issued),
         "expires": moment(token.expires),
         "used": token.used if counted else None,
         "uses": token.uses,
-        "rate": None if token.rate is None else _rate_text(token.rate),
+        "rate": None if token.rate is None else format_rate(token.rate),
         "label": token.label,
+        # For the table alone, which has to fit into 80 columns.
+        "opens": f"{token.kind} {token.name}",
+        "times": times if counted else None,
+        "left": None if token.expires is None else _span(token.expires - now),
     }
 
 
-def _duration(text: str) -> float:
-    match = re.fullmatch(r"([0-9]{1,10})([smhd])", text.strip())
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 0 < seconds <= _LONGEST:
-        raise click.BadParameter(f"{text!r} is no time such as 90s, 15m, 24h or 7d", param_hint="--ttl")
-    return float(seconds)
-
-
-def _rate(text: str) -> Rate:
-    from ..gateway.models import Rate
-
-    match = re.fullmatch(r"([0-9]{1,10})/([smhd])", text.strip())
-    if match is None or not 0 < int(match[1]) <= _MOST:
-        raise click.BadParameter(f"{text!r} is no rate such as 5/s, 60/m or 1000/d", param_hint="--rate")
-    return Rate(int(match[1]), float(_UNITS[match[2]]))
-
-
-def _rate_text(rate: Rate) -> str:
-    units = {seconds: unit for unit, seconds in _UNITS.items()}
-    return f"{rate.count}/{units.get(int(rate.seconds), f'{rate.seconds:g}s')}"
+def _span(seconds: float) -> str:
+    """A time in its two largest units, such as 6d 23h."""
+    left = max(int(seconds), 0)
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"

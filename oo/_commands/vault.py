@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
 import click
-
-from ._vault import with_vault
 
 
 @click.command()
@@ -18,21 +14,13 @@ def init() -> None:
 
     Example: oo init
     """
-    from ..gateway import keyring, sealing
     from ..gateway.paths import data_dir
-    from ..gateway.vault import VAULT_FILE, Vault
+    from ..gateway.services import create_vault
 
-    place = data_dir()
-    path = keyring.key_path(place)
-    made = not os.environ.get("OO_MASTER_KEY") and not path.exists()
-    if made and (place / VAULT_FILE).exists():
-        raise click.ClickException(f"there is a vault in {place} already, and its master key {path} is missing")
-    if made:
-        keyring.write_keys(path, [sealing.new_key()])
-    Vault.create(place, keyring.load(place))
-    click.echo(f"vault {place / VAULT_FILE}")
-    if made:
-        click.echo(f"master key {path}: keep a copy elsewhere, without it the vault is lost")
+    vault, key = create_vault(data_dir())
+    click.echo(f"vault {vault}")
+    if key is not None:
+        click.echo(f"master key {key}: keep a copy elsewhere, without it the vault is lost")
 
 
 @click.command()
@@ -44,26 +32,15 @@ def rekey() -> None:
 
     Example: oo rekey
     """
-    from ..gateway import keyring, sealing
-    from ..gateway.paths import data_dir
+    import asyncio
 
-    place = data_dir()
-    path = keyring.key_path(place)
-    keys = keyring.read_keys(place)
-    in_file = not os.environ.get("OO_MASTER_KEY")
-    if len(keys) < 2:
-        if not in_file:
-            raise click.ClickException('OO_MASTER_KEY holds one key: set it to "OLD,NEW" first')
-        # Opened once before anything is written: a key that is not the vault's must not get company.
-        with_vault(lambda vault: vault.names("secret"))
-        keys.append(sealing.new_key())
-        keyring.write_keys(path, keys)
-    count = with_vault(lambda vault: vault.rekey(sealing.Keyring(keys)))
-    if in_file:
-        keyring.write_keys(path, keys[-1:])
+    from ..gateway.paths import data_dir
+    from ..gateway.services import rekey_vault
+
+    count, key = asyncio.run(rekey_vault(data_dir()))
     click.echo(f"records sealed with the new key: {count}")
-    if in_file:
-        click.echo(f"master key {path}: keep a copy elsewhere, the old one opens nothing any more")
+    if key is not None:
+        click.echo(f"master key {key}: keep a copy elsewhere, the old one opens nothing any more")
 
 
 @click.command()

@@ -12,7 +12,7 @@ from .._http.json import JSON, parse_json
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
-from .masking import Mask, StreamMask, seen_values
+from .masking import Mask, seen_values
 from .pipeline import name_of
 
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
@@ -30,19 +30,17 @@ _TASKS = {
 
 _LIBRARIES = frozenset({"aiohttp", "asyncio", "json", "requests", "socket", "ssl", "urllib3"})
 _KEPT = 1 << 16  # bytes of an error's body
-_SHORTEST = 8  # characters of a fetched value that is masked: an environment is full of ordinary words
 _LONGEST = 300  # characters of a server's own words in a message
 
 
 def remember(response: Response) -> None:
     """Remember what was fetched, for the errors to come."""
     operation = response.request.context.operation
-    if operation == "secret" and len(response.value) >= _SHORTEST:
+    if operation == "secret":
         seen_values.add(response.value)
     elif operation == "env":
         for value in response.value.values():
-            if len(value) >= _SHORTEST:
-                seen_values.add(value)
+            seen_values.add(value)
 
 
 def mask_of(request: Request) -> Mask:
@@ -100,8 +98,7 @@ def error_body(response: Response) -> JSON:
     """The body, parsed where it is JSON, else its text, of a large one the beginning; masked."""
     mask, data = mask_of(response.request), response.body
     if len(data) > _KEPT:
-        # A token that the cut goes through would not be known by its half.
-        return StreamMask(mask).feed(data[:_KEPT]).decode("utf-8", "replace")
+        return mask.head(data, _KEPT).decode("utf-8", "replace")
     try:
         return mask.json(parse_json(data))
     except (DoubleOError, RecursionError):

@@ -2,29 +2,55 @@
 
 A value is looked for as it is and in base64, in the text as it stands and with the escapes of JSON, of URLs and of HTML
 undone: encoders differ in what they escape and in how, and each of their spellings is the value.
+
+What a stream holds back depends on the text and on the class and length of the values, never on the values themselves:
+whoever sees the ends of pieces learns nothing from them.
 """
 
 from __future__ import annotations
 
 import base64
-import html
+import binascii
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from .._http.json import JSON
+from .escapes import CLASSES, ESCAPED, UnescapedView, boundary
 
 MASK = "***"
-_SHORTEST = 4  # masking shorter values would tear ordinary words apart and protect nothing
+SHORTEST = 8
+"""Characters of the shortest value that is masked: shorter ones are words, and a guess at one would be answered."""
+STEP = 32 << 10
+"""Bytes to mask between two turns of an event loop."""
+
+
+class _Value(NamedTuple):
+    """What is looked for on account of one value: its forms, its class, the bytes that a spelling has at most."""
+
+    forms: tuple[bytes, ...]
+    kind: int
+    reach: int
 
 
 class Mask:
-    """Replaces each of some values by ***, in plain and base64, however JSON, a URL or HTML would escape it."""
+    """Replaces each of some values by ***, in plain and base64, however JSON, a URL or HTML would escape it. Values of
+    fewer than 8 characters are left alone."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        spellings = {spelling.encode("utf-8", "surrogatepass") for value in values for spelling in _spellings(value)}
-        self._spellings = list(spellings)
-        self._languages = _USUAL if all(map(_is_usual, self._spellings)) else _ALL
+        self._take([_value(value) for value in values if len(value) >= SHORTEST])
+
+    @classmethod
+    def _of(cls, values: list[_Value]) -> Mask:
+        mask = cls(())
+        mask._take(values)
+        return mask
+
+    def _take(self, values: list[_Value]) -> None:
+        self._forms = list(dict.fromkeys(form for value in values for form in value.forms))
+        self._class = CLASSES[max((value.kind for value in values), default=0)]
+        self._reach = max((value.reach for value in values), default=0)
 
     def text(self, text: str) -> str:
         """`text`, masked."""
@@ -37,27 +63,30 @@ class Mask:
         spans = self.spans(data)
         return _masked(data, spans, 0, len(data))[0] if spans else data
 
+    def head(self, data: bytes, size: int) -> bytes:
+        """The first `size` UTF-8 bytes, masked; a value that begins in them is too, wherever it ends."""
+        data = data[: size + self._reach]
+        return _masked(data, self.spans(data), 0, size)[0]
+
     def spans(self, data: bytes) -> list[tuple[int, int]]:
         """Where in UTF-8 bytes the values stand, in the order of their beginnings; they may overlap."""
-        found = [(at, at + len(each)) for each in self._spellings if each in data for at in _all(each, data)]
-        for language in self._languages:
-            if language.mark in data and language.escape.search(data):
-                view = UnescapedView(data, language)
-                found += [
-                    (view.start_of(at), view.end_of(at + len(each)))
-                    for each in self._spellings
-                    for at in _all(each, view.data)
-                ]
+        found = [(at, at + len(form)) for form in self._forms if form in data for at in _all(form, data)]
+        syntaxes = [each for each in self._class.syntaxes if each.mark in data]
+        for syntax in [*syntaxes, self._class.together] if len(syntaxes) > 1 else syntaxes:
+            view = UnescapedView(data, syntax)
+            for form in self._forms:
+                if form in view.data:
+                    found += [view.span(at, at + len(form)) for at in _all(form, view.data)]
         return sorted(found)
 
-    def open_end(self, data: bytes) -> int:
-        """How many bytes at the end of `data` may be the beginning of a value."""
-        start = self._beginning(data)
-        for language in self._languages:
-            if language.mark in data and (language.begun.search(data, len(data) - 12) or language.escape.search(data)):
-                view = UnescapedView(data, language)
-                start = min(start, view.start_of(self._beginning(view.data)))
-        return len(data) - start
+    def settled(self, data: bytes) -> int:
+        """How many bytes at the beginning of `data` are masked alike whatever follows them. All but the last of those
+        that spellings are made of, and of these no more than a spelling may have."""
+        if not self._forms:
+            return len(data)
+        tail = data[-self._reach :]
+        cut = len(data) - len(tail) + len(tail.rstrip(self._class.spelled))
+        return boundary(data, cut) if cut == len(data) - len(tail) else cut
 
     def json(self, data: JSON) -> JSON:
         """A parsed JSON text, each key and string of it masked."""
@@ -82,20 +111,10 @@ class Mask:
         each = iter(masked)
         return _changed(data, lambda _: next(each))
 
-    def _beginning(self, data: bytes) -> int:
-        """Where in `data` the earliest spelling may begin that its end cuts off; its length where none does."""
-        earliest = len(data)
-        for spelling in self._spellings:
-            for start in _all(spelling[:1], data, max(0, len(data) - len(spelling) + 1)):
-                if spelling.startswith(data[start:]):
-                    earliest = min(earliest, start)
-                    break
-        return earliest
-
 
 class StreamMask:
-    """Masks a stream of UTF-8 bytes whose pieces may cut a value in two. Of each piece it holds back only an end that
-    may be the beginning of a value, so what is no part of one passes at once."""
+    """Masks a stream of UTF-8 bytes whose pieces may cut a value in two. Of each piece it holds back the last
+    characters, as far as any value of the class and length of those masked could be made of them."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
@@ -105,144 +124,80 @@ class StreamMask:
     def feed(self, piece: bytes) -> bytes:
         """What can go on of this piece and of what was held back; often all of it, sometimes nothing."""
         data = self._rest + piece if self._rest else piece
-        return self._go_on(data, len(data) - self._mask.open_end(data))
+        return self._go_on(data, self._mask.settled(data))
 
     def finish(self) -> bytes:
-        """What was held back, which was the beginning of no value after all."""
+        """What was held back."""
         return self._go_on(self._rest, len(self._rest))
 
     def _go_on(self, data: bytes, cut: int) -> bytes:
+        if not cut:
+            self._rest = data
+            return b""
         masked, end = _masked(data, self._mask.spans(data), self._done, cut)
         self._rest, self._done = data[cut:], end - cut
         return masked
 
 
-class SeenValues:
-    """The values that were sent or fetched, the last `most` of them at least and twice as many at most, so that a later
-    answer which quotes one is masked."""
+def steps_of(data: bytes) -> Iterator[bytes]:
+    """`data` in pieces of at most 32 KiB, for an event loop to have a turn between them."""
+    return (data[at : at + STEP] for at in range(0, len(data), STEP)) if len(data) > STEP else iter((data,))
 
-    def __init__(self, most: int = 256) -> None:
+
+class SeenValues:
+    """The values that were sent or fetched, so that a later answer which quotes one is masked: the last `most` of them
+    at least, and twice as many at most, unless all that is kept of so many has more than `size` bytes."""
+
+    def __init__(self, most: int = 256, size: int = 1 << 20) -> None:
         self._most = most
+        self._size = size // 2
         # Two generations instead of an order that every call would renew under a lock.
-        self._young: dict[str, None] = {}
-        self._old: dict[str, None] = {}
-        self._made: tuple[dict[str, None], int, Mask] | None = None
+        self._young: dict[str, _Value] = {}
+        self._old: dict[str, _Value] = {}
+        self._bytes = 0  # of the young
+        self._made: tuple[dict[str, _Value], int, Mask] | None = None
 
     def add(self, value: str) -> None:
-        """Take in a value."""
-        if value in self._young:
+        """Take in a value, unless what is kept of it alone has more than half of the bytes."""
+        if value in self._young or len(value) < SHORTEST:
             return
-        self._young[value] = None
-        if len(self._young) >= self._most:
-            self._old, self._young = self._young, {}
+        kept = _value(value)
+        size = len(value) + sum(map(len, kept.forms))
+        if size > self._size:
+            return
+        if self._bytes + size > self._size or len(self._young) >= self._most:
+            self._old, self._young, self._bytes = self._young, {}, 0
+        self._young[value] = kept
+        self._bytes += size
 
     def mask(self) -> Mask:
         """What hides them."""
         young, made = self._young, self._made
         if made is None or made[0] is not young or made[1] != len(young):
-            known = list(young)
-            self._made = made = (young, len(known), Mask([*self._old, *known]))
+            known = list(young.values())
+            self._made = made = (young, len(known), Mask._of([*self._old.values(), *known]))
         return made[2]
 
 
-seen_values = SeenValues()
-"""What this process has met."""
+seen_values = SeenValues()  # what this process has met
 
 
-class EscapeSyntax:
-    """A way of escaping: the byte that begins an escape, what those that may be part of a value look like, those that
-    are passed over, and what the end of a text may leave of one."""
-
-    def __init__(
-        self, mark: bytes, escape: bytes, half: bytes, plain: Callable[[bytes], bytes], other: bytes = b""
-    ) -> None:
-        self.mark = mark
-        self.plain = plain
-        self.begun = re.compile(b"(?:" + half + rb")\Z")
-        self.escape = re.compile(escape)
-        # A run of others is one match: a text may hold a great many.
-        passed = b"|" + other + b"(?:[^" + re.escape(mark) + b"]*" + other + b")*" if other else b""
-        self.each = re.compile(b"(" + escape + b")|(" + half + rb")\Z" + passed)
-
-
-class UnescapedView:
-    """`data`, with the escapes of a language undone, and where in the text each byte of it stands. Half an escape at
-    the end of the text is left out."""
-
-    def __init__(self, data: bytes, language: EscapeSyntax) -> None:
-        # Where, here and in the text, what is unescaped and what is escaped begin, by turns.
-        self._here, self._there = [0], [0]
-        view, end, over = bytearray(), 0, len(data)
-        for match in language.each.finditer(data):
-            if match[1] is not None:
-                view += data[end : match.start()]
-                self._turn(len(view), match.start())
-                end = match.end()
-                view += language.plain(match[1])
-                self._turn(len(view), end)
-            elif match[2] is not None:
-                over = match.start()
-        self.data = bytes(view + data[end:over])
-
-    def start_of(self, at: int) -> int:
-        """Where in the text a byte begins; what stands for it may be longer."""
-        turn = bisect_right(self._here, at) - 1
-        return self._there[turn] + (0 if turn % 2 else at - self._here[turn])
-
-    def end_of(self, at: int) -> int:
-        """Where in the text the byte before this one ends."""
-        turn = bisect_right(self._here, at - 1) - 1
-        return self._there[turn + 1] if turn % 2 else self._there[turn] + at - self._here[turn]
-
-    def _turn(self, here: int, there: int) -> None:
-        self._here.append(here)
-        self._there.append(there)
-
-
-def _of_json(escape: bytes) -> bytes:
-    if escape[1:2] != b"u":
-        return _SHORT.get(escape[1:], escape)
-    units = bytes.fromhex(escape.replace(b"\\u", b"").decode())
-    return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
-
-
-def _of_html(escape: bytes) -> bytes:
-    return html.unescape(escape.decode()).encode()
-
-
-_SHORT = dict(zip([bytes([each]) for each in b'"\\/bfnrt'], [bytes([each]) for each in b'"\\/\b\f\n\r\t'], strict=True))
-_HEX = rb"[0-9a-fA-F]"
-_UNIT = rb"\\u" + _HEX + b"{4}"
-_HIGH = rb"\\u[dD][89abAB]" + _HEX + b"{2}"
-_LOW = rb"\\u[dD][c-fC-F]" + _HEX + b"{2}"
-_HALF = rb"\\(?:u" + _HEX + b"{0,3})?"
-
-# RFC 8259, 7: any character may be \u and four digits, and one beyond the first 65,536 is two of these. Most values
-# are of characters that a text has few escapes of.
-_USUAL_JSON = EscapeSyntax(
-    b"\\", rb"\\u00[2-7]" + _HEX + rb"|\\/", _HALF, _of_json, other=rb"\\(?:[^u/]|u(?!00[2-7])" + _HEX + b"{4})"
-)
-_ANY_JSON = EscapeSyntax(
-    b"\\",
-    _HIGH + _LOW + b"|(?!" + _HIGH + b"(?:" + _HALF + rb")?\Z)" + _UNIT + rb"|\\[^u]",
-    b"(?:" + _HIGH + b")?" + _HALF + b"|" + _HIGH,
-    _of_json,
-)
-# RFC 3986, 2.1: any byte may be escaped, and the digits have no case.
-_PERCENT = EscapeSyntax(
-    b"%", b"%" + _HEX + b"{2}", b"%" + _HEX + b"?", lambda escape: bytes.fromhex(escape[1:].decode())
-)
-_HTML = EscapeSyntax(
-    b"&",
-    b"&(?:#[0-9]{1,7}|#[xX]" + _HEX + b"{1,6}|[A-Za-z]{2,8});",
-    b"&(?:#[0-9]{0,7}|#[xX]" + _HEX + b"{0,6}|[A-Za-z]{0,8})",
-    _of_html,
-)
-_USUAL, _ALL = (_USUAL_JSON, _PERCENT, _HTML), (_ANY_JSON, _PERCENT, _HTML)
-
-
-def _is_usual(spelling: bytes) -> bool:
-    return spelling.isascii() and not re.search(rb'[\0-\x1f"\\\x7f]', spelling)
+def basic_values(header: str) -> list[str]:
+    """What is to be masked of a header's value that is Basic credentials (RFC 7617, 2): user and password, the password
+    with its colon and without; the user where there is no password. Nothing of any other."""
+    scheme, _, coded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return []
+    try:
+        raw = base64.b64decode(coded.strip().rstrip("=") + "==", "-_" if re.search("[-_]", coded) else "+/")
+    except (binascii.Error, ValueError):
+        return []
+    try:
+        whole = raw.decode()
+    except UnicodeDecodeError:
+        whole = raw.decode("latin-1")
+    user, _, password = whole.partition(":")
+    return [whole, ":" + password, password or user]
 
 
 def _changed(data: JSON, change: Callable[[str], str]) -> JSON:
@@ -268,20 +223,24 @@ def _masked(data: bytes, spans: list[tuple[int, int]], start: int, stop: int) ->
     return b"".join([*parts, data[start:stop]]), max(start, stop)
 
 
-def _spellings(value: str) -> Iterator[str]:
-    if len(value) < _SHORTEST:
-        return
-    yield value
-    yield value.replace(" ", "+")  # as forms have it
+def _value(value: str) -> _Value:
     raw = value.encode("utf-8", "surrogatepass")
+    kind = next(n for n, each in enumerate(CLASSES) if not raw.translate(None, each.characters))
+    # In base64 it has 4 characters for 3 bytes, and may share the outermost with its neighbours.
+    reach = ESCAPED * 4 * (len(value) * CLASSES[kind].width // 3 + 2) + 32
+    return _Value(tuple(dict.fromkeys(_forms(raw))), kind, reach)
+
+
+def _forms(raw: bytes) -> Iterator[bytes]:
+    yield raw
+    yield raw.replace(b" ", b"+")  # as forms have it
     # Inside a longer base64 text the value may start at any of three offsets; the outer characters mix with its
     # neighbours, so only the inner ones are the value's own.
     for offset in range(3):
-        padded = base64.b64encode(b"\0" * offset + raw).decode()
+        padded = base64.b64encode(b"\0" * offset + raw)
         inner = padded[(0, 2, 3)[offset] : len(padded) - (0, 3, 2)[(offset + len(raw)) % 3]]
-        if len(inner) >= _SHORTEST:
-            yield inner
-            yield inner.replace("+", "-").replace("/", "_")
+        yield inner
+        yield inner.replace(b"+", b"-").replace(b"/", b"_")
 
 
 def _all(part: bytes, data: bytes, start: int = 0) -> Iterator[int]:

@@ -55,12 +55,14 @@ class Body:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self.outcome is not None and not self.replayable:
             return
-        self.begun, self.remaining = True, self.length
+        self.begun = True
+        if self.length is not None:
+            self.remaining = self.length
         pieces = self._pieces() if callable(self._pieces) else self._pieces
         outcome: Outcome | None = None
         try:
             async for piece in pieces:
-                if self.remaining is not None:
+                if self.length is not None and self.remaining is not None:
                     self.remaining -= len(piece)
                 yield piece
             outcome = "complete"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -31,7 +31,6 @@ class Context:
         started: when the call began, on the pipeline's monotonic clock (seconds).
         attempts: how many requests were sent.
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
-        timeline: what happened when.
         max_seconds: how long the whole call may take, where that was said of this call alone.
         token, cache_ttl, parse: a client's, see ClientContext.
     """
@@ -41,11 +40,19 @@ class Context:
     started: float = 0.0
     attempts: int = 0
     cache: Literal["miss", "hit", "stale"] = "miss"
-    timeline: Sequence[TimelineEntry] = ()
     max_seconds: float | None = None
+    _timeline: list[TimelineEntry] | None = None
     token: str = ""
     cache_ttl: float | None = None
     parse: Parser = staticmethod(_as_it_is)
+
+    @property
+    def timeline(self) -> list[TimelineEntry]:
+        """What happened when."""
+        # Not a cached_property, which takes a lock up to Python 3.11.
+        if self._timeline is None:
+            self._timeline = []
+        return self._timeline
 
     @cached_property
     def id(self) -> str:

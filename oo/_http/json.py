@@ -10,6 +10,9 @@ from ..exceptions import DoubleOError
 JSON: TypeAlias = Any
 """What a JSON text holds: dict, list, str, int, float, bool or None."""
 
+MAX_ANSWER = 1 << 20
+"""Bytes of JSON that a client takes as the answer to get_secret and get_env."""
+
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
+
+DEFAULT_BASE_URL = "http://127.0.0.1:3001"
+"""Where `oo serve` listens. Not `localhost`: that may be [::1] first, where any program may listen."""
 
 # A scheme before a slash, and the two that browsers' parsers take without one: `text:synthesize` is a name.
 _SCHEME = re.compile(r"(?i:https?:|[a-z][a-z0-9+.-]*:/)")
@@ -30,7 +34,7 @@ def base_url(url: str) -> str:
     except ValueError:
         host, port = "", None
     if not host or parts.scheme not in ("http", "https") or re.search(r"[^!-~]|\\", url):
-        raise ValueError("the base URL is no http or https URL, such as http://localhost:3001")
+        raise ValueError(f"the base URL is no http or https URL, such as {DEFAULT_BASE_URL}")
     if "@" in parts.netloc:
         raise ValueError("the base URL holds a user name or password; the token is all that identifies a caller")
     if "?" in url or "#" in url:
@@ -46,14 +50,39 @@ def base_url(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+    """Whether a URL's host is this machine by its name alone. `name.localhost` is not: see `is_localhost_name`."""
+    return is_loopback_host(urlsplit(url).hostname or "")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host, as `urlsplit` gives it, is this machine by its name alone."""
+    host = host.rstrip(".")
+    if host == "localhost":
         return True
+    ip = address(host)
+    return ip is not None and ip.is_loopback
+
+
+def is_localhost_name(host: str) -> bool:
+    """Whether a host is a name below `localhost`. It should be this machine (RFC 6761, 6.3), but only what it resolves
+    to says whether it is."""
+    return host.rstrip(".").endswith(".localhost")
+
+
+def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is, without a zone, an IPv4 address in IPv6 unwrapped; None for a name."""
+    host = host.partition("%")[0]
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ip = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        pass
+    else:
+        return getattr(ip, "ipv4_mapped", None) or ip
+    try:
+        # What the C library takes for an IPv4 address as well: 127.1, 2130706433, 0x7f.0.0.1, 0177.0.0.1.
+        return ipaddress.ip_address(socket.inet_aton(host)) if host[:1].isdigit() else None
+    except OSError:
+        return None
 
 
 def normal(text: str) -> str:

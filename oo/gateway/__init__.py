@@ -1,1 +1,1 @@
-"""The gateway: the wire of the clients, answered; proxied calls run through a pipeline of the library's own."""
+"""The gateway: answers what the clients send, and runs proxied calls through a pipeline of the library's."""

@@ -1,4 +1,4 @@
-"""Running a gateway: listening, and stopping."""
+"""The gateway as a whole: a store, its upstreams, the front and the HTTP server."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    """A gateway over a store, listening while its `async with` block runs: on `host` and `port` (0 takes a free
-    one), or on a socket that is bound already. `url` tells where."""
+    """A gateway over a store, which listens while its `async with` block runs: on `host` and `port` (0 takes a free
+    one), or on `sock`, a bound socket. `url` is its base URL."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Gateway:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket bound to an address, not listening yet; OSError where it is taken."""
+    """Bind a socket to an address, without listening; OSError if the address is taken."""
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     sock = socket.socket(family, kind, proto)
     try:
@@ -80,6 +80,6 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def url_of(sock: socket.socket, tls: bool) -> str:
-    """The base URL of whatever listens on a socket."""
+    """The base URL of a bound socket."""
     host, port = sock.getsockname()[:2]
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,5 +1,7 @@
-"""The audit: one JSON line for each decision, never a token or a value. A flood of callers who open nothing must not
-fill the disk: where a second has more than `REFUSALS` of them, the rest share lines with a `count`.
+"""The audit: one JSON line for each decision, never a token or a value.
+
+A flood of refused callers must not fill the disk: beyond `REFUSALS` refusals in a second, the rest share lines with a
+`count`.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from .throttled_log import ThrottledLog
 
 AUDIT_FILE = "audit.jsonl"
 REFUSALS = 100
-"""Decisions on callers who opened nothing that a process writes down one by one in a second."""
+"""Refusals in a second for which a process writes a line each."""
 
-_POLL = 0.1  # seconds between two looks for a further line
+_POLL = 0.1  # seconds between two checks for a further line
 
 
 class Audit(Protocol):
@@ -37,11 +39,12 @@ class Audit(Protocol):
         status: int,
         ms: float,
     ) -> None:
-        """Write one decision down. One that cannot be is said to be lost, not raised: the call has been made."""
+        """Write a decision. On failure, log that a record was lost; never raise, since the call has already
+        happened."""
 
 
 class AuditFile:
-    """A file of mode 0600 that processes append to, a line in one write."""
+    """A file of mode 0600. Several processes may append to it, each line in one write."""
 
     def __init__(self, home: Path) -> None:
         self._file = os.open(home / AUDIT_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -49,7 +52,7 @@ class AuditFile:
         self._refused = 0
         self._counted: Counter[tuple[str | None, str, str, int]] = Counter()
         self._whole = True
-        self._complaints = ThrottledLog()
+        self._errors = ThrottledLog()
 
     def write(
         self,
@@ -62,7 +65,7 @@ class AuditFile:
         status: int,
         ms: float,
     ) -> None:
-        """Append one line, or count what has none of its own; that needs a running event loop."""
+        """Append a line, or count a refusal that gets none of its own, for which an event loop must be running."""
         if target is None and self._is_flood():
             if not self._counted:
                 asyncio.get_running_loop().call_later(1, self._sum_up)
@@ -93,14 +96,14 @@ class AuditFile:
         second, millisecond = divmod(time.time_ns() // 1_000_000, 1000)
         line = f'{{"time": "{_clock(second)}.{millisecond:03}+00:00", {said}}}\n'
         if not self._whole:
-            line = f"\n{line}"  # else it would go on with what was cut short
+            line = f"\n{line}"  # so that it doesn't continue the line that was cut short
         why: str | None = "there is no room for a whole line"
         try:
             self._whole = os.write(self._file, line.encode()) == len(line)
         except OSError as error:
             self._whole, why = False, error.strerror
         if not self._whole:
-            self._complaints.say(f"decisions are missing in the audit: {why}")
+            self._errors.say(f"decisions are missing in the audit: {why}")
 
 
 @lru_cache(1)
@@ -108,17 +111,17 @@ def _clock(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
-@lru_cache(1024)  # most decisions are like another
+@lru_cache(1024)  # most decisions repeat an earlier one
 def _decision(token_id: str | None, operation: str, target: str | None, outcome: str, status: int) -> str:
     fields = {"token_id": token_id, "operation": operation, "target": target, "outcome": outcome, "status": status}
     return json.dumps(fields)[1:-1]
 
 
 def read(home: Path, follow: bool = False) -> Iterator[str]:
-    """The lines of an audit, less what a full disk cut short; with `follow`, those still to come as well, until
+    """Yield the lines of an audit, without those that a full disk cut short. With `follow`, wait for more until
     interrupted."""
     path = home / AUDIT_FILE
-    while follow and not path.exists():  # nobody has served yet
+    while follow and not path.exists():  # no gateway has run yet
         time.sleep(_POLL)
     if not path.exists():
         return

@@ -1,6 +1,6 @@
-"""Which addresses a route may lead to: none on a private network, unless the route says so.
+"""Which addresses a route may lead to: none on a private network, unless the route allows it.
 
-The check stands where names become addresses, so a name that resolves to another address the next time gains nothing.
+Addresses are checked where names are resolved, so a name that resolves to another address the next time gains nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _REFUSED = "its address is private, and the route does not allow that (`oo route
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves as the system does, and leaves out every address that is not public, but not those of `proxies` (host
-    and port): a forward proxy is seldom on the internet, and what it leads to is its own to refuse."""
+    """The system's resolver, without the addresses that aren't public. The `proxies` (host and port) may have any
+    address: a forward proxy is seldom on the internet. Which upstreams it leads to is for the proxy to limit."""
 
     def __init__(self, proxies: Collection[tuple[str, int]] = ()) -> None:
         self._proxies = proxies
@@ -32,7 +32,7 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The public addresses of a host; DoubleOError where it has none."""
+        """The public addresses of a host; DoubleOError if it has none."""
         found = await self._system.resolve(host, port, family)
         if (host, port) not in self._proxies:
             found = [each for each in found if is_public(each["host"])]
@@ -41,14 +41,14 @@ class PublicResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Close the system's resolver, which holds nothing."""
         await self._system.close()
 
 
 def check_literal(url: str) -> None:
-    """DoubleOError where a URL's host is itself an address, and not a public one: that is never resolved."""
+    """DoubleOError if a URL's host is itself an address that isn't public, since an address is never resolved."""
     host = (urlsplit(url).hostname or "").rstrip(".")
-    # What the C library takes for an IPv4 address as well: 127.1, 2130706433, 0x7f.0.0.1, 0177.0.0.1.
+    # The C library reads these as IPv4 addresses too: 127.1, 2130706433, 0x7f.0.0.1, 0177.0.0.1.
     with suppress(OSError):
         host = socket.inet_ntoa(socket.inet_aton(host))
     try:
@@ -60,10 +60,10 @@ def check_literal(url: str) -> None:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the internet's (IANA's special-purpose registries, multicast excluded too)."""
+    """Whether an address is on the internet: in none of IANA's special-purpose registries, and not multicast."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        # An IPv4 address in IPv6 clothes: mapped and compatible (RFC 4291, 2.5.5), 6to4 (RFC 3056), NAT64 (RFC 6052).
+        # An embedded IPv4 address: mapped and compatible (RFC 4291, 2.5.5), 6to4 (RFC 3056), NAT64 (RFC 6052).
         inner = ip.ipv4_mapped or ip.sixtofour
         if any(ip in network for network in _IPV4_INSIDE):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)

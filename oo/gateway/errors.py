@@ -1,4 +1,4 @@
-"""What a gateway says no with."""
+"""The gateway's errors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 
 class StoreError(Exception):
-    """What was asked of a store cannot be done; the text says why and is fit to show."""
+    """A store cannot do what was asked. The text says why and holds no secret."""
 
 
 class IntegrityError(StoreError):
-    """Something sealed does not open: it was changed, moved, or sealed with another key."""
+    """A sealed record cannot be opened: it was changed, moved, or sealed with another key."""
 
 
 class Refusal(Exception):
-    """An answer other than success: a status, the words for the caller, the word for the audit."""
+    """A request is refused with `status`. The caller is told `said`, the audit `outcome`."""
 
     def __init__(self, status: int, said: str, outcome: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(said)
@@ -25,7 +25,7 @@ class Refusal(Exception):
 
 
 class Conflict(Exception):
-    """The key was used with another body (`status` 422), or its first call never ended (409)."""
+    """An idempotency key was used with another request (`status` 422), or its first call did not end in time (409)."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)

@@ -1,4 +1,4 @@
-"""Which headers pass the gateway, up and back."""
+"""Which headers are forwarded to the upstream, and which back to the caller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._http.response import Response
 from .context import GatewayContext
 from .models import Route
 
-# RFC 9110, 7.6.1, with what older agents send.
+# RFC 9110, 7.6.1, and what older agents send as well.
 HOP_BY_HOP = {
     "connection",
     "keep-alive",
@@ -24,8 +24,7 @@ HOP_BY_HOP = {
     "transfer-encoding",
     "upgrade",
 }
-# Whose they are: the caller's identity and address, the framing and encoding of one hop, and what would have the
-# upstream take the request for another than the route allowed.
+# Never forwarded: caller credentials and address, per-hop framing, headers that override method, host or URL.
 STRIPPED_REQUEST = HOP_BY_HOP | {
     "accept-encoding",
     "api-key",
@@ -56,9 +55,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def upstream_request(
-    route: Route, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | None
+    route: Route,
+    method: str,
+    path: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes | None,
+    context: GatewayContext,
 ) -> Request:
-    """A caller's request as it goes to the route's upstream. `path` is what followed /api/proxy/, already checked."""
+    """Make the request to the route's upstream. `path` is what followed /api/proxy/, already checked."""
+    context.route = route
     pairs = tuple(headers)
     dropped = _named_by_connection(pairs) | {_plain(name) for name in route.inject}
     base = route.upstream.rstrip("/")
@@ -75,16 +80,16 @@ def upstream_request(
         base_url=base,
         timeout=route.timeout,
         stream_response=True,
-        context=GatewayContext(route),
+        context=context,
     )
 
 
 def caller_headers(response: Response) -> list[tuple[str, str]]:
-    """What of an upstream's headers a caller gets."""
+    """The upstream's headers that are forwarded to the caller."""
     pairs = response.headers.pairs()
     dropped = STRIPPED_RESPONSE | _named_by_connection(pairs)
     if response.request.method == "HEAD" and "Content-Encoding" not in response.headers:
-        dropped = dropped - {"content-length"}  # it tells of the body that a GET would have
+        dropped = dropped - {"content-length"}  # the length of the body that a GET would get
     return [(name, _sendable(value)) for name, value in pairs if _plain(name) not in dropped]
 
 
@@ -94,14 +99,15 @@ def _named_by_connection(pairs: Iterable[tuple[str, str]]) -> set[str]:
     }
 
 
-@lru_cache(512)  # most calls have the names of another
+@lru_cache(512)  # most calls use the same names
 def _plain(name: str) -> str:
-    # CGI and WSGI take X_Key for X-Key (RFC 3875, 4.1.18).
+    # CGI and WSGI read X_Key and X-Key as the same header (RFC 3875, 4.1.18).
     return name.lower().replace("_", "-")
 
 
 def _sendable(value: str) -> str:
-    """A header's value as aiohttp can write it: bytes that are no UTF-8 are Latin-1 (RFC 9110, 5.5)."""
+    """A header value that aiohttp can write. Bytes that are not UTF-8 are read as Latin-1 (RFC 9110, 5.5), and control
+    characters become spaces."""
     if value.isascii() and value.isprintable():
         return value
     try:

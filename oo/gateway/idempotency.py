@@ -1,9 +1,9 @@
-"""Idempotency keys: what makes a retried POST happen once.
+"""Idempotency keys: a POST that is retried happens once (draft-ietf-httpapi-idempotency-key-header).
 
-The first call with a key is made, and its result kept; a repeat gets that result, and one that arrives while the first
-is under way waits for it. The first is made to its end even when its caller leaves: the caller who lost the connection
-is the one who comes again. Its claim is held for as long as it lasts, and ends by itself where its process has died.
-A failure that a retry may mend is not kept: the next attempt is made. See draft-ietf-httpapi-idempotency-key-header.
+The first call with a key is made and its result stored. A repeat gets that result, and waits for it if the first call
+is still under way. The first call is completed even if its caller disconnects, since that caller is the one who will
+retry. Its claim is renewed while it lasts, and expires if its process dies. A retryable failure is not stored, so the
+next attempt makes the call again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .._core.errors import RETRYABLE
+from .._http.body import Body, Outcome
+from .._http.response import ByteStream, Response
 from .errors import Conflict, StoreError
 from .models import StoredResponse
 from .store.base import Store
@@ -26,13 +29,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("oo.gateway")
 
-_POLL = 0.02  # seconds between two looks at a call that another request, or another process, is making
-_GRACE = 5.0  # seconds past the timeout for which a claim is held that nobody renews
+MAX_KEPT = 16 << 20
+"""Bytes that the response to an idempotent call may hold to be kept for a repeat."""
+
+_POLL = 0.02  # seconds between two checks of a call that another request or process is making
+_GRACE = 5.0  # seconds beyond the timeout until a claim expires that nobody renews
 
 
 class Claim:
-    """An idempotent call: `result` is its first result, where there is one. Else the call is made inside `async with`,
-    and what it kept is there, or the next one may try, when that ends."""
+    """If `result` is set, replay it. Else call inside `async with claim:` and have the answer `recorded`; on exit
+    it's stored, or the key is freed."""
 
     def __init__(self, store: Store, token_id: str, key: str, found: StoredResponse | float, seconds: float) -> None:
         self.result: StoredResponse | None = None
@@ -42,63 +48,117 @@ class Claim:
         else:
             self._until = found
         self._store = store
-        self._place = (token_id, key)
+        self._call = (token_id, key)
         self._seconds = seconds
         self._kept: StoredResponse | None = None
+        self._recorder = _Recorder()
 
-    def keep(self, result: StoredResponse) -> None:
-        """Keep a result, unless a retry may better it."""
-        self._kept = None if result.status in RETRYABLE else result
+    @property
+    def recording(self) -> bool:
+        """Whether what is read now may be stored."""
+        return self._recorder.recording
+
+    def recorded(self, response: Response, fields: Iterable[tuple[str, str]]) -> Response:
+        """The response, recorded while it is read. On exit it is stored with these headers, if it was read to its end,
+        is not too large, and no retry may succeed."""
+        if response.status in RETRYABLE:
+            return response
+        recorder = self._recorder
+
+        def keep(end: Outcome) -> None:
+            body = response.body if response.stream is None else recorder.body()
+            if end == "complete" and body is not None:
+                self._kept = StoredResponse(response.status, tuple(fields), body)
+
+        if response.stream is None:
+            return response.on_end(keep)
+        return response.replace(stream=recorder.record(response.stream)).on_end(keep)
 
     async def __aenter__(self) -> Self:
         self._over = asyncio.get_running_loop().create_future()
-        self._holding = asyncio.create_task(self._hold())
+        self._renewing = asyncio.create_task(self._renew())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._over.set_result(None)
-        await asyncio.shield(self._settle())
+        await asyncio.shield(self._end())
 
-    async def _hold(self) -> None:
-        # An answer may stream for longer than any claim could be made for.
+    async def _renew(self) -> None:
+        # An answer may stream for longer than any claim lasts.
         while not (await asyncio.wait([self._over], timeout=self._seconds / 2))[0]:
             with suppress(StoreError):
-                until = await self._store.renew(*self._place, self._until, self._seconds)
+                until = await self._store.renew(*self._call, self._until, self._seconds)
                 if until is None:
                     return
                 self._until = until
 
-    async def _settle(self) -> None:
-        await self._holding  # what it writes last is what tells whose the claim is
+    async def _end(self) -> None:
+        # Wait for the renewal task: its last expiry identifies our claim.
+        await self._renewing
         try:
-            # Also after a failure: the next one must not wait for a call that nobody makes.
-            await self._store.settle(*self._place, self._until, self._kept)
+            # After a failure too: the next request must not wait for a call that nobody makes.
+            if self._kept is None:
+                await self._store.release(*self._call, self._until)
+            else:
+                await self._store.complete(*self._call, self._until, self._kept)
         except StoreError as error:
-            # The call was made, and whoever waits for its answer can still have it.
+            # The call was made, and whoever waits for its answer can still get it.
             logger.error("the result of an idempotent call was not kept: %s", error)  # noqa: TRY400  # one line
 
 
+class _Recorder:
+    """Keeps what passes, up to MAX_KEPT bytes."""
+
+    def __init__(self) -> None:
+        self.recording = False
+        self._parts: list[bytes] = []
+
+    def body(self) -> bytes | None:
+        """What has passed; None if that was more."""
+        return b"".join(self._parts) if self.recording else None
+
+    def record(self, stream: ByteStream) -> Body:
+        """The stream, kept as it is read."""
+        self.recording = True
+
+        async def pieces() -> AsyncIterator[bytes]:
+            size = 0
+            async for piece in stream:
+                size += len(piece)
+                if size <= MAX_KEPT:
+                    self._parts.append(piece)
+                else:
+                    self.recording = False
+                    self._parts.clear()
+                body.remaining = getattr(stream, "remaining", None)
+                yield piece
+
+        body = Body(pieces(), abort=getattr(stream, "abort", None))
+        body.remaining = getattr(stream, "remaining", None)
+        return body
+
+
 async def claimed(store: Store, token_id: str, key: str, call: bytes, timeout: float) -> Claim:
-    """The claim to the call with this key, waiting for one that is under way. `call` is what must be the same in a
-    repeat. Conflict where it is not, or where the first does not end."""
+    """Claim a key, waiting for a call with it that is under way. `call` describes the request, and must be the same in
+    a repeat. Conflict if it isn't, or if the first call doesn't end within `timeout` seconds and 5 more."""
     digest = hashlib.sha256(call).digest()
     seconds = timeout + _GRACE
-    patience = time.monotonic() + seconds
+    give_up_at = time.monotonic() + seconds
     while True:
         asking = asyncio.ensure_future(store.claim(token_id, key, digest, seconds))
         try:
             found = await asyncio.shield(asking)
         except asyncio.CancelledError:
-            # The store goes on: what it gives to a caller who has left must be given back.
+            # The store completes the claim for a caller who has disconnected, so release it.
             if isinstance(until := await asking, float):
-                await store.settle(token_id, key, until, None)
+                await store.release(token_id, key, until)
             raise
         if found == "other":
             raise Conflict(422, "this Idempotency-Key was used with another request")
         if found != "taken":
             return Claim(store, token_id, key, found, seconds)
-        if time.monotonic() > patience:
+        if time.monotonic() > give_up_at:
             raise Conflict(409, "the first request with this Idempotency-Key is still under way")
         await asyncio.sleep(_POLL)

@@ -1,7 +1,7 @@
-"""The master key: where it comes from, and how it seals.
+"""The master key: where it comes from, and the file it is kept in.
 
-A keyring holds one key, or two while `oo rekey` moves from the first to the last. What is sealed carries the id of
-its key, so a reader that meets an id it does not know reads the ring anew.
+A keyring holds one key, or two while `oo rekey` moves from the first to the last. Each sealed record carries the id of
+its key, so a reader that meets an unknown id loads the ring again.
 """
 
 from __future__ import annotations
@@ -10,82 +10,104 @@ import base64
 import binascii
 import contextlib
 import os
-import sys
-from collections.abc import Iterator, Mapping
+import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
-from .._core.files import replace_file
+from .._core.files import decode_text, lock_dir, owner_of, replace_file
+from .._core.warnings import outside
 from .errors import StoreError
+from .paths import check_home, check_private, exposed
 from .sealing import Keyring
 
 KEY_FILE = "master.key"
+_HEX = re.compile(r"[0-9A-Fa-f]{64}")
+_LOCK_TIMEOUT = 30.0  # seconds
 
 
 def load(home: Path, environ: Mapping[str, str] = os.environ) -> Keyring:
-    """The ring of `OO_MASTER_KEY`, else of the file that `OO_MASTER_KEY_FILE` names, else of the one in `home`.
-    StoreError where there is none."""
+    """Load the ring from `OO_MASTER_KEY`, else from the file that `OO_MASTER_KEY_FILE` names, else from `master.key` in
+    `home`. StoreError if there is none, or if others could read the one in `home` or write there."""
     return Keyring(read_keys(home, environ))
 
 
 def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes]:
     """The keys of the ring, the current one last."""
+    check_home(home)
     if text := environ.get("OO_MASTER_KEY"):
         return _parse(text.replace(",", "\n"), "OO_MASTER_KEY")
     path = key_path(home, environ)
     if keys := _read(path):
+        if path.resolve() == (home / KEY_FILE).resolve():
+            check_private(path)
+        elif why := exposed(path):
+            # A secret that was mounted is often 0444, and nobody else is in there with it.
+            warnings.warn(f"{why}, which is the master key", stacklevel=outside())
         return keys
+    if is_named(environ):
+        raise StoreError(
+            f"OO_MASTER_KEY_FILE names {path}, and there is no file: "
+            f"`(umask 077 && openssl rand -base64 32 > FILE)` makes a new key"
+        )
     raise StoreError(f"there is no master key at {path}: run `oo init`, or set OO_MASTER_KEY or OO_MASTER_KEY_FILE")
 
 
 def write_keys(path: Path, keys: list[bytes]) -> None:
-    """Write a ring to a file of mode 0600, in one step. StoreError where the file holds another ring than this one
-    with a key more or less: its keys would be lost, and with them what another run has sealed."""
+    """Write a ring to a file atomically: of mode 0600, or read by whom it was read before.
+
+    The file's ring may only be extended at its end or cut at its beginning. StoreError for any other ring in it: its
+    keys would be lost, and with them what another run has sealed.
+    """
     with contextlib.suppress(FileExistsError):
         path.parent.mkdir(parents=True, mode=0o700)
     path = Path(os.path.realpath(path))
-    with _alone(path.parent):
-        there = _read(path)
-        if there != keys[: len(there)] and keys != there[-len(keys) :]:
-            raise StoreError(f"{path} holds another master key by now: it was left as it is")
-        replace_file(str(path), b"".join(base64.b64encode(key) + b"\n" for key in keys))
+    try:
+        with lock_dir(path.parent, _LOCK_TIMEOUT):
+            there = _read(path)
+            if there != keys[: len(there)] and keys != there[-len(keys) :]:
+                raise StoreError(f"{path} holds another master key by now: it was left as it is")
+            content = b"".join(base64.b64encode(key) + b"\n" for key in keys)
+            readers = path.stat().st_mode & 0o044 if there else 0
+            replace_file(str(path), content, owner=owner_of(path.parent), mode=0o600 | readers)
+    except OSError as error:
+        raise StoreError(f"the master key {path} cannot be written: {error.strerror or error}") from None
 
 
 def key_path(home: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """The file that the ring is kept in."""
-    named = environ.get("OO_MASTER_KEY_FILE")
-    return Path(named) if named else home / KEY_FILE
+    return Path(environ["OO_MASTER_KEY_FILE"]).expanduser() if is_named(environ) else home / KEY_FILE
+
+
+def is_named(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `OO_MASTER_KEY_FILE` says where the key is."""
+    return bool(environ.get("OO_MASTER_KEY_FILE"))
 
 
 def _read(path: Path) -> list[bytes]:
     try:
-        return _parse(path.read_text("ascii"), str(path))
+        return _parse(decode_text(path.read_bytes()), str(path))
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the master key {path} cannot be read: {type(error).__name__}") from None
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    # The folder's lock, since the file is replaced. It ends with its process. Windows has none.
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _parse(text: str, where: str) -> list[bytes]:
     try:
-        keys = [base64.b64decode(line, validate=True) for line in text.split()]
+        keys = [_key(line) for line in text.lstrip("\ufeff").split()]
     except (binascii.Error, ValueError):
         keys = []
     if not keys or any(len(key) != 32 for key in keys):
-        raise StoreError(f"{where} holds no master key: 32 bytes in base64, such as `openssl rand -base64 32` prints")
+        raise StoreError(
+            f"{where} holds no master key: 32 bytes in base64 or hex, such as `openssl rand -base64 32` prints"
+        )
     return keys
+
+
+def _key(text: str) -> bytes:
+    """A key in hex, or in base64 of either alphabet (RFC 4648, 4 and 5), padded or not."""
+    if _HEX.fullmatch(text):
+        return bytes.fromhex(text)
+    padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
+    return base64.b64decode(padded.replace("-", "+").replace("_", "/"), validate=True)

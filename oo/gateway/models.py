@@ -1,4 +1,4 @@
-"""What a gateway keeps, and the narrow interface through which it is kept."""
+"""What a gateway keeps: secrets, environments, routes, and the tokens that open them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ Kind = Literal["secret", "env", "route"]
 """What a token may open."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
+"""Where a secret's value goes in a text."""
+
 _ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
 
 
 @dataclass(frozen=True)
 class SecretRef:
-    """A variable whose value is a secret's."""
+    """A variable whose value is that of a secret."""
 
     name: str
 
@@ -38,8 +40,9 @@ class Route:
     """An upstream API, and what a caller may do with it.
 
     `inject` maps header names to texts with `{secret-name}` placeholders. `allow` holds patterns such as
-    `POST /v1/*` (`*` stands for anything); none allows everything. `timeout` is in seconds. Upstreams at private
-    and loopback addresses are refused unless `allow_private`.
+    `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
+    at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
+    a key may go in clear, or be too short to be masked.
     """
 
     name: str
@@ -48,9 +51,11 @@ class Route:
     allow: tuple[str, ...] = ()
     timeout: float = 60.0
     allow_private: bool = False
+    allow_plain_http: bool = False
+    allow_weak: bool = False
 
     def __post_init__(self) -> None:
-        """StoreError where a part cannot be."""
+        """StoreError for a field that is not valid."""
         check_name(self.name)
         try:
             base_url(self.upstream)
@@ -59,6 +64,8 @@ class Route:
         for name, text in self.inject.items():
             if not headers.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
                 raise StoreError(f"{name!r} is no header that can be injected")
+        if len({name.lower() for name in self.inject}) < len(self.inject):
+            raise StoreError("two of the injected headers differ in case alone")
         for pattern in self.allow:
             if not _ALLOW.fullmatch(pattern):
                 raise StoreError(f"{pattern!r} is no pattern such as 'POST /v1/*'")
@@ -67,18 +74,18 @@ class Route:
 
     @cached_property
     def secrets(self) -> frozenset[str]:
-        """The names of the secrets that it injects."""
-        return frozenset(name for text in self.inject.values() for name in _PLACEHOLDER.findall(text))
+        """The names of the secrets it injects."""
+        return frozenset(name for text in self.inject.values() for name in PLACEHOLDER.findall(text))
 
     def headers(self, values: Mapping[str, str]) -> dict[str, str]:
-        """The headers to inject, with the secrets' values in their places."""
-        return {name: _PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
+        """The headers to inject, with each placeholder replaced by its secret's value."""
+        return {name: PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
 
     def allows(self, method: str, path: str) -> bool:
-        """Whether a caller may do this; `path` begins behind /api/proxy/ and has no query."""
+        """Whether a caller may make this request. `path` is what follows /api/proxy/, without the query."""
         if not self.allow:
             return True
-        # The upstream may or may not undo an escape, so the path must fit as written and as meant.
+        # The upstream may or may not decode an escape, so the path must match both encoded and decoded.
         paths = {f"/{path}", f"/{unquote(path)}"}
         return any(
             allowed in ("*", method) and all(fnmatchcase(each, glob) for each in paths)
@@ -96,7 +103,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Grant:
-    """What one use of a token opened."""
+    """The thing that a token opened."""
 
     token_id: str
     kind: Kind
@@ -104,8 +111,48 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Token:
+    """What a store keeps of a token: its terms and its keyed `hash`, never the token itself. Times are seconds since
+    1970."""
+
+    id: str
+    kind: Kind
+    name: str
+    label: str
+    issued: float
+    expires: float | None
+    uses: int | None
+    rate: Rate | None
+    revoked: float | None
+    hash: str
+    used: int = 0
+
+    @cached_property
+    def grant(self) -> Grant:
+        """What it opens."""
+        return Grant(self.id, self.kind, self.name)
+
+    def opens(self, kind: Kind, now: float) -> Grant | Denial:
+        """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at."""
+        if self.revoked is not None:
+            return Denial("revoked", self.id)
+        if self.expires is not None and now >= self.expires:
+            return Denial("expired", self.id)
+        return self.grant if self.kind == kind else Denial("wrong kind", self.id)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a secret. `created` is in seconds since 1970."""
+
+    version: int
+    created: float
+    current: bool
+
+
+@dataclass(frozen=True)
 class Denial:
-    """Why a token opened nothing: for the audit only. `retry_after` (seconds) is set where only its rate said no."""
+    """Why a token opened nothing, for the audit only. `retry_after` (seconds) is set if its rate was the reason."""
 
     why: str
     token_id: str | None = None
@@ -114,7 +161,7 @@ class Denial:
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The first answer to an idempotent call."""
+    """The first response to an idempotent call."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -122,7 +169,7 @@ class StoredResponse:
 
 
 def check_name(name: str) -> str:
-    """The name, if it is one; else StoreError."""
+    """The name itself; StoreError if it is not valid."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise StoreError(f"{name!r} is no name: letters, digits, '.', '_' and '-', 128 at most")
     return name

@@ -29,19 +29,19 @@ logger = logging.getLogger("oo.gateway")
 TLSFiles: TypeAlias = "tuple[str, str] | None"
 """A certificate chain and its key, both PEM files."""
 
-_PATIENCE = 10.0  # seconds that workers get to end
-_YOUNG = 1.0  # seconds: a worker that dies younger has not come up
-_TRIES = 5  # workers in a row that may die young
-_AGAIN = 1.0  # seconds until a start that failed is tried again
+_STOP_TIMEOUT = 10.0  # seconds that workers are given to end
+_STARTED = 1.0  # seconds that a worker must live to count as started
+_FAILED_STARTS = 5  # workers in a row that may fail to start
+_RETRY_DELAY = 1.0  # seconds until a failed start is tried again
 
 
 def is_loopback(sock: socket.socket) -> bool:
-    """Whether a bound socket can be reached from this machine only."""
+    """Whether a bound socket is reachable from this machine only."""
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def preflight(home: Path, tls: TLSFiles) -> None:
-    """Open what a worker will need, so that what is wrong is said once and at once. StoreError."""
+    """Open once what every worker will need, so that an error is reported once and at once. StoreError."""
     _context(tls)
     asyncio.run(Vault(home).close())
 
@@ -53,11 +53,11 @@ def run_worker(sock: socket.socket, home: Path, tls: TLSFiles = None) -> None:
 
 
 class LoopErrorLog(ThrottledLog):
-    """An event loop's exception handler: asyncio tells of each connection that finds no file free, a hundred times a
-    second, with a traceback."""
+    """An event loop's exception handler. Without it, asyncio logs a traceback a hundred times a second when no file can
+    be opened for a connection."""
 
     def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Say what it is, but not with which values."""
+        """Log what failed, without values."""
         error = context.get("exception")
         what = str(context["message"]) if error is None else type(error).__name__
         if isinstance(error, OSError) and error.strerror:
@@ -81,7 +81,7 @@ async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
 
 
 def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
-    """Keep that many workers on a bound socket until SIGINT or SIGTERM, and close it; gives the exit code."""
+    """Keep that many workers on a bound socket until SIGINT or SIGTERM, then close it. Returns the exit code."""
     _log()
     stopping = False
 
@@ -92,31 +92,31 @@ def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     running: dict[subprocess.Popen[bytes], float] = {}
-    died_young = 0
-    complaints, again = ThrottledLog(), 0.0
-    while not stopping and died_young < _TRIES:
+    failed_starts = 0
+    errors, again = ThrottledLog(), 0.0
+    while not stopping and failed_starts < _FAILED_STARTS:
         for worker in [worker for worker in running if worker.poll() is not None]:
             age = time.monotonic() - running.pop(worker)
-            failed = age < _YOUNG or worker.returncode > 0  # on a slow machine one grows old before it says why
-            died_young = died_young + 1 if failed else 0
+            failed = age < _STARTED or worker.returncode > 0  # on a slow machine it may live longer before it fails
+            failed_starts = failed_starts + 1 if failed else 0
             logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
         try:
             while len(running) < workers and time.monotonic() >= again:
                 running[_start(sock, tls)] = time.monotonic()
         except OSError as error:
-            complaints.say(f"a worker could not be started: {error.strerror}; it will be tried again")
-            again = time.monotonic() + _AGAIN
-            died_young += not running  # those that are left go on
+            errors.say(f"a worker could not be started: {error.strerror}; it will be tried again")
+            again = time.monotonic() + _RETRY_DELAY
+            failed_starts += not running  # the remaining workers continue
         time.sleep(0.05)
     for worker in running:
         worker.terminate()
     for worker in running:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(_PATIENCE)
-        worker.kill()  # nothing, where it has ended
+            worker.wait(_STOP_TIMEOUT)
+        worker.kill()  # does nothing if it has ended
     sock.close()
     if not stopping:
-        logger.error("%d workers in a row did not come up", died_young)
+        logger.error("%d workers in a row did not come up", failed_starts)
     return 0 if stopping else 1
 
 
@@ -136,7 +136,7 @@ def _context(tls: TLSFiles) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        # Without a password it would ask for one, on the terminal, in each worker.
+        # Without a password, each worker would ask for one on the terminal.
         context.load_cert_chain(*tls, password="")
     except (OSError, ssl.SSLError) as error:
         raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
@@ -144,7 +144,7 @@ def _context(tls: TLSFiles) -> ssl.SSLContext | None:
 
 
 async def _outlive(parent: int) -> None:
-    # A supervisor that was killed cannot say so.
+    # A supervisor that was killed can't tell its workers.
     while os.getppid() == parent:  # noqa: ASYNC110  # the system has no event for it
         await asyncio.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)

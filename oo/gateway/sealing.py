@@ -1,8 +1,9 @@
-"""Sealing: authenticated encryption of everything that is kept."""
+"""Sealing: authenticated encryption of every stored value."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -15,8 +16,8 @@ _NONCE = 12  # bytes (NIST SP 800-38D, 5.2.1.1)
 
 
 class Keyring:
-    """Seals and opens with any of some master keys, each told by its id; `current` is the last one's. KeyError for an
-    id that is not on the ring."""
+    """Seals and opens with one of several master keys, named by its id. `current` is the id of the last one. KeyError
+    for an id that isn't on the ring."""
 
     def __init__(self, keys: list[bytes]) -> None:
         self._ciphers = {key_id(key): AESGCM(derive(key, b"double-o seal")) for key in keys}
@@ -26,12 +27,13 @@ class Keyring:
         return key in self._ciphers
 
     def seal(self, key: str, kind: str, name: str, version: int, value: bytes) -> bytes:
-        """A fresh nonce and the value, sealed with AES-256-GCM and bound to where it belongs."""
+        """Encrypt a value with AES-256-GCM, bound to its kind, name and version. Returns a fresh nonce and the
+        ciphertext."""
         nonce = secrets.token_bytes(_NONCE)
         return nonce + self._ciphers[key].encrypt(nonce, value, _associated_data(kind, name, version, key))
 
     def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
-        """The value; Tampered where that is not what was sealed there."""
+        """Decrypt a value; IntegrityError if it isn't what was sealed for that kind, name and version."""
         cipher = self._ciphers[key]
         try:
             return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _associated_data(kind, name, version, key))
@@ -42,13 +44,29 @@ class Keyring:
         )
 
 
+class ReloadingKeyring:
+    """A ring that is loaded anew when a key is asked for that it doesn't hold: `oo rekey` may be, or have been, at
+    work."""
+
+    def __init__(self, load: Callable[[], Keyring]) -> None:
+        self._load = load
+        self.ring = load()
+
+    def holding(self, key: str) -> Keyring | None:
+        """A ring with the key of that id, or None."""
+        ring = self.ring
+        if key not in ring:
+            ring = self.ring = self._load()
+        return ring if key in ring else None
+
+
 def new_key() -> bytes:
     """A new master key: 32 random bytes."""
     return secrets.token_bytes(32)
 
 
 def key_id(key: bytes) -> str:
-    """What tells keys apart and nothing about them."""
+    """A key's public name, from which nothing of the key can be learnt."""
     return derive(key, b"double-o key id")[:8].hex()
 
 

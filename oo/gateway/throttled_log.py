@@ -1,4 +1,4 @@
-"""What goes wrong without end is said now and then."""
+"""Rate-limited logging: each distinct message at most once a minute."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MINUTE = 60.0
 
 
 class ThrottledLog:
-    """A line for each thing that goes wrong, and one a minute for the same."""
+    """Logs each distinct message at most once a minute."""
 
     def __init__(self) -> None:
         self._said: dict[str, float] = {}
 
     def say(self, what: str) -> None:
-        """Log it, unless that was done less than a minute ago."""
+        """Log an error, unless the same text was logged less than a minute ago."""
         now = time.monotonic()
         if now - self._said.get(what, float("-inf")) >= _MINUTE:
             self._said[what] = now

@@ -1,4 +1,4 @@
-"""Tokens: how one is made, told from a typo, and kept as a keyed hash."""
+"""Tokens: how one is made, checked for typos, and stored as a keyed hash."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ _SHAPE = re.compile(r"oo_([A-Za-z0-9_-]{43})([A-Za-z0-9_-]{6})")
 
 
 def new_token() -> str:
-    """`oo_`, 32 random bytes and their checksum in base64url: a shape that scanners find and a typo breaks."""
+    """Make a token: `oo_`, then 32 random bytes and their checksum in base64url. Secret scanners find that shape, and a
+    typo breaks the checksum."""
     body = _text(secrets.token_bytes(32))
     return f"{PREFIX}{body}{_checksum(body)}"
 
 
 def is_token(text: str) -> bool:
-    """Whether a text has a token's shape and checksum. Says nothing of what it opens."""
+    """Whether a text has a token's shape and checksum, whatever it opens."""
     match = _SHAPE.fullmatch(text)
     return match is not None and hmac.compare_digest(_checksum(match[1]), match[2])
 
 
 def fingerprint(key: bytes, token: str) -> bytes:
-    """What is stored of a token: HMAC-SHA256 (RFC 2104) under a key of the store's own."""
+    """The stored hash of a token: HMAC-SHA256 (RFC 2104) under the store's own key."""
     return hmac.digest(key, token.encode("utf-8", "surrogateescape"), "sha256")
 
 

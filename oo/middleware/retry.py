@@ -14,7 +14,6 @@ from .._core.fork import register
 from .._core.pipeline import CallNext
 from .._core.validation import LONGEST, check_whole, is_number
 from .._http.body import Body
-from .._http.context import TimelineEntry
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
@@ -66,8 +65,7 @@ class Retry:
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         io, context = call_next.io, request.context
         began = context.started or io.now()
-        timeline: list[TimelineEntry]
-        context.timeline = timeline = [*context.timeline]
+        timeline = context.timeline
         if self.retries and request.method not in _IDEMPOTENT and "Idempotency-Key" not in request.headers:
             request = request.with_header("Idempotency-Key", uuid.uuid4().hex)
         waits: Iterator[float] | None = None

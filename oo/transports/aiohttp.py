@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
+import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from functools import cached_property, lru_cache, partial
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from http import HTTPStatus
 from io import BytesIO
 
 import aiohttp
@@ -17,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connection, Connector, NoCookies, connection_reset
+from ._aiohttp_patches import Connector, NoCookies, connection_reset, is_stale
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -29,20 +30,24 @@ from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
 from .._http.request import Request
 from .._http.response import Response
+from .._http.urls import is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .limits import is_streaming, limits, timed_out
-from .network_errors import invalid_http, network_error, tls_error
+from .exchange import is_repeatable, note_resent
+from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .localhost_names import SUFFIX, is_here
+from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
-from .trust import ca_bundle
+from .trust import Certificate, Trust, Verify
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 _DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
 _LARGE = 1 << 16  # bytes
+_SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
 _ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
@@ -51,17 +56,34 @@ _ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSErr
 class AiohttpTransport:
     """Keeps one aiohttp session for each event loop it is used from.
 
-    No redirects, no cookies, no netrc, nothing sent twice; proxies and REQUESTS_CA_BUNDLE are read from the
-    environment once.
+    No redirects, no cookies, no netrc; proxies and certificates are read from the environment once. A request whose
+    kept connection was closed under it is sent once more where that is safe.
     """
 
-    def __init__(self, *, resolver: AbstractResolver | None = None, streamless: int = -1) -> None:
-        """`resolver` finds the addresses of host names instead of the system's. An answer of up to `streamless` bytes
-        that comes in one piece has its body at once, and no stream, where one was asked for as well."""
+    def __init__(
+        self,
+        *,
+        verify: Verify = None,
+        cert: Certificate = None,
+        max_connections: int = MAX_CONNECTIONS,
+        resolver: AbstractResolver | None = None,
+        streamless: int = -1,
+    ) -> None:
+        """Make one.
+
+        Args:
+            verify, cert: as for `Trust`.
+            max_connections: the most that a loop uses at once, at most half of the files that the process may open; a
+                task that needs one more waits.
+            resolver: finds the addresses of host names instead of the system's.
+            streamless: an answer of up to so many bytes that comes in one piece has its body at once, and no stream,
+                where one was asked for as well.
+        """
+        self._trust = Trust(verify, cert)
+        self._connections = connection_limit(max_connections)
         self._resolver = resolver
         self._streamless = streamless
         self._proxies = Proxies()
-        self._bundle = ca_bundle()
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 
@@ -69,48 +91,79 @@ class AiohttpTransport:
         """The answer, its body read whole unless the request asks for a stream; DoubleOError where there is none."""
         now = time.monotonic()
         until, limit = limits(request, now)
-        session = answer = None
+        session = answer = proxy = None
         try:
             url = _url(request.url)
+            if self._proxies or SUFFIX in request.url:
+                async with timeout(until - now):
+                    proxy = await self._proxy_for(url)
             session = self._session()
-            answer = await session.request(
-                request.method,
-                url,
-                data=_data(request.body),
-                headers=_fields(request),
-                skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
-                allow_redirects=False,
-                proxy=self._proxies.of(url.scheme, url.host or "") if self._proxies else None,
-                timeout=_total(request.timeout if limit == "timeout" else until - now),
-                ssl=self._trust if self._bundle and url.scheme == "https" else True,
-            )
-            if is_streaming(request, answer.status) and answer.connection is not None:
-                # The headers had to come in time, however they dripped; the body may take longer.
-                answer.connection._notify_release()
-            if answer.status < 100 or answer.version not in _VERSIONS:
-                raise invalid_http()
-            headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
-            if _is_here(
-                answer.content, framing, self._streamless if request.stream_response else request.max_body_bytes
-            ):
-                body = answer.content.read_nowait()
-                if not answer.closed:
-                    answer.release()
-                return Response(answer.status, headers, body, request=request)
-            source = _Source(answer, request, limit, session)
-            if request.stream_response:
-                return Response(answer.status, headers, request=request, stream=streamed(source, framing))
-            return Response(
-                answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request
-            )
+            left = request.timeout if limit == "timeout" else until - now
+            try:
+                answer = await self._begin(session, request, url, proxy, left)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not is_stale(error) or session.closed or not is_repeatable(request):
+                    raise
+            if answer is None:
+                note_resent(request, now)
+                session.connector.close_idle(url.host, url.port)  # type: ignore[union-attr]  # a Connector
+                answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+            return await self._response(answer, request, lambda: _Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:
                 answer.close()
             if not isinstance(error, _ERRORS):
                 raise
-            failure = unsent(request.body) or _translated(error, limit, session)
+            failure = unsent(request.body) or on_the_way(_translated(error, limit, session), request, proxy)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
+
+    def _begin(
+        self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, left: float
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        tls = url.scheme == "https" or (proxy is not None and proxy.startswith("https:"))
+        return session.request(
+            request.method,
+            url,
+            data=_data(request.body),
+            headers=_fields(request),
+            skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
+            allow_redirects=False,
+            proxy=proxy,
+            timeout=_total(left),
+            ssl=self._trust.context if tls else True,
+        )
+
+    async def _response(
+        self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], _Source], proxy: str | None
+    ) -> Response:
+        if is_streaming(request, answer.status) and answer.connection is not None:
+            # The headers had to come in time, however they dripped; the body may take longer.
+            answer.connection._notify_release()
+        if proxy is not None and answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise on_the_way(proxy_refusal(answer.status), request, proxy)
+        if answer.status < 100 or answer.version not in _VERSIONS:
+            raise invalid_http()
+        headers, framing = _headers(answer.headers), Framing(lambda name: answer.headers.getall(name, ()))
+        most = self._streamless if request.stream_response else request.max_body_bytes
+        if _is_here(answer.content, framing, most):
+            body = answer.content.read_nowait()
+            if not answer.closed:
+                answer.release()
+            return Response(answer.status, headers, body, request=request)
+        source = open_source()
+        if request.stream_response:
+            return Response(answer.status, headers, request=request, stream=streamed(source, framing))
+        return Response(answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request)
+
+    async def _proxy_for(self, url: URL) -> str | None:
+        host = url.host or ""
+        if is_localhost_name(host):
+            with suppress(OSError):  # the connection will not be had either
+                found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
+                if is_here(host, [str(address[4][0]) for address in found], url.scheme):
+                    return None
+        return self._proxies.of(url.scheme, host, url.port) if self._proxies else None
 
     async def close(self) -> None:
         """Close this loop's session, and those of loops that have ended."""
@@ -118,17 +171,6 @@ class AiohttpTransport:
         kept = self._kept.get(asyncio.get_running_loop())
         if kept is not None:
             await kept[1].aclose()
-
-    @cached_property
-    def _trust(self) -> ssl.SSLContext:
-        path = self._bundle or ""
-        try:
-            if os.path.isdir(path):
-                return ssl.create_default_context(capath=path)
-            return ssl.create_default_context(cafile=path)
-        except OSError:
-            pass
-        raise tls_error()
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -146,8 +188,9 @@ class AiohttpTransport:
         return kept[0]
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-        connector = Connector(limit=0, resolver=self._resolver, timeout_ceil_threshold=_EXACT)
-        connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # partial is invariant
+        # The system's, though another library for it may be installed: both transports find the same addresses.
+        resolver = self._resolver or aiohttp.ThreadedResolver(loop)
+        connector = Connector(limit=self._connections, resolver=resolver, timeout_ceil_threshold=_EXACT)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=NoCookies(),
@@ -156,8 +199,7 @@ class AiohttpTransport:
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
         )
-        # aiohttp sends an idempotent request again when a kept-alive connection turns out to be closed; how often a
-        # request is sent is for Retry to say.
+        # aiohttp sends a PUT or DELETE again too, without a word.
         session._retry_connection = False
         return session
 
@@ -187,15 +229,21 @@ class AiohttpTransport:
 class _Source:
     """The bytes of an answer of aiohttp's."""
 
-    __slots__ = ("_answer", "_limit", "_request", "_session")
+    __slots__ = ("_answer", "_limit", "_request", "_session", "proxy")
 
     def __init__(
-        self, answer: aiohttp.ClientResponse, request: Request, limit: str, session: aiohttp.ClientSession
+        self,
+        answer: aiohttp.ClientResponse,
+        request: Request,
+        limit: str,
+        session: aiohttp.ClientSession,
+        proxy: str | None,
     ) -> None:
         self._answer = answer
         self._request = request
         self._limit = limit
         self._session = session
+        self.proxy = proxy
 
     @property
     def over(self) -> bool:
@@ -218,7 +266,7 @@ class _Source:
             failure = network_error(lost)
         except _ERRORS as error:
             failure = _translated(error, limit, self._session)
-        raise failure
+        raise on_the_way(failure, self._request, self.proxy)
 
     def release(self) -> None:
         self._answer.release()
@@ -269,9 +317,9 @@ def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
     if session is not None and session.closed:
-        return DoubleOError("the client was closed during the call", reason="closed")
+        return closed()
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return network_error(error)
+        return proxy_refusal(error.status)
     # aiohttp.InvalidURL is a ValueError, and so is a certificate's error.
     if isinstance(error, _NONSENSE) and not isinstance(error, OSError):
         return invalid_http()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from .._http.request import Request
 from ..exceptions import DoubleOError
 
+MAX_CONNECTIONS = 256
+"""Connections of a transport, unless told."""
+
 
 def limits(request: Request, now: float) -> tuple[float, str]:
     """The instant by which this attempt, or this read of a stream, must be over, and which limit says so;
@@ -27,3 +30,13 @@ def timed_out(limit: str) -> DoubleOError:
     if limit == "deadline":
         return DoubleOError("the deadline of the call passed", reason="deadline")
     return DoubleOError("no complete answer in time", reason="timeout", retryable=True)
+
+
+def connection_limit(most: int) -> int:
+    """`most`, or half of the files that the process may open (`ulimit -n`) where that is less."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows, which has no such limit
+        return most
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if files == resource.RLIM_INFINITY else min(most, max(1, files // 2))

@@ -9,7 +9,13 @@ import ssl
 from collections.abc import Iterator
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 
+from .._http.request import Request
+from .._http.urls import DEFAULT_BASE_URL
 from ..exceptions import DoubleOError
+from .proxy_env import name_of_proxy
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses of a proxy that may be another the next time
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 def network_error(error: BaseException) -> DoubleOError:
@@ -27,12 +33,36 @@ def network_error(error: BaseException) -> DoubleOError:
         if isinstance(cause, socket.gaierror):
             return _lost("the host name cannot be resolved")
         if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
-            hint = "; is the server running (`oo serve`)?" if cause.errno == errno.ECONNREFUSED else ""
-            return _lost(os.strerror(cause.errno or 0).lower() + hint)
+            return _lost(os.strerror(cause.errno or 0).lower())
     return _lost("the connection broke before the answer was whole")
 
 
-def tls_error(what: str = "the certificates that REQUESTS_CA_BUNDLE names cannot be read") -> DoubleOError:
+def on_the_way(error: DoubleOError, request: Request, proxy: str | None) -> DoubleOError:
+    """`error`, with the proxy that the request went through; or, where nobody listens at the default address, with
+    what to do."""
+    if proxy is not None:
+        error.args = (f"{error} (through the proxy {name_of_proxy(proxy)})",)
+    elif str(error) == _REFUSED and request.url.startswith(f"{DEFAULT_BASE_URL}/"):
+        error.args = (f"{error}; is the server running (`oo serve`)?",)
+    return error
+
+
+def proxy_refusal(status: int) -> DoubleOError:
+    """The error for a forward proxy that does not let a request through."""
+    return DoubleOError(f"the proxy refused it ({status})", reason="connection", retryable=status in _PASSING)
+
+
+def is_closed_connection(error: BaseException) -> bool:
+    """Whether an error says that the server closed the connection, or reset it."""
+    return any(isinstance(cause, _CLOSED) for cause in causes(error))
+
+
+def closed() -> DoubleOError:
+    """The error of a call whose client was closed."""
+    return DoubleOError("the client was closed during the call", reason="closed")
+
+
+def tls_error(what: str) -> DoubleOError:
     """The error for a server that there is no talking to in private."""
     return DoubleOError(what, reason="tls")
 
@@ -40,6 +70,9 @@ def tls_error(what: str = "the certificates that REQUESTS_CA_BUNDLE names cannot
 def invalid_http() -> DoubleOError:
     """The error for an answer that is not HTTP."""
     return DoubleOError("the server's answer is not valid HTTP", reason="protocol")
+
+
+_REFUSED = os.strerror(errno.ECONNREFUSED).lower()
 
 
 def _lost(what: str) -> DoubleOError:

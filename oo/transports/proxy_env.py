@@ -1,12 +1,25 @@
-"""The forward proxies of the environment."""
+"""The forward proxies of the environment, and the hosts that NO_PROXY exempts from them."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[attr-defined]  # its stub leaves it out
+from urllib.request import getproxies
 
-_PORTS = {"http": 80, "https": 443}
+from .._http.urls import address, is_loopback_host
+from ..exceptions import DoubleOError
+
+PORTS = {"http": 80, "https": 443}
+"""The port that a URL means, by its scheme."""
+
+Rule: TypeAlias = Callable[[str, int], bool]
+"""Whether an entry of NO_PROXY exempts a host and port."""
+
+_ENTRY = re.compile(r"(?P<host>\[[^\]]*\](?:/[0-9]+)?|[^:]*|.*:.*:.*?)(?::(?P<port>[0-9]{1,5}))?")
 
 
 class Proxies:
@@ -14,32 +27,87 @@ class Proxies:
 
     def __init__(self) -> None:
         self._proxies = getproxies()
-        self._known: dict[tuple[str, str], str | None] = {}
+        self._exempt = _rules(self._proxies.pop("no", ""))
+        self._known: dict[tuple[str, str, int | None], str | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._proxies)
 
-    def of(self, scheme: str, host: str) -> str | None:
-        """The proxy to reach `host` through, or None."""
-        key = (scheme, host)
+    def of(self, scheme: str, host: str, port: int | None = None) -> str | None:
+        """The URL of the proxy to reach a host through, or None. DoubleOError (reason "argument") for a proxy that
+        neither transport can speak to."""
+        key = (scheme, host, port)
         if key not in self._known:
-            proxy = self._proxies.get(scheme) or self._proxies.get("all")
-            if proxy is not None and proxy_bypass_environment(host, self._proxies):
-                proxy = None
-            self._known[key] = None if proxy is None else _with_scheme(proxy)
-        return self._known[key]
+            if len(self._known) > 1000:
+                self._known.clear()
+            self._known[key] = self._found(scheme, host.lower().rstrip("."), port or PORTS.get(scheme, 0))
+        proxy = self._known[key]
+        if proxy is not None:
+            _check(proxy)
+        return proxy
 
     def places(self) -> frozenset[tuple[str, int]]:
         """The host and port of each."""
         found = set()
-        for scheme, proxy in self._proxies.items():
-            if scheme == "no":  # where there is none
-                continue
+        for proxy in self._proxies.values():
             with suppress(ValueError):  # no URL at all, which a call through it will be told
                 url = urlsplit(_with_scheme(proxy))
-                found.add((url.hostname or "", url.port or _PORTS.get(url.scheme, 0)))
+                found.add((url.hostname or "", url.port or PORTS.get(url.scheme, 0)))
         return frozenset(found)
+
+    def _found(self, scheme: str, host: str, port: int) -> str | None:
+        proxy = self._proxies.get(scheme) or self._proxies.get("all")
+        if not proxy or is_loopback_host(host) or any(exempts(host, port) for exempts in self._exempt):
+            return None
+        return _with_scheme(proxy)
+
+
+def name_of_proxy(proxy: str) -> str:
+    """A proxy as messages name it: without user and password."""
+    url = urlsplit(proxy)
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+
+
+def _check(proxy: str) -> None:
+    try:
+        url = urlsplit(proxy)
+        usable = bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise DoubleOError("the proxy that the environment names is no URL", reason="argument")
+    if url.scheme not in PORTS:
+        what = f"the proxy {name_of_proxy(proxy)} of the environment speaks {url.scheme}, which is not supported"
+        raise DoubleOError(f"{what}; name one of http or https, or exempt the host by NO_PROXY", reason="argument")
 
 
 def _with_scheme(proxy: str) -> str:
-    return proxy if "://" in proxy else f"http://{proxy}"
+    scheme, separator, rest = proxy.partition("://")
+    return f"{scheme.lower()}://{rest}" if separator else f"http://{proxy}"
+
+
+def _rules(text: str) -> list[Rule]:
+    """NO_PROXY as requests, curl and Go read it, each entry of it as a rule. Where they differ, the entry exempts."""
+    return [_rule(entry.lower()) for entry in re.split(r"[\s,]+", text) if entry]
+
+
+def _rule(entry: str) -> Rule:
+    if entry == "*":
+        return lambda _host, _port: True
+    match = _ENTRY.fullmatch(entry)
+    pattern, wanted = (match["host"], match["port"]) if match else (entry, None)
+    matches = _host_rule(pattern.replace("[", "").replace("]", ""))
+    if wanted is None:
+        return lambda host, _port: matches(host)
+    return lambda host, port: port == int(wanted) and matches(host)
+
+
+def _host_rule(pattern: str) -> Callable[[str], bool]:
+    with suppress(ValueError):
+        network = ipaddress.ip_network(pattern, strict=False)
+        return lambda host: (ip := address(host)) is not None and ip in network
+    # A leading dot or `*.` exempts the domain itself too, as in requests and curl.
+    domain = pattern.removeprefix("*").lstrip(".").rstrip(".")
+    if not domain:
+        return lambda _host: False
+    return lambda host: host == domain or (host.endswith("." + domain) and address(host) is None)

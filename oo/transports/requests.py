@@ -6,16 +6,16 @@ import os
 import threading
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest
 from requests import Response as Answer
-from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, RequestException, Timeout
 from urllib3 import HTTPHeaderDict
-from urllib3.exceptions import HTTPError
-from urllib3.poolmanager import ProxyManager
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 from urllib3.util import SKIP_HEADER
 
 from .._core.pipeline import iterate_sync
@@ -23,29 +23,44 @@ from .._http.body import Body
 from .._http.headers import Headers, validated_headers
 from .._http.request import Request
 from .._http.response import Response
+from .._http.urls import is_localhost_name
 from ..exceptions import DoubleOError
-from ._urllib3_patches import POOLS, Deadline, thread_deadline
-from .limits import is_streaming, limits, timed_out
-from .network_errors import causes, invalid_http, network_error, tls_error
+from ._urllib3_patches import Adapter, check_urllib3, hide_queries, refused_tunnel
+from .connecting import resolve
+from .exchange import Exchange, thread
+from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .localhost_names import SUFFIX, is_here
+from .network_errors import causes, closed, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, CHUNK, Framing, outgoing, streamed, unsent, whole
-from .trust import ca_bundle
+from .trust import Certificate, Trust, Verify
 
-_POOL = 1024  # connections kept for each host: no thread has to open its own anew
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
-_TIMEOUTS = (TimeoutError, Timeout)
 
 
 class RequestsTransport:
     """Sends a prepared request straight through one pool of connections.
 
-    No redirects, no cookies, no netrc; proxies and REQUESTS_CA_BUNDLE are read from the environment once. Safe to
-    share between threads, and made anew after a fork.
+    No redirects, no cookies, no netrc; proxies and certificates are read from the environment once. A request whose
+    kept connection was closed under it is sent once more where that is safe. Safe to share between threads, and made
+    anew after a fork.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, verify: Verify = None, cert: Certificate = None, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
+        """Make one. ImportError where urllib3 is another library.
+
+        Args:
+            verify, cert: as for `Trust`.
+            max_connections: the most to one host, at most half of the files that the process may open; a thread that
+                needs one more waits.
+        """
+        check_urllib3()
+        hide_queries()
         self._proxies = Proxies()
-        self._verify = ca_bundle() or True
+        self._trust = Trust(verify, cert)
+        self._connections = connection_limit(max_connections)
         self._making = threading.Lock()
         self._open()
 
@@ -57,32 +72,26 @@ class RequestsTransport:
             self._open()
         now = time.monotonic()
         until, limit = limits(request, now)
-        thread_deadline.clock = clock = Deadline(until)
-        try:
-            answer = self._adapter.send(
-                _prepared(request, clock),
-                stream=True,
-                timeout=until - now,
-                verify=self._verify,
-                proxies=self._proxies_for(request.url),
-            )
-        except Exception as error:
-            unread = unsent(request.body)
-            if unread is None and not isinstance(error, _ERRORS):
-                raise
-            failure = unread or _translated(error, limit)
-        else:
-            source = _Source(answer.raw, clock, request, limit)
+        thread.exchange = exchange = Exchange(until)
+        proxy = self._proxy_for(request.url, exchange) if self._proxies or SUFFIX in request.url else None
+        proxies = {"http": proxy, "https": proxy} if proxy else None
+        while True:
             try:
-                headers = Headers(answer.raw.headers.items())
-                framing = Framing(headers.get_all)
-                if request.stream_response:
-                    return Response(answer.status_code, headers, request=request, stream=streamed(source, framing))
-                body = await whole(source, framing, request.max_body_bytes)
-                return Response(answer.status_code, headers, body, request=request)
-            except BaseException:
-                source.abort()
-                raise
+                thread.sending = True
+                answer = self._adapter.send(
+                    _prepared(request, exchange), stream=True, timeout=exchange.left(), verify=True, proxies=proxies
+                )
+            except Exception as error:
+                unread = unsent(request.body)
+                if unread is None and not isinstance(error, _ERRORS):
+                    raise
+                if unread is None and is_closed_connection(error) and exchange.renew(request, now):
+                    continue
+                failure = unread or on_the_way(_translated(error, limit), request, proxy)
+                break
+            finally:
+                thread.sending = False
+            return await self._response(answer, request, _Source(answer.raw, exchange, request, limit, proxy))
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -90,60 +99,58 @@ class RequestsTransport:
         """Close the pooled connections."""
         self._adapter.close()
 
+    async def _response(self, answer: Answer, request: Request, source: _Source) -> Response:
+        try:
+            if source.proxy is not None and answer.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                raise on_the_way(proxy_refusal(answer.status_code), request, source.proxy)
+            headers = Headers(answer.raw.headers.items())
+            framing = Framing(headers.get_all)
+            if request.stream_response:
+                return Response(answer.status_code, headers, request=request, stream=streamed(source, framing))
+            body = await whole(source, framing, request.max_body_bytes)
+            return Response(answer.status_code, headers, body, request=request)
+        except BaseException:
+            source.abort()
+            raise
+
     def _open(self) -> None:
         with self._making:
-            self._adapter = _Adapter(pool_maxsize=_POOL)
+            self._adapter = Adapter(self._trust, self._connections)
             self._pid = os.getpid()
 
-    def _proxies_for(self, url: str) -> dict[str, str] | None:
-        if not self._proxies:
-            return None
-        parts = urlsplit(url)
-        proxy = self._proxies.of(parts.scheme, parts.hostname or "")
-        return {parts.scheme: proxy} if proxy else None
-
-
-class _Adapter(HTTPAdapter):
-    """requests' adapter over connections that keep to a clock, the way through a proxy included."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
-        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
-        if type(manager) is ProxyManager:
-            manager.pool_classes_by_scheme = POOLS
-        return manager
-
-    def build_response(self, req: PreparedRequest, resp: Any) -> Answer:
-        # Its own reads the cookies and the charset, which are not used here: a server could make it stumble over them.
-        answer = Answer()
-        answer.status_code, answer.raw, answer.request = resp.status, resp, req
-        return answer
+    def _proxy_for(self, text: str, exchange: Exchange) -> str | None:
+        url = urlsplit(text)
+        host = url.hostname or ""
+        if is_localhost_name(host):
+            with suppress(OSError):  # the connection will not be had either
+                addresses = resolve(host, url.port or 0, exchange.left, local=False)
+                if is_here(host, [address[4][0] for address in addresses], url.scheme):
+                    return None
+        return self._proxies.of(url.scheme, host, url.port) if self._proxies else None
 
 
 class _Source:
     """The bytes of an answer of urllib3's."""
 
-    __slots__ = ("_clock", "_limit", "_raw", "_request")
+    __slots__ = ("_exchange", "_limit", "_raw", "_request", "proxy")
     over = False  # http.client closes an answer only when it is read past its end
 
-    def __init__(self, raw: Any, clock: Deadline, request: Request, limit: str) -> None:
+    def __init__(self, raw: Any, exchange: Exchange, request: Request, limit: str, proxy: str | None) -> None:
         self._raw = raw
-        self._clock = clock
+        self._exchange = exchange
         self._request = request
         self._limit = limit
+        self.proxy = proxy
 
     async def read(self) -> bytes:
         if is_streaming(self._request, self._raw.status):
             # A whole body has what its attempt has left; a stream only must not stall.
-            self._clock.until, self._limit = limits(self._request, time.monotonic())
+            self._exchange.until, self._limit = limits(self._request, time.monotonic())
         try:
             data: bytes = self._raw.read1(CHUNK, decode_content=False)
             return data
         except _ERRORS as error:
-            failure = _translated(error, self._limit)
+            failure = on_the_way(_translated(error, self._limit), self._request, self.proxy)
         raise failure
 
     def release(self) -> None:
@@ -154,13 +161,13 @@ class _Source:
         self._raw.release_conn()
 
 
-def _prepared(request: Request, deadline: Deadline) -> PreparedRequest:
+def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
     # Filled in by hand: the URL is built and checked already, and `prepare()` would take it apart again.
     prepared = PreparedRequest()
     prepared.method = request.method
     prepared.url = request.url
     body = request.body
-    prepared.body = iterate_sync(_in_time(body, deadline)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
+    prepared.body = iterate_sync(_in_time(body, exchange)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
     # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
     headers = HTTPHeaderDict(
         [
@@ -182,18 +189,21 @@ def _prepared(request: Request, deadline: Deadline) -> PreparedRequest:
     return prepared
 
 
-async def _in_time(body: Body, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+async def _in_time(body: Body, exchange: Exchange) -> AsyncGenerator[bytes, None]:
     async for piece in outgoing(body):
-        deadline.left()  # a socket's timeout bounds one piece, not all of them
+        exchange.left()  # a socket's timeout bounds one piece, not all of them
         yield piece
 
 
 def _translated(error: Exception, limit: str) -> DoubleOError:
-    if any(isinstance(cause, _TIMEOUTS) for cause in causes(error)):
-        return timed_out(limit)
-    if type(error) is OSError:
-        # The adapter looks for the file before anything else, and finds none.
-        return tls_error()
+    for cause in causes(error):
+        # A thread waited in vain for one of the pool's connections.
+        if isinstance(cause, (TimeoutError, Timeout, EmptyPoolError)):
+            return timed_out(limit)
+        if isinstance(cause, ClosedPoolError):
+            return closed()
+        if (status := refused_tunnel(cause)) is not None:
+            return proxy_refusal(status)
     # requests' own exceptions are OSErrors, and some of them ValueErrors too.
     if isinstance(error, (InvalidHeader, ValueError)):
         return invalid_http()

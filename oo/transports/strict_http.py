@@ -3,6 +3,14 @@
 http.client takes the end of the connection for the end of the headers, stops reading them at a line that is none,
 shows a 103 as the answer, and reads sizes with `int`: what was cut short or tampered with can look whole. This reads
 as RFC 9112 has it, and so as aiohttp's parser does.
+
+What it leans on inside http.client's `HTTPResponse`:
+
+| name | why |
+|---|---|
+| `begin`, `_read_status`, `_get_chunk_left` | the parts that are too tolerant are read here |
+| `_method`, `_check_close`, `_safe_read`, `_close_conn` | the parts that are not are used |
+| `fp` (its `peek`, `readline`), `chunked`, `chunk_left`, `length`, `will_close` | what its `read1` goes by |
 """
 
 from __future__ import annotations
@@ -24,7 +32,10 @@ _SIZE = re.compile(r"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n")
 
 
 class StrictResponse(HTTPResponse):
-    """An answer as urllib3 reads it. HTTPException where it is not HTTP, RemoteDisconnected where it breaks off."""
+    """An answer as urllib3 reads it. HTTPException where it is not HTTP, RemoteDisconnected where it breaks off. With
+    `must_close` its connection is not kept."""
+
+    must_close = False
 
     def begin(self) -> None:
         version, self.status, self.reason = self._read_status()
@@ -37,7 +48,7 @@ class StrictResponse(HTTPResponse):
         length = message.get("Content-Length", "")
         self.length = 0 if empty else int(length) if re.fullmatch("[0-9]{1,18}", length) and not self.chunked else None
         endless = self.length is None and not self.chunked
-        self.will_close = endless or self._check_close()  # type: ignore[attr-defined]  # http.client's own
+        self.will_close = endless or self.must_close or self._check_close()  # type: ignore[attr-defined]  # http.client's own
 
     def _read_status(self) -> tuple[str, int, str]:
         # A tunnel through a proxy is opened with this alone.

@@ -64,13 +64,13 @@ class Vaults:
                 ("route", "route", "r", {}),
             ):
                 self.tokens[label] = await vault.issue(kind, name, label=label, **terms)  # type: ignore[arg-type]
-            await vault.redeem(self.tokens["spent"], "secret")
-            await vault.redeem(self.tokens["rate"], "env")
+            await vault.consume(self.tokens["spent"], "secret")
+            await vault.consume(self.tokens["rate"], "env")
             (identity,) = [each.id for each in await vault.tokens() if each.label == "revoked"]
             await vault.revoke(identity)
             for key in ("kept", "open"):
                 self.until[key] = await vault.claim("id", key, b"digest", 1e6)
-            await vault.settle("id", "kept", self.until["kept"], RESULT)
+            await vault.complete("id", "kept", self.until["kept"], RESULT)
             # The log holds what was written last.
             shutil.copytree(self.home, crashed)
 
@@ -110,7 +110,7 @@ class Vaults:
             return f"opens {await opened(vault.issue('secret', 'b', uses=1))}"
 
         async def opened(issuing: Awaitable[str]) -> str:
-            found = await vault.redeem(await issuing, "secret")
+            found = await vault.consume(await issuing, "secret")
             return found.name if isinstance(found, Grant) else "nothing"
 
         async def written() -> str | None:
@@ -124,17 +124,17 @@ class Vaults:
             "b": (lambda: vault.secret("b"), (BIG,)),
             "e": (lambda: vault.environment("e"), ({"S": CANARY, "L": CANARY},)),
             "r": (lambda: vault.route("r"), (ROUTE,)),
-            "plain": (lambda: vault.redeem(tokens["plain"], "secret"), ("a",)),
-            "uses": (lambda: vault.redeem(tokens["uses"], "secret"), ("b",)),
-            "rate": (lambda: vault.redeem(tokens["rate"], "env"), ("e",)),
-            "route": (lambda: vault.redeem(tokens["route"], "route"), ("r",)),
-            "revoked": (lambda: vault.redeem(tokens["revoked"], "secret"), ()),
+            "plain": (lambda: vault.consume(tokens["plain"], "secret"), ("a",)),
+            "uses": (lambda: vault.consume(tokens["uses"], "secret"), ("b",)),
+            "rate": (lambda: vault.consume(tokens["rate"], "env"), ("e",)),
+            "route": (lambda: vault.consume(tokens["route"], "route"), ("r",)),
+            "revoked": (lambda: vault.consume(tokens["revoked"], "secret"), ()),
             "kept": (lambda: vault.claim("id", "kept", b"digest", 60), (RESULT, "mine", "taken", "other")),
             "open": (lambda: vault.claim("id", "open", b"digest", 60), ("mine", "taken", "other")),
-            "spent": (lambda: vault.redeem(tokens["spent"], "secret"), ("a",)),
+            "spent": (lambda: vault.consume(tokens["spent"], "secret"), ("a",)),
             "written": (written, (f"new {CANARY}",)),
             "rolled back": (lambda: vault.rollback("b"), (1,)),
-            "settled": (lambda: vault.settle("id", "open", self.until["open"], RESULT), ()),
+            "completed": (lambda: vault.complete("id", "open", self.until["open"], RESULT), ()),
             "everything": (everything, ("opens b",)),
             "removed": (lambda: vault.remove("env", "e"), ()),
         }

@@ -20,10 +20,10 @@ import pytest
 import oo
 from oo.gateway.app import Gateway
 from oo.gateway.audit_log import AUDIT_FILE, AuditFile
-from oo.gateway.background import BackgroundLoop
 from oo.gateway.models import Kind, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
+from oo.testing import BackgroundLoop
 from tests.campaigns.test_client_leaks import Campaign, Case
 from tests.support.canaries import (
     CASES,
@@ -39,6 +39,7 @@ from tests.support.canaries import (
 )
 from tests.support.faults import FaultServer, serving
 from tests.support.processes import Home, children, files, kill, needs_proc, until
+from tests.support.waiting import PATIENCE
 from tests.support.wire import converse
 
 pytestmark = pytest.mark.campaign
@@ -118,7 +119,7 @@ def test_what_an_upstream_sends_back_reaches_nobody(site: Site, capfd: pytest.Ca
     for _ in range(CASES or 120):
         label = campaign.rng.choices(("api", "narrow", "private", "missing", "secret"), (20, 1, 1, 1, 1))[0]
         case = campaign.drawn(f"through {label}")
-        answers = converse(site.url, call(campaign.rng, site.tokens[label]), patience=1)
+        answers = converse(site.url, call(campaign.rng, site.tokens[label]))
         seen += sum(answer.status < 600 for answer in answers)
         campaign.search(case, [("answer", answer.raw) for answer in answers])
         campaign.look(case, None)
@@ -149,7 +150,7 @@ def test_what_a_caller_sends_is_in_no_answer_no_log_and_no_file(site: Site) -> N
             f"GET /api/secret HTTP/1.1\r\nHost: x\r\nCookie: {text}=1; a b={text}\r\nX-A: {text}\x01\r\n\r\n",
         ]
         for n, request in enumerate(requests):
-            answers = converse(site.url, request.encode(), patience=1)
+            answers = converse(site.url, request.encode())
             assert answers, (n, name)
             case = Case(f"request {n}", "stranger", name, "", "")
             campaign.search(case, [("answer", answer.raw) for answer in answers])
@@ -191,7 +192,7 @@ def test_no_command_line_and_no_other_process_holds_a_token_or_a_secret(
             # The command's own child is the one place, and OO_TOKEN is not in it.
             assert sorted(canaries.in_(environment_of(child))) == ["key", "secret"]
             kill(child)
-            assert running.wait(10) == 128 + signal.SIGKILL
+            assert running.wait(PATIENCE) == 128 + signal.SIGKILL
         finally:
             running.kill()
             running.wait()
@@ -203,6 +204,6 @@ def test_no_command_line_and_no_other_process_holds_a_token_or_a_secret(
 def unrelated() -> bytes:
     """The environment and the arguments of a child that has nothing to do with any of it."""
     script = "import json, os, sys; print(json.dumps([dict(os.environ), sys.argv], ensure_ascii=False))"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=20).stdout
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=PATIENCE).stdout
     assert json.loads(found)[0]
     return found

@@ -28,6 +28,7 @@ from oo.gateway.models import Denial, Grant, Route
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.faults import answer, serving
 from tests.support.processes import Home, Serving, get, kill, needs_proc, until
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.campaign
 
@@ -49,7 +50,7 @@ async def main():
             token = await vault.issue("secret", "a", label=own)
             print("issued", token, flush=True)
             if n % 2:
-                await vault.revoke((await vault.redeem(token, "secret")).token_id)
+                await vault.revoke((await vault.consume(token, "secret")).token_id)
                 print("revoked", token, flush=True)
             await asyncio.sleep(0.01)
 
@@ -97,7 +98,7 @@ class Lab:
     def kill_writer(self) -> None:
         assert self.writer is not None
         kill(self.writer.pid)
-        self._taking.join(10)
+        self._taking.join(PATIENCE)
 
     def acknowledged(self) -> tuple[int, ...]:
         """How much there is of each kind."""
@@ -146,7 +147,7 @@ class Lab:
         finally:
             self._stop.set()
             for thread in threads:
-                thread.join(30)
+                thread.join(PATIENCE)
 
     def more(self) -> None:
         """Tokens of a few uses, for the callers to use up."""
@@ -197,16 +198,16 @@ class Lab:
             versions, issued, revoked = dict(self.versions), set(self.issued), set(self.revoked)
             granted = Counter(self.granted)
         for version, value in versions.items():
-            assert json.loads(vault._read("secret", "shared", version))["value"] == value
+            assert json.loads(vault._database.records.read("secret", "shared", version))["value"] == value
         for token in issued:
-            found = await vault.redeem(token, "secret", spend=False)
+            found = await vault.authorize(token, "secret")
             assert isinstance(found, Grant) or found.why == "revoked"
         for token in revoked:
-            found = await vault.redeem(token, "secret", spend=False)
+            found = await vault.authorize(token, "secret")
             assert isinstance(found, Denial)
         used = {each.id: each.used for each in await vault.tokens()}
         for token, times in granted.items():
-            found = await vault.redeem(token, "secret", spend=False)
+            found = await vault.authorize(token, "secret")
             assert found.token_id is not None
             assert times <= used[found.token_id] <= USES
 

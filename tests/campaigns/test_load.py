@@ -24,8 +24,9 @@ import pytest
 import oo
 from oo.gateway.audit_log import AUDIT_FILE, REFUSALS
 from oo.gateway.models import Route
-from tests.integration.transports.test_tls import made
+from tests.support.certificates import self_signed
 from tests.support.processes import Got, Home, Serving, get, needs_proc, until
+from tests.support.waiting import PATIENCE
 
 FULL = os.environ.get("OO_LOAD") == "full"
 CALLS = 1000 if FULL else 200
@@ -149,7 +150,7 @@ def test_where_no_file_is_left_it_says_so_once_and_goes_on(
     home: Limited, tokens: tuple[str, str, str], tmp_path: Path
 ) -> None:
     home.files = 200
-    certificate = made(tmp_path, "127.0.0.1").file
+    certificate = self_signed(tmp_path, "127.0.0.1").file
     options = ["--tls-cert", certificate, "--tls-key", certificate.replace(".pem", ".both")]
     with home.serve(*options) as served, ExitStack() as stack:
 
@@ -190,7 +191,7 @@ def test_a_flood_of_bad_tokens_costs_neither_memory_nor_disk(home: Limited, toke
     seconds = 20 if FULL else 2
     with home.serve() as served, oo.Client(served.url) as client:
         alone = latency(client, tokens[0])
-        flood(served.url, 0.5).communicate(timeout=30)  # what it needs at first is no leak
+        flood(served.url, 0.5).communicate(timeout=PATIENCE)  # what it needs at first is no leak
         before, size, began = memory(served), (home.path / AUDIT_FILE).stat().st_size, time.monotonic()
         process = flood(served.url, seconds)
         time.sleep(0.2)

@@ -30,9 +30,11 @@ from oo.gateway.egress import check_literal, is_public
 from oo.gateway.errors import StoreError
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.http_server.server import Server
+from oo.gateway.middleware.inject import InjectCredentials
+from oo.gateway.middleware.mask import MaskResponse
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
 from oo.gateway.tokens import fingerprint, is_token
-from oo.gateway.upstream import SwapCredential, Upstreams
+from oo.gateway.upstream import Upstreams
 from oo.testing import MockTransport, Streamed
 
 TOKEN = "the-callers-own-token"
@@ -49,7 +51,10 @@ class Memory:
         self.results: dict[str, StoredResponse] = {}
         self.notes: list[dict[str, Any]] = []
 
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant | Denial:
+    async def authorize(self, token: str, kind: Kind) -> Grant | Denial:
+        return await self.consume(token, kind)
+
+    async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         return Grant("id", kind, "api") if token == TOKEN and kind == "route" else Denial("unknown")
 
     async def secret(self, name: str) -> str | None:
@@ -69,9 +74,11 @@ class Memory:
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
-        if result is not None:
-            self.results[key] = result
+    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
+        self.results[key] = response
+
+    async def release(self, token_id: str, key: str, until: float) -> None:
+        pass
 
     def write(self, **note: Any) -> None:
         self.notes.append(note)
@@ -129,7 +136,9 @@ async def _answered(raw: bytes) -> None:
     store = Memory()
     upstreams = Upstreams(store)
     api = MockTransport(_echo)
-    upstreams._pipelines = dict.fromkeys((True, False), Pipeline([SwapCredential(store)], api, LoopIO()))
+    upstreams._pipelines = dict.fromkeys(
+        (True, False), Pipeline([MaskResponse(), InjectCredentials(store)], api, LoopIO())
+    )
     front = Front(store, upstreams, store)
     protocol = Server(front.handle, front.refuse)()
     wire = Wire(protocol)

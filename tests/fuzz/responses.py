@@ -28,7 +28,6 @@ from oo._http.json import parse_json
 from oo._http.sse import EventDecoder, LineDecoder
 from oo.exceptions import ERROR_OF, Operation
 from oo.transports import _urllib3_patches as _timed
-from oo.transports import requests as blocking
 from oo.transports.reader import Decoder
 
 BASE = "http://127.0.0.1:9"
@@ -83,8 +82,8 @@ def _blocking(kind: str, answer: bytes) -> Any:
         server,
         client,
         patch.object(_timed._Timed, "_new_conn", lambda _self: client),
-        patch.object(blocking, "_POOL", 1),  # to fill a pool of the usual size takes a millisecond
-        oo.Client(BASE, plugins=False, max_response_bytes=LIMIT) as caller,
+        # To fill a pool of the usual size takes a while.
+        oo.Client(BASE, plugins=False, max_response_bytes=LIMIT, max_connections=1) as caller,
     ):
         if kind in CALLS:
             return CALLS[kind][1](caller)

@@ -24,29 +24,28 @@ import uvicorn
 
 import oo.testing
 from tests.support.fresh import ROOT
-from tests.support.waiting import unhurried
+from tests.support.waiting import PATIENCE, unhurried
 
 LIFESPAN = """
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from oo import AsyncClient
-
-client = AsyncClient(retries=3, backoff_factor=0.5)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI):
-    yield
-    await client.close()
+    async with AsyncClient(retries=3, backoff_factor=0.5) as client:
+        app.state.client = client
+        yield
 
 
 app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/greeting")
-async def greeting():
-    secret = await client.get_secret("YOUR_TOKEN", cache_ttl=300)
+async def greeting(request: Request):
+    secret = await request.app.state.client.get_secret("YOUR_TOKEN", cache_ttl=300)
     return {"length": len(secret)}
 """
 
@@ -84,7 +83,7 @@ def served(module: dict[str, Any]) -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -103,7 +102,7 @@ def loaded_on_event() -> dict[str, Any]:
 def get(url: str) -> tuple[int, Any]:
     with requests.Session() as session:
         session.trust_env = False
-        answer = session.get(url, timeout=10)
+        answer = session.get(url, timeout=PATIENCE)
         return answer.status_code, answer.json() if answer.ok else None
 
 
@@ -131,7 +130,18 @@ def test_the_lifespan_form_serves_and_closes_its_client(gateway: oo.testing.Loca
     module = loaded(LIFESPAN.replace("YOUR_TOKEN", gateway.secret("greeting", "hello", uses=1)))
     with served(module) as url:
         assert [get(f"{url}/greeting") for _ in range(3)] == [(200, {"length": 5})] * 3
-    assert is_closed(module["client"])
+    assert is_closed(module["app"].state.client)
+
+
+def test_the_lifespan_form_may_be_entered_again_and_has_a_new_client(gateway: oo.testing.LocalGateway) -> None:
+    module = loaded(LIFESPAN.replace("YOUR_TOKEN", gateway.secret("greeting", "hello")))
+    clients = []
+    for _ in range(2):
+        with served(module) as url:
+            assert get(f"{url}/greeting") == (200, {"length": 5})
+        clients.append(module["app"].state.client)
+    assert clients[0] is not clients[1]
+    assert [is_closed(client) for client in clients] == [True, True]
 
 
 @needs_on_event
@@ -169,7 +179,7 @@ def test_uvicorn_on_the_command_line_serves_it_and_stops_without_a_warning(
         command, cwd=tmp_path, env={**os.environ, "OO_BASE_URL": gateway.url}, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        watchdog = threading.Timer(20, process.kill)
+        watchdog = threading.Timer(PATIENCE, process.kill)
         watchdog.start()
         try:
             lines: list[str] = []

@@ -355,7 +355,7 @@ def test_ctrl_c_ends_a_call_at_once(name: str, where: str) -> None:
                 time.sleep(0.01)
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)
-            told = process.communicate(timeout=10)[1]
+            told = process.communicate(timeout=PATIENCE)[1]
         finally:
             process.kill()
         assert process.returncode == -signal.SIGINT

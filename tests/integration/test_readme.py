@@ -33,7 +33,7 @@ def test_block_runs(
         "YOUR_TOKEN": gateway.secret("greeting", "hello"),
         "YOUR_ENV_TOKEN": gateway.environment("web", {"README_MODE": "test"}),
         "YOUR_PROXY_TOKEN": gateway.route("openai", openai.url, {"Authorization": "Bearer {greeting}"}),
-        "http://localhost:3001": gateway.url,
+        "http://127.0.0.1:3001": gateway.url,
     }.items():
         block = block.replace(name, token)
     monkeypatch.setenv("README_MODE", "")  # what a block sets is undone only where it was set before

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 from tests.support.listening import Listener
+from tests.support.waiting import PATIENCE
 
 READ = "read"
 """Wait for one whole request."""
@@ -25,11 +26,10 @@ CLOSE = "close"
 """End the connection in order."""
 RESET = "reset"
 """End it with a RST."""
+NOTIFY = "notify"
+"""End TLS in order, with close_notify."""
 SILENCE = "silence"
 """Read, and say nothing, until the client has left."""
-
-PATIENCE = 10.0
-"""Seconds that a server waits for its client to read or to write."""
 
 
 class Drip:
@@ -71,6 +71,8 @@ def head(*fields: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 GOOD = answer(BODY)
+DRIPPED = Drip(b"HTTP/1.1 200 " + b"O" * 3000, 0.02)
+"""A status line that takes a minute."""
 
 
 class FaultServer(Listener):
@@ -100,10 +102,11 @@ class FaultServer(Listener):
             self.url = f"https://{self.address}"
 
     def until(self, *, connections: int = 0, left: int = 0, requests: int = 0) -> bool:
-        """Wait until so many were seen; False where that takes over two seconds."""
+        """Wait until so many were seen; False where that takes longer than PATIENCE."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self.connections >= connections and self.left >= left and len(self.requests) >= requests, 2
+                lambda: self.connections >= connections and self.left >= left and len(self.requests) >= requests,
+                PATIENCE,
             )
 
     def close(self) -> None:
@@ -168,6 +171,8 @@ class FaultServer(Listener):
             self._read(reader)
         elif step == GULP:
             connection.recv(65536)
+        elif step == NOTIFY:
+            connection.unwrap()  # type: ignore[attr-defined]  # an SSLSocket
         else:
             assert step == SILENCE
             while self._read(reader):

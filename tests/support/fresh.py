@@ -15,6 +15,8 @@ from zipfile import Path as ZipPath
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,7 +56,7 @@ class Fresh:
         """Run a command in it."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OO_"))}
         return subprocess.run(
-            command, cwd=self.home, env={**clean, **(env or {})}, capture_output=True, text=True, timeout=30
+            command, cwd=self.home, env={**clean, **(env or {})}, capture_output=True, text=True, timeout=PATIENCE
         )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import oo
 from tests.support.faults import BODY, SECRET, answer, head
-from tests.support.waiting import on_time
+from tests.support.waiting import PATIENCE, on_time
 from tests.support.worlds import World
 
 TOKEN = "oo_token_of_the_faults"
@@ -79,11 +79,12 @@ def failure(call: Callable[[Any], Any], client: Any) -> oo.DoubleOError:
 
 
 def assert_bounded(world: World, url: str, limit: str, call: Callable[[Any], Any]) -> None:
-    seconds = {"timeout": WITHIN} if limit == "timeout" else {"timeout": 5, "deadline": WITHIN}
+    """A call of a server that would take much longer ends at its limit, and for that reason."""
+    seconds = {"timeout": WITHIN} if limit == "timeout" else {"timeout": PATIENCE, "deadline": WITHIN}
     client = world.client(url, **seconds)
 
     def bounded() -> None:
         error = failure(call, client)
         assert (error.reason, error.retryable, error.status) == (limit, limit == "timeout", None)
 
-    on_time(bounded, WITHIN, WITHIN)
+    on_time(bounded, WITHIN)

@@ -23,6 +23,7 @@ import pytest
 from oo.gateway import keyring, sealing
 from oo.gateway.models import Kind
 from oo.gateway.vault import Vault
+from tests.support.waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -71,7 +72,9 @@ class Home:
     def oo(self, *args: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
         """`oo` with some arguments, run to its end."""
         environment = {**self.environ, **environ}
-        return subprocess.run([*OO, *args], input=given, env=environment, capture_output=True, text=True, timeout=20)
+        return subprocess.run(
+            [*OO, *args], input=given, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
 
     def start(self, *args: str, **streams: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*OO, *args], env=self.environ, **streams)
@@ -89,7 +92,7 @@ class Home:
             yield served
             if process.poll() is None:
                 process.terminate()
-                assert process.wait(10) == 0
+                assert process.wait(PATIENCE) == 0
         finally:
             process.kill()
             process.wait()
@@ -111,10 +114,10 @@ class Serving:
         if self.url.startswith("https:"):
             context = ssl._create_unverified_context()
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                urlsplit(self.url).netloc, timeout=5, context=context
+                urlsplit(self.url).netloc, timeout=PATIENCE, context=context
             )
         else:
-            connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=5)
+            connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE)
         try:
             connection.request("GET", "/health")
             return connection.getresponse().status == 200
@@ -146,7 +149,7 @@ class Got:
 
 def get(url: str, token: str | None, path: str = "/api/secret", method: str = "GET", **fields: str) -> Got:
     """One request on a connection of its own."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
     try:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         connection.request(method, path, headers={**headers, **fields})
@@ -215,4 +218,4 @@ def reading(url: str, expected: dict[str, str]) -> Iterator[list[Any]]:
         until(lambda: rounds > done + 1)
     finally:
         stop.set()
-        reader.join(10)
+        reader.join(PATIENCE)

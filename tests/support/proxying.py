@@ -7,6 +7,7 @@ import threading
 from urllib.parse import urlsplit
 
 from tests.support.listening import Listener, shut
+from tests.support.waiting import PATIENCE
 
 
 class ForwardProxy(Listener):
@@ -35,7 +36,7 @@ class ForwardProxy(Listener):
         back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
         back.start()
         _pump(client, upstream)
-        back.join(5)
+        back.join(PATIENCE)
         for each in (reader, client, upstream):
             each.close()
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tests.support.faults import FaultServer, answer, serving
+from tests.support.waiting import PATIENCE
 
 _LAST = b"GET /health HTTP/1.1\r\nHost: last\r\nConnection: close\r\n\r\n"
 
@@ -68,11 +69,11 @@ def recording(reply: Callable[[bytes], bytes] | None = None) -> Iterator[Recorde
         yield Recorder(server)
 
 
-def converse(url: str, raw: bytes, patience: float = 5.0, last: bool = True) -> list[Answer]:
+def converse(url: str, raw: bytes, patience: float = PATIENCE, last: bool = True) -> list[Answer]:
     """Every answer that some bytes get. A harmless request for /health follows them, so that whatever else they held
     has been answered when that is; its own answer is left out. Without `last` the gateway must end the connection."""
     answers: list[Answer] = []
-    with socket.create_connection(_address(url), 5) as sock:
+    with socket.create_connection(_address(url), PATIENCE) as sock:
         # A server that refuses early does not read the rest, and what it answered must be read nevertheless.
         sender = threading.Thread(target=_send, args=(sock, raw + _LAST if last else raw))
         sender.start()
@@ -90,7 +91,7 @@ def converse(url: str, raw: bytes, patience: float = 5.0, last: bool = True) -> 
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-            sender.join(5)
+            sender.join(PATIENCE)
             assert not sender.is_alive()
     healthy = bool(last and answers and answers[-1].body == b'{"status": "ok"}')
     return answers[:-1] if healthy else answers

@@ -11,6 +11,7 @@ from typing import Any
 import oo
 import oo.testing
 from oo._core.io import IO, BlockingIO, LoopIO
+from tests.support.waiting import PATIENCE
 
 
 class Calls:
@@ -78,7 +79,7 @@ class World:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         return results
 
     def close(self) -> None:

@@ -609,7 +609,7 @@ def test_a_child_forked_while_a_plugin_is_imported_makes_clients(
     path = os.pathsep.join([str(tmp_path / "acme-slow"), str(ROOT)])
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORK]
     env = {**os.environ, "OO_PLUGINS": "", "PYTHONPATH": path}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
@@ -635,7 +635,7 @@ def test_the_scan_is_made_once_and_by_the_first_client_that_takes_plugins(
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "acme-recorder"), str(ROOT)])},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["[] False", "['oo'] 3"]

@@ -1,1 +1,1 @@
-"""The fronts: HTTP in, HTTP out."""
+"""The fronts: from HTTP to the gateway's chain and back."""

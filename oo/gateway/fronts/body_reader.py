@@ -5,14 +5,15 @@ from __future__ import annotations
 from aiohttp import HttpVersion11, web
 
 from ..errors import Refusal
+from ..http_server._aiohttp_patches import received_size, send_continue, stop_reading
 from ..http_server.data_rate import MinDataRate
 
 MAX_BODY = 64 << 20
-"""Bytes of a request's body that are taken."""
+"""Bytes that a request's body may hold."""
 
 
 async def read_body(request: web.BaseRequest) -> bytes | None:
-    """Read a body whole; None where there is none. Refusal where it is too large, too slow or badly framed."""
+    """Read the whole body; None if there is none. Refusal if it is too large, too slow or badly framed."""
     if not request.body_exists:
         return None
     if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
@@ -22,21 +23,19 @@ async def read_body(request: web.BaseRequest) -> bytes | None:
     if request.version >= HttpVersion11 and "Expect" in request.headers:
         if request.headers["Expect"].lower() != "100-continue":
             raise Refusal(417, "only 100-continue can be expected", "bad request")
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # nothing of the answer itself has gone yet
-    content = request.content
-    if content.is_eof() and content.exception() is None and content.total_bytes <= MAX_BODY:
-        return content.read_nowait()  # all of it has come
+        await send_continue(request)
+    received = received_size(request)
+    if received is not None and received <= MAX_BODY:
+        return request.content.read_nowait()
     body = bytearray()
     slow = False
 
     def give_up() -> None:
         nonlocal slow
         slow = True
-        request.protocol.close()  # once it is answered; what comes until then is left unread
-        request.content.feed_eof()
+        stop_reading(request)
 
-    pace = MinDataRate(lambda: len(body), give_up)
+    rate = MinDataRate(lambda: len(body), give_up)
     try:
         async for chunk in request.content.iter_any():
             body += chunk
@@ -45,7 +44,7 @@ async def read_body(request: web.BaseRequest) -> bytes | None:
     except web.RequestPayloadError:
         raise Refusal(400, "the request's body is not framed as HTTP has it", "bad request") from None
     finally:
-        pace.stop()
+        rate.stop()
     if slow:
         raise Refusal(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
     return bytes(body)

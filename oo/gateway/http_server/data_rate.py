@@ -1,4 +1,4 @@
-"""The least rate at which a body must pass."""
+"""The minimum rate at which a body must pass."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 MIN_RATE_WINDOW = 30.0
-"""Seconds in which `PACE` bytes of a body must come, or of an answer be taken."""
+"""Seconds in which `MIN_RATE_BYTES` of a body must arrive, or of an answer be taken."""
 MIN_RATE_BYTES = 16 << 10
 
 
 class MinDataRate:
-    """Calls `slow` once less than PACE of the bytes that `passed` counts have passed in PATIENCE seconds."""
+    """Calls `slow` once fewer than MIN_RATE_BYTES have passed in MIN_RATE_WINDOW seconds, by the count that `passed`
+    gives."""
 
     def __init__(self, passed: Callable[[], int], slow: Callable[[], None]) -> None:
         self._passed = passed
@@ -19,7 +20,7 @@ class MinDataRate:
         self._begin()
 
     def stop(self) -> None:
-        """There is nothing left to pass."""
+        """Stop watching: nothing is left to pass."""
         self._timer.cancel()
 
     def _begin(self) -> None:

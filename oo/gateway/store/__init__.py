@@ -1,1 +1,1 @@
-"""Where a gateway keeps its things."""
+"""What a gateway stores, and the only place with SQL."""

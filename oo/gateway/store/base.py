@@ -8,10 +8,14 @@ from ..models import Denial, Grant, Kind, Route, StoredResponse
 
 
 class Store(Protocol):
-    """What a running gateway asks of whatever keeps its things. Every method may wait; none shows how it is kept."""
+    """What a running gateway asks of whatever keeps its things. Every method may wait, and StoreError is what each
+    raises when it fails."""
 
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant | Denial:
-        """Spend one use of a token on a thing of that kind, or only look whether it opens one."""
+    async def authorize(self, token: str, kind: Kind) -> Grant | Denial:
+        """Look whether a token opens a thing of that kind. Counts no use and checks no limit of uses or rate."""
+
+    async def consume(self, token: str, kind: Kind) -> Grant | Denial:
+        """Authorize a token and count one use."""
 
     async def secret(self, name: str) -> str | None:
         """A secret's current value."""
@@ -25,12 +29,16 @@ class Store(Protocol):
     async def claim(
         self, token_id: str, key: str, digest: bytes, seconds: float
     ) -> StoredResponse | float | Literal["taken", "other"]:
-        """Begin an idempotent call: its first result where there is one; until when the call is the caller's to make,
-        which is for that many seconds; or whether it is being made ("taken"), or had another body ("other")."""
+        """Claim a key. Returns the stored response, or the new claim's expiry (`seconds` from now, in seconds since
+        1970), or "taken" (another holds it), or "other" (used with a different request)."""
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-        """Hold a claim `until` some time for so many seconds from now: until when, or None where it is another's."""
+        """Extend the claim that expires at `until` by `seconds` from now. Returns the new expiry; None if somebody
+        else owns it."""
 
-    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
-        """End a call that is claimed `until` some time: keep its result, or let the next one try. Nothing happens
-        where the claim has become another's."""
+    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
+        """Store the response of the claim that expires at `until`. Does nothing if somebody else owns it."""
+
+    async def release(self, token_id: str, key: str, until: float) -> None:
+        """Free the key of the claim that expires at `until`, for the next to claim. Does nothing if somebody else
+        owns it."""

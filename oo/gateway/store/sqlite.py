@@ -29,7 +29,7 @@ CREATE INDEX results_at ON results (at);
 
 
 def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
-    """Make the file, of mode 0600, whole or not at all; FileExistsError where there is one."""
+    """Make the file with mode 0600, whole or not at all; FileExistsError if it exists."""
     handle, unnamed = tempfile.mkstemp(prefix=".oo-", dir=path.parent)
     os.close(handle)
     try:
@@ -43,7 +43,7 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
 
 
 def writer(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on the disk when they return, and which wipes what it deletes where it stood."""
+    """A connection whose commits are on the disk when they return, and which overwrites what it deletes."""
     db = _connect(path, "rw")
     try:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
@@ -55,20 +55,20 @@ def writer(path: Path) -> sqlite3.Connection:
 
 
 def reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, not even what a crash left to be carried over into the file."""
+    """A connection that cannot write, not even to carry over into the file what a crash left in the log."""
     return _connect(path, "ro")
 
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All that is written in the block, or nothing. No other process writes meanwhile."""
+    """Commit everything that the block writes, or nothing. No other process writes meanwhile."""
     with _ended(db, "BEGIN IMMEDIATE"):
         yield
 
 
 def compact(db: sqlite3.Connection) -> bool:
-    """Write the file anew, and leave nothing in it of what was replaced; False where others are busy with it."""
-    # `secure_delete` leaves copies of what was moved within a page, and the file is not changed until the log is
+    """Write the file anew, without what was replaced; False if other processes are busy with it."""
+    # `secure_delete` leaves copies of what was moved within a page. The file itself changes only when the log is
     # carried over into it.
     db.execute("VACUUM")
     busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -77,18 +77,18 @@ def compact(db: sqlite3.Connection) -> bool:
 
 @contextmanager
 def snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    """All that is read in the block is of one moment."""
+    """Everything that the block reads is as of one moment."""
     with _ended(db, "BEGIN"):
         yield
 
 
 @contextmanager
 def failures(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors, which hold no values, into StoreError."""
+    """Turn SQLite's errors, which hold no values, into StoreError."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        # The text of some errors is itself a piece of a damaged file.
+        # A UnicodeDecodeError would quote a piece of the damaged file.
         said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
         raise StoreError(f"the vault {path} failed: {said}") from None
 
@@ -100,13 +100,13 @@ def _ended(db: sqlite3.Connection, begin: str) -> Iterator[None]:
         yield
         db.execute("COMMIT")
     except BaseException:
-        # A disk that is full may have ended it already.
+        # A full disk may have ended the transaction already.
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # The mode keeps a missing file missing. The threads that share a connection take turns.
+    # The mode doesn't create a missing file. The threads that share a connection take turns.
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)

@@ -5,83 +5,29 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 import oo
 import oo.testing
-from oo.gateway import idempotency
+from oo._core.pipeline import Pipeline
 from oo.gateway.app import Gateway
-from oo.gateway.background import BackgroundLoop
-from oo.gateway.context import GatewayContext
-from oo.gateway.egress import PublicResolver
-from oo.gateway.errors import Conflict
 from oo.gateway.http_server.server import Server
-from oo.gateway.idempotency import claimed
-from oo.gateway.models import Grant, Kind, Route, StoredResponse
-from oo.gateway.upstream import SwapCredential, pieces_of
+from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, Drip, head, serving
+from tests.support.stores import CANARY, LenientStore, Notes
 
-CANARY = "canary-in-an-error-77"
 KEY = "the-real-key"
 
 
-class Odd:
-    """A store that lets everybody in, and then has nothing; or fails where it is to."""
-
-    def __init__(self, failing: str = "", claim: Any = None) -> None:
-        self.failing = failing
-        self.claiming = claim
-        self.settled: list[StoredResponse | None] = []
-
-    async def redeem(self, token: str, kind: Kind, spend: bool = True) -> Grant:
-        self._check("redeem")
-        return Grant("id", kind, "gone")
-
-    async def secret(self, name: str) -> str | None:
-        self._check("secret")
-        return None
-
-    async def environment(self, name: str) -> dict[str, str] | None:
-        return None
-
-    async def route(self, name: str) -> Route | None:
-        return None
-
-    async def claim(
-        self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> StoredResponse | float | Literal["taken", "other"]:
-        found: float | Literal["taken", "other"] = await self.claiming()
-        return found
-
-    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-        return until
-
-    async def settle(self, token_id: str, key: str, until: float, result: StoredResponse | None) -> None:
-        self.settled.append(result)
-
-    def _check(self, what: str) -> None:
-        if what == self.failing:
-            raise RuntimeError(CANARY)
-
-
-class Notes:
-    """An audit."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[str] = []
-
-    def write(self, **note: Any) -> None:
-        self.outcomes.append(note["outcome"])
-
-
 @contextmanager
-def running(store: Odd, notes: Notes) -> Iterator[str]:
+def running(store: LenientStore, notes: Notes) -> Iterator[str]:
     with BackgroundLoop() as background:
         yield background.enter(Gateway(store, audit=notes)).url
 
@@ -89,15 +35,15 @@ def running(store: Odd, notes: Notes) -> Iterator[str]:
 @pytest.mark.parametrize("path", ["/api/secret", "/api/env", "/api/proxy/x"])
 def test_a_token_whose_thing_went_away_meanwhile_opens_nothing(path: str) -> None:
     notes = Notes()
-    with running(Odd(), notes) as url:
+    with running(LenientStore(), notes) as url:
         status, _, body = ask(url, "GET", path, "any")
     assert (status, body, notes.outcomes) == (401, {"error": "the token was not accepted"}, ["gone"])
 
 
-@pytest.mark.parametrize("failing", ["redeem", "secret"])
+@pytest.mark.parametrize("failing", ["consume", "secret"])
 def test_a_store_that_fails_is_a_500_that_quotes_nothing(failing: str, caplog: pytest.LogCaptureFixture) -> None:
     notes = Notes()
-    with running(Odd(failing), notes) as url:
+    with running(LenientStore(failing), notes) as url:
         status, headers, body = ask(url, "GET", "/api/secret", "any")
     assert (status, body, notes.outcomes) == (500, {"error": "the gateway failed"}, ["failed"])
     assert headers["X-Request-Id"] in caplog.text
@@ -143,28 +89,6 @@ def test_an_answer_in_any_pieces_arrives_whole(
             assert (stream.status, b"".join(stream.iter_bytes())) == (status, body or b"")
 
 
-async def test_a_masked_answer_reads_as_any_other() -> None:
-    class Store(Odd):
-        async def secret(self, name: str) -> str | None:
-            return KEY
-
-    route = Route("r", "http://x", {"X-Key": "{key}"})
-    request = oo.Request("GET", "http://x/", context=GatewayContext(route))
-    for scripted in (oo.testing.Streamed([b"a the-re", b"al-key"]), b"a the-real-key"):
-        transport = oo.testing.MockTransport([scripted])
-
-        async def call_next(request: oo.Request, transport: Any = transport) -> oo.Response:
-            return await transport.send(request.replace(stream_response=True))
-
-        response = await SwapCredential(Store())(request, call_next)  # type: ignore[arg-type]  # as much of one as it asks for
-        assert (await response.buffered()).body == b"a ***"
-
-
-def test_an_answer_that_was_not_masked_is_not_passed_on() -> None:
-    with pytest.raises(TypeError, match="SwapCredential"):
-        pieces_of(oo.testing.Streamed([b"x"]))
-
-
 def test_what_fails_below_the_front_is_named_by_its_type_alone(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(web.Response):
         async def prepare(self, _request: Any) -> Any:
@@ -189,30 +113,10 @@ def test_what_fails_below_the_front_is_named_by_its_type_alone(caplog: pytest.Lo
     assert CANARY not in caplog.text
 
 
-async def test_a_claim_that_comes_after_its_caller_left_is_given_back() -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    async def claim() -> float:
-        begun.set()
-        await go.wait()
-        return 7.0
-
-    store = Odd(claim=claim)
-    asking = asyncio.create_task(claimed(store, "id", "k", b"call", 1))
-    await begun.wait()
-    asking.cancel()
-    await asyncio.sleep(0)
-    assert store.settled == []
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-    assert store.settled == [None]
-
-
 def test_a_failure_after_an_answer_has_begun_does_not_look_like_the_rest_of_it(
     gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def begun(request: web.BaseRequest, *_rest: object) -> Any:
+    async def begun(request: web.BaseRequest, *_rest: object, **_more: object) -> Any:
         answer = web.StreamResponse()
         await answer.prepare(request)
         await answer.write(b"half")
@@ -232,22 +136,24 @@ def test_a_failure_after_an_answer_has_begun_does_not_look_like_the_rest_of_it(
     assert "failed: RuntimeError" in caplog.text
 
 
-async def test_a_first_call_that_does_not_end_is_a_409(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def claim() -> str:
-        return "taken"
+def test_a_middleware_may_put_a_generator_in_a_streams_place_anywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def louder(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await call_next(request)
 
-    monkeypatch.setattr(idempotency, "_GRACE", 0.0)
-    with pytest.raises(Conflict) as caught:
-        await claimed(Odd(claim=claim), "id", "k", b"call", 0.01)
-    assert caught.value.status == 409
+        async def shouted(stream: Any) -> AsyncIterator[bytes]:
+            async for piece in stream:
+                yield piece.upper()
 
+        assert response.stream is not None
+        return response.replace(stream=shouted(response.stream))
 
-async def test_public_addresses_are_all_that_a_name_gives() -> None:
-    resolver = PublicResolver()
-    try:
-        (found,) = await resolver.resolve("1.1.1.1", 443)
-        assert (found["host"], found["port"]) == ("1.1.1.1", 443)
-        with pytest.raises(oo.DoubleOError, match="private"):
-            await resolver.resolve("10.0.0.1", 443)
-    finally:
-        await resolver.close()
+    with serving(reply=lambda _: [head(b"Connection: close"), b"one\n", b"two\n", CLOSE]) as upstream:
+        for wrap in (lambda chain: [louder, *chain], lambda chain: [*chain, louder]):
+            composed = partial(lambda wrap, chain, *rest: Pipeline(wrap(chain), *rest), wrap)
+            monkeypatch.setattr("oo.gateway.upstream.Pipeline", composed)
+            with oo.testing.gateway() as other:
+                token = other.route("r", upstream.url)
+                with oo.Client(other.url) as client, client.stream("x", token, "GET") as stream:
+                    assert b"".join(stream.iter_bytes()) == b"ONE\nTWO\n"

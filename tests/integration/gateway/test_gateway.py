@@ -9,13 +9,14 @@ import pytest
 
 import oo.testing
 from tests.support.upstream import OpenAI
+from tests.support.waiting import PATIENCE
 
 
 def ask(
     url: str, method: str, path: str, token: str | None = None, body: bytes | None = None, **headers: str
 ) -> tuple[int, Any, Any]:
     """Status, headers and body of one request, made by nobody's client in particular."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     if token is not None:
         fields["Authorization"] = f"Bearer {token}"

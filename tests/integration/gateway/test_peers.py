@@ -18,6 +18,7 @@ import pytest
 import oo.testing
 from oo.gateway.models import SecretRef
 from tests.support.upstream import OpenAI
+from tests.support.waiting import PATIENCE
 
 VERSION = "0.2.1"
 KEY = "sk-the-real-key"
@@ -126,7 +127,7 @@ def test_the_published_client_works_against_the_gateway(served: Served, publishe
         input=json.dumps([how, served.url, served.tokens]),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     got = json.loads(done.stdout)

@@ -7,7 +7,6 @@ import gzip
 import http.client
 import json
 import socket
-import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +15,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 import oo.testing
-from oo.gateway.egress import is_public
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, SILENCE, answer, head, nobody, serving
+from tests.support.waiting import PATIENCE, on_time
 from tests.support.wire import recording
 
 KEY = 'the-real/key+"of" the API='
@@ -146,6 +145,15 @@ def test_the_injected_value_is_masked_however_it_comes_back(gateway: LocalGatewa
     assert not any(part in found for part in ("the-real", "dGhlLXJlYWwv", "RoZS1yZWFsL2tl", "UaGUtcmVhbC9rZX"))
 
 
+def test_what_basic_credentials_decode_to_is_masked(gateway: LocalGateway) -> None:
+    gateway.secret("key", base64.b64encode(b"user:the-password").decode())
+    echo = b'{"user": "user", "password": "the-password", "both": "user:the-password", "end": ":the-password"}'
+    with recording(replying(answer(echo))) as upstream:
+        token = gateway.route("r", upstream.url, {"Authorization": "Basic {key}"})
+        found = json.loads(ask(gateway.url, "GET", "/api/proxy/x", token)[2])
+    assert found == {"user": "user", "password": "***", "both": "***", "end": "***"}
+
+
 def test_a_value_with_escapes_in_small_letters_is_masked(gateway: LocalGateway) -> None:
     gateway.secret("key", "Key/With+Capitals")
     with recording(replying(answer(b"Key%2fWith%2bCapitals"))) as upstream:
@@ -166,11 +174,8 @@ def test_a_value_with_escapes_in_small_letters_is_masked(gateway: LocalGateway) 
 def test_a_hung_upstream_is_a_504_at_the_routes_timeout(gateway: LocalGateway, script: Any) -> None:
     with serving(script) as upstream:
         token = gateway.route("slow", upstream.url, timeout=0.15)
-        began = time.perf_counter()
-        status, headers, body = ask(gateway.url, "GET", "/api/proxy/x", token)
-        took = time.perf_counter() - began
+        status, headers, body = on_time(lambda: ask(gateway.url, "GET", "/api/proxy/x", token), 0.15)
         assert (status, headers["Content-Type"]) == (504, "application/json"), body
-        assert 0.14 < took < 1
         assert upstream.until(left=1)
 
 
@@ -187,7 +192,7 @@ def test_a_hung_upstream_is_a_504_at_the_routes_timeout(gateway: LocalGateway, s
 )
 def test_an_upstream_that_makes_no_sense_is_a_502(gateway: LocalGateway, script: Any) -> None:
     with serving(script) as upstream:
-        token = gateway.route("broken", upstream.url, timeout=2)
+        token = gateway.route("broken", upstream.url, timeout=PATIENCE)
         assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 502
 
 
@@ -216,7 +221,7 @@ def test_a_body_has_a_limit(gateway: LocalGateway, monkeypatch: pytest.MonkeyPat
         token = gateway.route("r", upstream.url)
         expected = (200, 1) if size == 999 else (413, 0)
         assert (ask(gateway.url, "POST", "/api/proxy/x", token, b"x" * size)[0], len(upstream.take())) == expected
-        pieces = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=5)
+        pieces = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=PATIENCE)
         body = (b"x" * 333 for _ in range(4 if size > 999 else 3))
         pieces.request("POST", "/api/proxy/x", body, {"Authorization": f"Bearer {token}"}, encode_chunked=True)
         assert (pieces.getresponse().status, len(upstream.take())) == expected
@@ -245,7 +250,7 @@ def test_a_compressed_answer_comes_unpacked(gateway: LocalGateway, coding: bytes
 
 def test_the_length_that_head_tells_of_comes_back(gateway: LocalGateway) -> None:
     with serving([READ, head(b"Content-Length: 1234", b"Content-Type: text/plain"), SILENCE]) as upstream:
-        token = gateway.route("r", upstream.url, timeout=1)
+        token = gateway.route("r", upstream.url, timeout=PATIENCE)
         status, headers, body = ask(gateway.url, "HEAD", "/api/proxy/x", token)
     assert (status, headers.get_all("Content-Length"), body) == (200, ["1234"], b"")
 
@@ -263,7 +268,7 @@ def test_an_odd_header_of_the_upstream_breaks_nothing(gateway: LocalGateway, sen
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified", b"205 Reset Content"])
 def test_an_answer_without_a_body_has_none(gateway: LocalGateway, status: bytes) -> None:
     with serving([READ, head(b"X-A: b", b"Content-Length: 0", status=status)]) as upstream:
-        token = gateway.route("r", upstream.url, timeout=1)
+        token = gateway.route("r", upstream.url, timeout=PATIENCE)
         got, headers, body = ask(gateway.url, "GET", "/api/proxy/x", token)
     assert (got, headers["X-A"], body) == (int(status[:3]), "b", b"")
 
@@ -280,7 +285,7 @@ def test_an_answer_without_a_body_has_none(gateway: LocalGateway, status: bytes)
 def test_a_private_address_is_refused_unless_the_route_allows_it(gateway: LocalGateway, host: str) -> None:
     with recording() as upstream:
         url = f"http://{host}:{upstream.server.port}"
-        token = gateway.route("r", url, allow_private=False, timeout=0.5)
+        token = gateway.route("r", url, allow_private=False, timeout=PATIENCE)
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
         assert (status, "private" in body["error"]) == (502, True), body
         assert upstream.server.connections == 0
@@ -307,7 +312,7 @@ def test_a_name_that_leads_to_a_private_address_is_refused(
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
     with recording(replying(answer(b"{}"))) as upstream:
         url = f"http://innocent.example:{upstream.server.port}"
-        token = gateway.route("r", url, allow_private=False, timeout=0.5)
+        token = gateway.route("r", url, allow_private=False, timeout=PATIENCE)
         assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 502
         assert upstream.server.connections == 0
 
@@ -330,11 +335,6 @@ def test_a_forward_proxy_may_be_at_a_private_address_and_what_it_is_not_for_may_
         (request,) = proxy.server.requests
         assert request.startswith(b"GET http://one.example/x HTTP/1.1\r\n")
         assert upstream.server.connections == 0
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])
-def test_the_internet_is_public(address: str) -> None:
-    assert is_public(address)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "naïve", "", " a", "a ", "\x7f"])

@@ -17,6 +17,7 @@ from oo.gateway.models import SecretRef
 from oo.gateway.sealing import Keyring, key_id, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import Home, get, reading, until
+from tests.support.waiting import PATIENCE
 
 COUNT = 150
 
@@ -50,7 +51,7 @@ def name_of(key: str) -> str:
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=PATIENCE)
     return process.returncode, stderr
 
 
@@ -165,6 +166,7 @@ def test_keys_of_the_environment_move_from_the_old_to_the_new(home: Home) -> Non
     refused = home.oo("secret", "list", OO_MASTER_KEY=old)
     assert refused.returncode == 1
     assert "the master key does not open the vault" in refused.stderr
+    home.key.touch(0o600)
     home.key.write_text(new)
     home.run(assert_all_there)
 
@@ -196,7 +198,7 @@ def test_a_rekey_says_where_the_file_still_holds_what_the_old_key_opens(home: Ho
     write_keys(home.key, both)
 
     async def rekey(vault: Vault) -> int:
-        vault._writer.execute("PRAGMA busy_timeout = 50")
+        vault._database.writer.execute("PRAGMA busy_timeout = 50")
         return await vault.rekey(Keyring(both))
 
     with closing(sqlite3.connect(home.path / VAULT_FILE, isolation_level=None)) as other:

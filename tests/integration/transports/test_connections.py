@@ -1,4 +1,4 @@
-"""Connections, in both worlds: kept where they may be, closed where they must be; no request is sent twice."""
+"""Connections, in both worlds: kept where they may be, closed where they must be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.faults import BODY, CLOSE, GOOD, READ, RESET, SECRET, SILENCE, answer, head, serving
 from tests.support.probing import CHUNK, END, LONG, PROBE, TOKEN, chunked, encoded, failure, rest
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
 
@@ -26,7 +27,7 @@ def test_two_calls_use_one_connection(world: World, first: bytes) -> None:
 
 def test_the_answer_to_a_head_request_has_a_length_and_no_body(world: World) -> None:
     with serving([READ, head(b"Content-Length: 99999999999")]) as server:
-        client = world.client(server.url, timeout=5)
+        client = world.client(server.url, timeout=PATIENCE)
         assert client.proxy("v1/file", TOKEN, "HEAD") is None
         assert client.get_secret(TOKEN) == SECRET
         assert server.connections == 1
@@ -42,9 +43,9 @@ def test_a_kept_connection_that_was_closed_while_idle_is_made_anew(world: World)
         assert (server.connections, len(server.requests)) == (2, 2)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH"])
 @pytest.mark.parametrize("end", [CLOSE, RESET])
-def test_nothing_is_sent_twice_when_a_kept_connection_closes_under_a_request(
+def test_what_is_not_idempotent_is_not_sent_twice_when_a_kept_connection_closes_under_a_request(
     world: World, method: str, end: str
 ) -> None:
     with serving([READ, GOOD, READ, end]) as server:
@@ -53,6 +54,17 @@ def test_nothing_is_sent_twice_when_a_kept_connection_closes_under_a_request(
         error = failure(lambda client: client.proxy("v1/x", TOKEN, method), client)
         assert (error.reason, error.retryable, error.status) == ("connection", True, None)
         assert (server.connections, len(server.requests)) == (1, 2)
+
+
+@pytest.mark.parametrize("end", [CLOSE, RESET])
+def test_a_request_that_is_sent_again_is_one_attempt_and_noted(world: World, end: str) -> None:
+    with serving([READ, GOOD, READ, end]) as server:
+        client = world.client(server.url)
+        client.get_secret(TOKEN)
+        response = client.send("v1/x", TOKEN, "GET")
+        assert [what for what, _ in response.timeline] == ["attempt", "resent", 200]
+        assert [seconds for _, seconds in response.timeline] == sorted(seconds for _, seconds in response.timeline)
+        assert (response.context.attempts, server.connections, len(server.requests)) == (1, 2, 3)
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.05], ids=["at once", "late"])

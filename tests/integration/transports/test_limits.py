@@ -13,6 +13,7 @@ import pytest
 from oo.transports.reader import CHUNK
 from tests.support.faults import BODY, READ, SECRET, Endless, Script, head, serving
 from tests.support.probing import PROBE, TOKEN, bare_deflate, chunked, encoded, failure
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
 
@@ -41,7 +42,7 @@ def test_an_endless_secret_is_an_error_and_costs_little_memory(
     world: World, name: str, grown: Callable[[], int]
 ) -> None:
     with serving(ENDLESS[name]) as server:
-        client = world.client(server.url, timeout=5)
+        client = world.client(server.url, timeout=PATIENCE)
         error = failure(PROBE["secret"][1], client)
         assert (error.reason, error.retryable, error.status) == ("size", False, None)
         assert grown() < 8 << 20
@@ -50,7 +51,7 @@ def test_an_endless_secret_is_an_error_and_costs_little_memory(
 
 def test_a_bomb_behind_the_proxy_is_an_error_and_costs_at_most_16_mib(world: World, grown: Callable[[], int]) -> None:
     with serving(ENDLESS["a gzip bomb"]) as server:
-        error = failure(PROBE["proxy"][1], world.client(server.url, timeout=10))
+        error = failure(PROBE["proxy"][1], world.client(server.url, timeout=PATIENCE))
     assert (error.reason, error.retryable, error.status) == ("size", False, None)
     assert grown() < 16 << 20
 

@@ -20,6 +20,7 @@ import oo
 from oo._client import api as _functions
 from tests.support.faults import FaultServer, answer, nobody, serving
 from tests.support.fresh import ROOT
+from tests.support.waiting import PATIENCE
 
 TOKEN = "a-token-for-functions"
 
@@ -49,7 +50,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A process of its own, so that what waits for itself is a failure; 3.12 warns of a fork beside a thread."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def told(method: str, path: str, payload: Any) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def test_without_a_base_url_the_call_goes_to_where_the_gateway_listens(
         _functions._client(None, "secret")
     finally:
         oo.unregister("told")
-    assert [client.base_url for client in plugin.told] == ["http://localhost:3001"]
+    assert [client.base_url for client in plugin.told] == ["http://127.0.0.1:3001"]
 
 
 class Told:
@@ -216,7 +217,7 @@ def test_threads_that_come_at_once_share_one_client(server: FaultServer) -> None
     start, answers = threading.Barrier(32), []
 
     def call(number: int) -> None:
-        start.wait(10)
+        start.wait(PATIENCE)
         for turn in range(5):
             token = f"token-{number}-{turn}"
             answers.append(oo.get_secret(token, server.url).startswith(f"{token} at"))
@@ -225,7 +226,7 @@ def test_threads_that_come_at_once_share_one_client(server: FaultServer) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert answers == [True] * 160
     assert len(_functions._clients) == 1
     # Each thread has had one connection at most: none has gone with a client that was dropped.
@@ -361,9 +362,9 @@ METHODS = {
     "close": "self",
 }
 OPTIONAL = {
-    "__init__": "deadline middleware plugins cache logging transport max_response_bytes",
-    "load_env": "allow",
-    "export_env": "allow",
+    "__init__": "deadline middleware plugins cache logging transport max_response_bytes verify cert max_connections",
+    "load_env": "allow only",
+    "export_env": "allow only format",
     "proxy": "data files params timeout deadline",
     "chat": "stream timeout deadline",
     "chat_completion": "stream timeout deadline",
@@ -393,7 +394,7 @@ def test_the_signature_of_a_function(name: str) -> None:
 def test_the_signature_of_a_method_is_the_same_in_both_worlds(kind: type, name: str) -> None:
     method = getattr(kind, name)
     assert signature(method) == (METHODS[name], OPTIONAL.get(name, "").split())
-    assert inspect.iscoroutinefunction(method) is (kind is oo.AsyncClient and name != "__init__")
+    assert inspect.iscoroutinefunction(method) is (kind is oo.AsyncClient and name not in ("__init__", "with_options"))
 
 
 def test_both_clients_have_the_same_methods() -> None:

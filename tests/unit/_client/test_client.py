@@ -11,6 +11,7 @@ import pytest
 import oo
 from oo.testing import MockTransport
 from tests.support.faults import SECRET, serving
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import Calls, World
 
 TOKEN = "a-token-for-clients"
@@ -67,7 +68,7 @@ def test_the_first_four_arguments_have_an_order(world: World) -> None:
     client = world.client(URL + "/", 7, 2, 0.25, transport=MockTransport([]))
     assert (client.base_url, client.timeout, client.retries, client.backoff_factor) == (URL, 7, 2, 0.25)
     for made in (world.client(transport=MockTransport([])), world.client(None, transport=MockTransport([]))):
-        assert (made.base_url, made.timeout, made.retries, made.backoff_factor) == (URL, 30, 0, 0.5)
+        assert (made.base_url, made.timeout, made.retries, made.backoff_factor) == ("http://127.0.0.1:3001", 30, 0, 0.5)
     with pytest.raises(TypeError, match="positional"):
         world.client(URL, 7, 2, 0.25, 60)
     with pytest.raises(TypeError, match="unexpected keyword"):
@@ -174,7 +175,7 @@ def test_an_error_leaves_a_block_as_it_is_and_closes_the_client(world: World) ->
 
 def test_a_closed_client_of_real_connections_stays_closed(world: World) -> None:
     with serving() as server:
-        client = world.client(server.url, timeout=5)
+        client = world.client(server.url, timeout=PATIENCE)
         assert client.get_secret(TOKEN) == SECRET
         client.close()
         client.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pickle
 import resource
@@ -30,7 +31,8 @@ from hypothesis import strategies as st
 
 import oo
 from oo._client import dotenv as _dotenv
-from oo._client import steering as _steering
+from oo._client import env_formats as _formats
+from oo._client import unsafe_names as _unsafe_names
 from oo.testing import LocalGateway, MockTransport
 from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
@@ -59,32 +61,17 @@ NO_NAMES = (
 
 # Each makes some program run other code, find other files, or send and trust elsewhere.
 STEERING = {
-    "loaders and libc": "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LDR_PRELOAD DYLD_INSERT_LIBRARIES _RLD_LIST LIBPATH "
-    "GCONV_PATH GLIBC_TUNABLES MALLOC_CONF LOCPATH NLSPATH HOSTALIASES RES_OPTIONS TMPDIR",
-    "shells": "PATH Path ENV BASH_ENV IFS CDPATH SHELLOPTS BASHOPTS PS1 PS4 PROMPT_COMMAND GLOBIGNORE ZDOTDIR FPATH "
-    "HOME SHELL INPUTRC HISTFILE XDG_CONFIG_HOME COMSPEC PSModulePath",
+    "loaders and libraries": "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LDR_PRELOAD DYLD_INSERT_LIBRARIES LIBPATH GCONV_PATH "
+    "GLIBC_TUNABLES OPENSSL_CONF OPENSSL_MODULES",
+    "shells": "PATH Path ENV BASH_ENV IFS CDPATH SHELLOPTS BASHOPTS PS4 PROMPT_COMMAND ZDOTDIR FPATH HOME COMSPEC",
     "interpreters": "PYTHONPATH PYTHONSTARTUP PYTHONHOME PYTHONWARNINGS pythonpath NODE_OPTIONS NODE_PATH PERL5OPT "
-    "PERL5LIB PERLLIB PERL_MB_OPT RUBYOPT RUBYLIB GEM_HOME BUNDLE_GEMFILE JAVA_TOOL_OPTIONS _JAVA_OPTIONS CLASSPATH "
-    "MAVEN_OPTS PHPRC PHP_INI_SCAN_DIR LUA_INIT LUA_INIT_5_4 LUA_CPATH_5_4 R_PROFILE DOTNET_STARTUP_HOOKS "
-    "CORECLR_PROFILER_PATH COMPlus_EnableDiagnostics ASPNETCORE_HOSTINGSTARTUPASSEMBLIES ERL_FLAGS JULIA_LOAD_PATH "
-    "AWKLIBPATH VIMINIT COVERAGE_PROCESS_CONFIG PYENV_VERSION PEX_PYTHON PYSPARK_PYTHON _PYTHON_SYSCONFIGDATA_NAME "
-    "MPLBACKEND NODE_COMPILE_CACHE NODE_CONFIG_DIR BUN_INSPECT_PRELOAD JAVACMD APP_OPTS SPARK_DIST_CLASSPATH "
-    "DOTNET_GCName LOG4J_CONFIGURATION_FILE LUAROCKS_CONFIG",
-    "tools": "GIT_SSH_COMMAND GIT_SSH GIT_CONFIG_GLOBAL GIT_EXTERNAL_DIFF EDITOR VISUAL PAGER MANPAGER BROWSER LESS "
-    "LESSOPEN SSH_ASKPASS RSYNC_RSH TAR_OPTIONS MAKEFILES MAKEFLAGS CC GOFLAGS RUSTC_WRAPPER CARGO_BUILD_RUSTC "
-    "PIP_INDEX_URL PIP_TRUSTED_HOST npm_config_registry PYTEST_PLUGINS AWS_CONFIG_FILE KUBECONFIG OPENSSL_CONF "
-    "OPENSSL_MODULES UV_PYTHON_INSTALL_MIRROR UV_INDEX_URL YARN_YARN_PATH CCACHE_PREFIX CARGO_ALIAS_BUILD AWS_PAGER "
-    "GH_PAGER GH_BROWSER KUBE_EDITOR P4PORT ANSIBLE_VAULT_PASSWORD_FILE RESTIC_PASSWORD_COMMAND "
-    "AIRFLOW__CORE__SQL_ALCHEMY_CONN_CMD CARGO_REGISTRY_CREDENTIAL_PROVIDER DBUS_SESSION_BUS_ADDRESS "
-    "AWS_LAMBDA_EXEC_WRAPPER ASAN_OPTIONS",
-    "libraries": "OMP_TOOL_LIBRARIES NVTX_INJECTION64_PATH HDF5_PLUGIN_PATH OCL_ICD_FILENAMES VK_ADD_LAYER_PATH "
-    "GDAL_DRIVER_PATH MPI4PY_LIBMPI QT_PLUGIN_PATH SDL_DYNAMIC_API WINEDLLOVERRIDES __GLX_VENDOR_LIBRARY_NAME "
-    "MAGICK_CODER_MODULE_PATH PGSYSCONFDIR MYSQL_HOME",
+    "PERL5LIB PERLLIB RUBYOPT RUBYLIB GEM_HOME JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS CLASSPATH PHPRC "
+    "PHP_INI_SCAN_DIR LUA_INIT LUA_INIT_5_4 LUA_CPATH_5_4 R_PROFILE DOTNET_STARTUP_HOOKS CORECLR_PROFILER_PATH "
+    "ERL_FLAGS JULIA_LOAD_PATH AWKLIBPATH",
     "requests": "HTTP_PROXY http_proxy HTTPS_PROXY https_proxy ALL_PROXY all_proxy NO_PROXY no_proxy FTP_PROXY "
     "grpc_proxy SSL_CERT_FILE SSL_CERT_DIR SSLKEYLOGFILE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE AWS_CA_BUNDLE "
-    "CARGO_HTTP_PROXY YARN_HTTPS_PROXY CARGO_HTTP_CAINFO yarn_http_proxy WEBSOCKET_CLIENT_CA_BUNDLE HTTPS_CA_FILE "
-    "NODE_EXTRA_CA_CERTS NODE_TLS_REJECT_UNAUTHORIZED GRPC_DEFAULT_SSL_ROOTS_FILE_PATH NETRC OO_BASE_URL OO_PLUGINS "
-    "OO_TOKEN OO_MASTER_KEY",
+    "NODE_EXTRA_CA_CERTS NODE_TLS_REJECT_UNAUTHORIZED GRPC_DEFAULT_SSL_ROOTS_FILE_PATH HOSTALIASES OO_BASE_URL "
+    "OO_PLUGINS OO_TOKEN OO_MASTER_KEY",
 }
 
 HARMLESS = (
@@ -96,7 +83,9 @@ HARMLESS = (
     "MY_PATH PATHS XPATH PROXY_URL LDAP_URL OOPS GITEA_URL PIPELINE_ID PERLMUTTER LESSON MONO_TOKEN JAVA_VERSION "
     "AWS_DEFAULT_REGION UV_PUBLISH_PASSWORD YARN_NPM_AUTH_TOKEN SPRING_DATASOURCE_PASSWORD VK_TOKEN GST_NUMBER "
     "POETRY_PYPI_TOKEN_PYPI BUNDLE_GITHUB__COM TF_VAR_token OMP_NUM_THREADS PROXY PAGERDUTY_KEY OPTS WINERY "
-    "APP_NAME ANTHROPIC_API_KEY HF_TOKEN AIRFLOW__CORE__FERNET_KEY COMPOSER_AUTH DENO_AUTH_TOKENS DOCKER_PASSWORD"
+    "APP_NAME ANTHROPIC_API_KEY HF_TOKEN AIRFLOW__CORE__FERNET_KEY COMPOSER_AUTH DENO_AUTH_TOKENS DOCKER_PASSWORD "
+    "GIT_TOKEN ANSIBLE_VAULT_PASSWORD HOMEBREW_GITHUB_API_TOKEN JAVA_OPTS PYTHON_VERSION PYTHONUNBUFFERED "
+    "LDAP_PASSWORD MAVEN_OPTS HELM_TOKEN GH_PAGER EDITOR TELEGRAM_PROXY CORE_URL"
 ).split()
 
 EXACT = {
@@ -198,7 +187,7 @@ def by_shell(shell: str, path: Path, locale: str = "C") -> dict[str, str]:
     done = subprocess.run(
         [shell, "-c", f'set -a; . "$0"; {shutil.which("env")} -0', str(path)],
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
         env={"LC_ALL": locale},
     )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -271,10 +260,10 @@ def test_a_name_that_steers_programs_is_refused_unless_it_is_the_one_allowed(
     assert dotenv_values(path) == written
 
 
-def test_no_name_is_listed_that_its_beginning_or_its_end_gives_away() -> None:
-    assert not [
-        each for each in _steering._NAMES if each.startswith(_steering._PREFIXES) or each.endswith(_steering._SUFFIXES)
-    ]
+def test_the_list_of_what_steers_fits_on_a_page() -> None:
+    assert len(Path(_unsafe_names.__file__).read_text().splitlines()) <= 66
+    assert not [name for name in _unsafe_names._NAMES if name.startswith(_unsafe_names._PREFIXES)]
+    assert all(name == name.upper() for name in (*_unsafe_names._NAMES, *_unsafe_names._PREFIXES))
 
 
 def test_what_programs_call_their_own_settings_is_taken(world: World, tmp_path: Path) -> None:
@@ -296,6 +285,115 @@ def test_allow_as_one_string_is_a_type_error(world: World, variables: dict[str, 
         client.export_env(TOKEN, tmp_path / ".env", allow="PATH")
     assert dict(os.environ) == before
     assert list(tmp_path.iterdir()) == []
+
+
+VARIABLES = {"DB_HOST": "db", "DB_PASSWORD": "p w", "MODE": "x", "db_low": "l"}
+
+
+@pytest.mark.parametrize(
+    ("only", "taken"),
+    [
+        (None, list(VARIABLES)),
+        ("DB_*", ["DB_HOST", "DB_PASSWORD"]),
+        (["DB_*"], ["DB_HOST", "DB_PASSWORD"]),
+        ({"MODE"}, ["MODE"]),
+        (("MODE", "DB_H*", "NONE_*"), ["DB_HOST", "MODE"]),
+        ("*", list(VARIABLES)),
+        ("?B_[HP]*", ["DB_HOST", "DB_PASSWORD"]),
+    ],
+    ids=repr,
+)
+def test_only_takes_what_it_names(world: World, only: Any, taken: list[str], tmp_path: Path) -> None:
+    before = dict(os.environ)
+    # What is not taken may have any name and any value.
+    others = {} if only in (None, "*") else {"LD_PRELOAD": "/nowhere", "no name": CANARY, "NUL": "\0"}
+    client = answering(world, {**VARIABLES, **others})
+    wanted = {name: VARIABLES[name] for name in taken}
+    assert client.load_env(TOKEN, only=only) == wanted
+    assert dict(os.environ) == {**before, **wanted}
+    assert client.export_env(TOKEN, tmp_path / ".env", only=only) == wanted
+    assert dotenv_values(tmp_path / ".env") == wanted
+
+
+@pytest.mark.parametrize("only", ["NONE", ["MODE", "MISSING"], "NONE_*", [], ["DB_PORT", "DB_*"], ""], ids=repr)
+def test_only_names_nothing_that_is_not_there(world: World, only: Any, tmp_path: Path) -> None:
+    before = dict(os.environ)
+    client = answering(world, VARIABLES)
+    assert "it has no variable" in refused(lambda: client.load_env(TOKEN, only=only))
+    assert "it has no variable" in refused(lambda: client.export_env(TOKEN, tmp_path / ".env", only=only))
+    assert dict(os.environ) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_does_not_allow_what_steers(world: World) -> None:
+    client = answering(world, {"LD_PRELOAD": CANARY, "A": "x"})
+    assert "LD_PRELOAD" in refused(lambda: client.load_env(TOKEN, only="LD_*"))
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null", "link", "chain"])
+def test_what_a_process_has_open_is_never_replaced(place: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "chain").symlink_to("link")
+    code = "import sys; from oo._client.dotenv import export; export({'A': 'x'}, sys.argv[1])"
+    with (tmp_path / "out").open("wb") as out:
+        out.write(b"before\n")
+        out.flush()
+        done = subprocess.run([sys.executable, "-c", code, place], stdout=out, stderr=subprocess.PIPE, cwd=tmp_path)
+        assert b"it is no regular file" in done.stderr
+        assert os.fstat(out.fileno()).st_ino == (tmp_path / "out").stat().st_ino
+    assert (tmp_path / "out").read_bytes() == b"before\n"
+
+
+MOUNTED = """
+import os, subprocess, sys, warnings
+from pathlib import Path
+from oo._client.dotenv import export
+
+file, mounted = Path(sys.argv[1], "file"), Path(sys.argv[1], "folder", ".env")
+file.write_text("OLD=1\\n" * 100)
+file.chmod(0o644)
+mounted.touch()
+subprocess.run(["mount", "--bind", file, mounted], check=True)
+for overwrite in (True, False):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        export({"A": "x"}, mounted, overwrite)
+    assert ["written in place" in str(each.message) for each in seen] == [True], seen
+assert file.read_text() == "A=x\\nA=x\\n", file.read_text()
+assert file.stat().st_mode & 0o777 == 0o600
+assert [each.name for each in mounted.parent.iterdir()] == [".env"]
+"""
+
+
+@pytest.mark.skipif(
+    (
+        subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0
+        if shutil.which("unshare")
+        else True
+    ),
+    reason="needs a namespace of its own",
+)
+@pytest.mark.parametrize("mode", [0o700, 0o500])
+def test_a_file_that_is_a_mount_is_written_in_place_after_a_warning(mode: int, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".env").touch()
+    (tmp_path / "folder").chmod(mode)
+    command = ["unshare", "-rm", sys.executable, "-c", MOUNTED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_json_is_not_added_to(world: World, tmp_path: Path) -> None:
+    client = answering(world, {"A": CANARY})
+    path = tmp_path / "env.json"
+    client.export_env(TOKEN, path, format="json")
+    assert "JSON" in refused(lambda: client.export_env(TOKEN, path, overwrite=False, format="json"))
+    assert json.loads(path.read_text()) == {"A": CANARY}
+
+
+def test_a_format_that_is_none_is_named(world: World, tmp_path: Path) -> None:
+    client = answering(world, {"A": CANARY})
+    assert "dotenv, sh, node" in refused(lambda: client.export_env(TOKEN, tmp_path / "x", format="toml"))
 
 
 def test_a_value_with_a_nul_refuses_them_all(world: World, tmp_path: Path) -> None:
@@ -356,7 +454,7 @@ for call in (lambda: oo.Client(**arguments).load_env("token"), lambda: asyncio.r
 def test_a_system_that_knows_ascii_alone_takes_all_or_nothing() -> None:
     narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=30, env={**os.environ, **narrow}
+        [sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, **narrow}
     )
     line = "ascii the environment was not written: this system cannot hold one of the values\n"
     assert (done.stdout, done.stderr) == (line * 2, "")
@@ -417,7 +515,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(world: World, tmp_path: Path)
             clients[turn % 2].export_env(TOKEN, path)
     finally:
         over.set()
-        thread.join(10)
+        thread.join(PATIENCE)
     assert seen == {f"A={each['A']}\nB={each['B']}\n".encode() for each in both}
 
 
@@ -480,7 +578,7 @@ def test_kill_9_leaves_the_old_file_and_shows_nobody_the_new_one(event: str, tmp
     path = tmp_path / ".env"
     path.write_text("OLD=1\n")
     command = [sys.executable, "-c", KILLED, str(path), event]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     # asyncio's debug mode may tell of a slow step.
     assert (done.stdout, "Traceback" in done.stderr) == (f"{signal.SIGKILL.value}\n" * 2, False)
     assert path.read_text() == "OLD=1\n"
@@ -687,8 +785,8 @@ def test_each_variable_that_a_shell_knows_is_read_back_or_not_written(shell: str
     assert len(names) > 5
     variables = {}
     for name in names.union(SHELLS_OWN, *(kind.split() for kind in STEERING.values())):
-        with contextlib.suppress(oo.EnvError):
-            _dotenv.quoted(name, "two words")
+        with contextlib.suppress(ValueError):
+            _formats.quoted(name, "two words")
             variables[name] = "two words"
     path = tmp_path / ".env"
     _dotenv.export(variables, path, allow=set(variables))

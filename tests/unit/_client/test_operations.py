@@ -17,6 +17,7 @@ from oo.testing import MockTransport, Scripted
 from tests.support.examples import EXAMPLES
 from tests.support.faults import serving
 from tests.support.probing import assert_ours
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
 TOKEN = "a-token-for-operations"
@@ -212,7 +213,7 @@ def test_a_payload_is_sent_as_json(world: World, payload: Any, body: bytes) -> N
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
 def test_no_payload_is_no_body_and_no_type_on_the_wire(world: World, method: str) -> None:
     with serving() as server:
-        world.client(server.url, timeout=5).send("v1/x", TOKEN, method)
+        world.client(server.url, timeout=PATIENCE).send("v1/x", TOKEN, method)
         (sent,) = server.requests
         assert sent.endswith(b"\r\n\r\n")
         assert b"content-type" not in sent.lower()
@@ -321,7 +322,7 @@ def test_no_header_smuggles_another_onto_the_wire(way: str) -> None:
 
     with serving() as server:
         worlds = [World("blocking"), World("asyncio")]
-        clients = [world.client(server.url, timeout=5, middleware=[put, oo.ErrorMapping()]) for world in worlds]
+        clients = [world.client(server.url, timeout=PATIENCE, middleware=[put, oo.ErrorMapping()]) for world in worlds]
 
         def fields(**arguments: Any) -> list[list[bytes] | None]:
             return [lines(client, **arguments) for client in clients]
@@ -363,7 +364,7 @@ def test_a_field_that_a_middleware_repeats_comes_each_time(world: World) -> None
         return await call_next(request.replace(headers=oo.Headers(pairs)))
 
     with serving() as server:
-        client = world.client(server.url, timeout=5, middleware=[repeat, oo.ErrorMapping()])
+        client = world.client(server.url, timeout=PATIENCE, middleware=[repeat, oo.ErrorMapping()])
         client.send("v1/x", TOKEN, "GET")
         lines = server.requests[0].split(b"\r\n")
         assert [line for line in lines if line.lower().startswith(b"x-a")] == [b"X-A: 1", b"X-A: 2", b"X-A: 3"]

@@ -318,18 +318,18 @@ def test_a_stream_that_is_dropped_warns_and_gives_its_connection_back(world: Wor
 
 
 def within(call: Callable[[], Any], seconds: float) -> oo.ProxyError:
-    """The error of a call that ends when it should: not before, and at most 50 ms after."""
+    """The error of a call that its limit ends."""
 
     def failed() -> oo.ProxyError:
         with pytest.raises(oo.ProxyError) as caught:
             call()
         return caught.value
 
-    return on_time(failed, seconds, seconds)
+    return on_time(failed, seconds)
 
 
 def test_a_stream_that_stalls_fails_after_its_timeout(world: World) -> None:
-    with serving(*[[READ, head(b"Transfer-Encoding: chunked"), b"3\r\none\r\n", SILENCE]] * 3) as server:
+    with serving([READ, head(b"Transfer-Encoding: chunked"), b"3\r\none\r\n", SILENCE]) as server:
         client = world.client(server.url, 0.2)
 
         def call() -> None:
@@ -343,7 +343,7 @@ def test_a_stream_that_stalls_fails_after_its_timeout(world: World) -> None:
 @pytest.mark.parametrize("limit", ["timeout", "deadline"])
 def test_an_error_that_drips_ends_a_stream_as_it_ends_a_call(world: World, limit: str) -> None:
     drip = [READ, head(b"Content-Length: 500", status=b"500 Oops"), Drip(b"x" * 500, 0.05)]
-    with serving(*[drip] * 3) as server:
+    with serving(drip) as server:
         client = world.client(server.url, **{"timeout": PATIENCE, limit: 0.2})
 
         def call() -> None:
@@ -354,15 +354,15 @@ def test_an_error_that_drips_ends_a_stream_as_it_ends_a_call(world: World, limit
 
 
 def test_a_stream_may_take_longer_than_its_timeout_as_long_as_it_goes_on(world: World) -> None:
-    body = b"Content-Length: 5"
-    with serving([READ, head(body), Drip(b"12345", 0.3)]) as server:
+    body = b"Content-Length: 13"
+    with serving([READ, head(body), Drip(b"0123456789abc", 0.1)]) as server:
         client = world.client(server.url, 1)
         with opened(client) as response:
-            assert b"".join(taken(world, response.iter_bytes())) == b"12345"
+            assert b"".join(taken(world, response.iter_bytes())) == b"0123456789abc"
 
 
 def test_a_stream_ends_at_its_deadline(world: World) -> None:
-    with serving(*[[READ, head(b"Content-Length: 500"), Drip(b"x" * 500, 0.05)]] * 3) as server:
+    with serving([READ, head(b"Content-Length: 500"), Drip(b"x" * 500, 0.05)]) as server:
         client = world.client(server.url, deadline=0.3)
 
         def call() -> None:
@@ -374,7 +374,7 @@ def test_a_stream_ends_at_its_deadline(world: World) -> None:
 
 @pytest.mark.parametrize("script", [[READ, SILENCE], [READ, Drip(head(b"X: y" * 200), 0.05)]], ids=["silent", "drip"])
 def test_a_stream_whose_headers_do_not_come_fails_after_its_timeout(world: World, script: Any) -> None:
-    with serving(*[script] * 3) as server:
+    with serving(script) as server:
         client = world.client(server.url, 0.2)
 
         def call() -> None:

@@ -22,10 +22,11 @@ from yarl import URL
 
 import oo
 from oo._client import base as _client
-from oo._http.urls import base_url, is_loopback, proxied, sent
+from oo._http.urls import base_url, is_localhost_name, is_loopback, proxied, sent
 from oo.testing import MockTransport
 from tests.support.examples import EXAMPLES
 from tests.support.faults import FaultServer, serving
+from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
 TOKEN = "a-token-for-paths"
@@ -132,9 +133,9 @@ def test_the_base_url_is_the_argument_else_of_the_environment_else_the_gateways(
     def base(*args: Any) -> str:
         return str(world.client(*args, transport=MockTransport([])).base_url)
 
-    assert base() == base(None) == "http://localhost:3001"
+    assert base() == base(None) == "http://127.0.0.1:3001"
     monkeypatch.setenv("OO_BASE_URL", "")
-    assert base() == "http://localhost:3001"
+    assert base() == "http://127.0.0.1:3001"
     monkeypatch.setenv("OO_BASE_URL", "https://env.example.test/")
     assert base() == "https://env.example.test"
     assert base("https://arg.example.test") == "https://arg.example.test"
@@ -303,7 +304,7 @@ def both(url: str) -> Iterator[list[Any]]:
     """A client of either world."""
     worlds = [World("blocking"), World("asyncio")]
     try:
-        yield [world.client(url, timeout=5) for world in worlds]
+        yield [world.client(url, timeout=PATIENCE) for world in worlds]
     finally:
         for world in worlds:
             world.close()
@@ -418,3 +419,28 @@ def test_every_library_reads_the_same_server_in_a_base_url(text: str) -> None:
     assert parts.scheme == yarl.scheme == urllib3.scheme
     assert parts.path + "/health" == yarl.raw_path
     assert is_loopback(url) == (host == "localhost" or host.endswith(".localhost") or host in ("127.0.0.1", "::1"))
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback", "below_localhost"),
+    [
+        ("localhost", True, False),
+        ("LOCALHOST.", True, False),
+        ("127.0.0.1", True, False),
+        ("127.255.1.2", True, False),
+        ("127.1", True, False),
+        ("0x7f.1", True, False),
+        ("[::1]", True, False),
+        ("[::ffff:127.0.0.1]", True, False),
+        ("gate.localhost", False, True),
+        ("a.b.localhost.", False, True),
+        ("localhost.example", False, False),
+        ("notlocalhost", False, False),
+        ("10.0.0.1", False, False),
+        ("[::]", False, False),
+    ],
+)
+def test_this_machine_is_known_by_its_name_alone(host: str, loopback: bool, below_localhost: bool) -> None:
+    url = f"http://{host}:3001"
+    assert is_loopback(url) is loopback
+    assert is_localhost_name(urlsplit(url).hostname or "") is below_localhost

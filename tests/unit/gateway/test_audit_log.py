@@ -19,12 +19,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from oo.gateway.audit_log import AUDIT_FILE, AuditFile, read
-from oo.gateway.background import BackgroundLoop
 from oo.gateway.models import Rate, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
+from oo.testing import BackgroundLoop
 from tests.support.processes import Home, Serving, files, get, needs_proc, until
 from tests.support.upstream import OpenAI
+from tests.support.waiting import PATIENCE
 
 CANARY = "canary-77a0"
 FIELDS = ["time", "request_id", "token_id", "operation", "target", "outcome", "status", "ms"]
@@ -37,6 +38,7 @@ class Place(NamedTuple):
     served: Serving
     tokens: dict[str, str]
     upstream: OpenAI
+    hanging: socket.socket
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in read(self.home.path)]
@@ -53,9 +55,13 @@ class Place(NamedTuple):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     home = Home(tmp_path_factory.mktemp("audit") / "home").made()
-    with BackgroundLoop() as background, socket.create_server(("127.0.0.1", 0)) as silent:
+    with (
+        BackgroundLoop() as background,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        socket.create_server(("127.0.0.1", 0)) as hanging,
+    ):
         upstream = background.enter(OpenAI())
-        hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        slow, hangs = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (silent, hanging))
 
         async def fill(vault: Vault) -> dict[str, str]:
             for name in ("a", "gone"):
@@ -65,7 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             await vault.put_route(Route("r", upstream.url, inject, ("* /v1/*", "* /echo"), allow_private=True))
             await vault.put_route(Route("down", "http://127.0.0.1:9", inject, allow_private=True))
             await vault.put_route(Route("private", upstream.url, inject))
-            await vault.put_route(Route("slow", hangs, inject, timeout=0.3, allow_private=True))
+            await vault.put_route(Route("slow", slow, inject, timeout=0.3, allow_private=True))
             await vault.put_route(Route("hangs", hangs, inject, timeout=30, allow_private=True))
             made: dict[str, str] = {"unknown": new_token(), "malformed": f"oo_{CANARY}"}
             for label, kind, name, terms in (
@@ -80,12 +86,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             ):
                 made[label] = await vault.issue(kind, name, label=label, **terms)  # type: ignore[arg-type]
             await vault.revoke(next(each.id for each in await vault.tokens() if each.label == "revoked"))
-            await vault.redeem(made["rate"], "secret")
+            await vault.consume(made["rate"], "secret")
             return made
 
         tokens = home.run(fill)
         with home.serve() as served:
-            yield Place(home, served, tokens, upstream)
+            yield Place(home, served, tokens, upstream, hanging)
             # Whatever the tests of this file did: nothing that is secret was written down anywhere.
             found = files(home.path)
             for hidden in (CANARY, *tokens.values()):
@@ -164,9 +170,12 @@ def test_a_caller_that_leaves_is_written_down(place: Place) -> None:
     with socket.create_connection((str(address.hostname), int(address.port or 0))) as caller:
         token = place.tokens["hangs"]
         caller.sendall(f"GET /api/proxy/{CANARY} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
-        time.sleep(0.5)
-        assert len(place.lines()) == before
-    until(lambda: len(place.lines()) > before)
+        place.hanging.settimeout(PATIENCE)
+        with place.hanging.accept()[0]:
+            time.sleep(0.1)
+            assert len(place.lines()) == before
+            caller.close()
+            until(lambda: len(place.lines()) > before)
     (line,) = place.lines()[before:]
     assert (line["target"], line["outcome"], line["status"]) == ("hangs", "left", 499)
     assert line["ms"] >= 90
@@ -202,7 +211,7 @@ def test_follow_shows_lines_as_they_come_from_the_first_on(tmp_path: Path) -> No
                 assert line["request_id"] == got.headers["X-Request-Id"]
         assert follower.poll() is None
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(5) == 130
+        assert follower.wait(PATIENCE) == 130
         assert follower.stderr.read().strip() == b""  # at most the end of the ^C line
     finally:
         follower.kill()
@@ -214,7 +223,7 @@ def _line(stream: Any) -> bytes:
     lines: list[bytes] = []
     reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
     reader.start()
-    reader.join(2)
+    reader.join(PATIENCE)
     assert lines, "no line came in time"
     return lines[0]
 

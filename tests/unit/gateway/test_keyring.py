@@ -7,20 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from oo.gateway.errors import IntegrityError, StoreError
+from oo.gateway.errors import StoreError
 from oo.gateway.keyring import key_path, load, read_keys, write_keys
-from oo.gateway.sealing import Keyring, key_id, new_key
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
 def text(*keys: bytes) -> str:
     return ",".join(base64.b64encode(key).decode() for key in keys)
-
-
-@pytest.fixture
-def ring() -> Keyring:
-    return Keyring([OLD, NEW])
 
 
 def test_the_key_is_of_the_environment_else_of_the_named_file_else_beside_the_vault(tmp_path: Path) -> None:
@@ -32,12 +26,6 @@ def test_the_key_is_of_the_environment_else_of_the_named_file_else_beside_the_va
     assert read_keys(beside, there) == [b"2" * 32]
     assert read_keys(beside, {**there, "OO_MASTER_KEY": text(OLD)}) == [OLD]
     assert read_keys(beside, {"OO_MASTER_KEY": text(OLD, NEW)}) == [OLD, NEW]
-
-
-def test_the_last_key_of_a_ring_is_the_current_one(ring: Keyring) -> None:
-    assert ring.current == key_id(NEW)
-    assert key_id(OLD) in ring
-    assert key_id(b"x" * 32) not in ring
 
 
 @pytest.mark.parametrize("environ", [{}, {"OO_MASTER_KEY": ""}, {"OO_MASTER_KEY_FILE": ""}])
@@ -101,53 +89,64 @@ def test_a_key_file_behind_a_link_is_written_where_it_lies(tmp_path: Path) -> No
     assert real.read_text().split() == [text(OLD), text(NEW)]
 
 
-def test_a_value_opens_where_it_was_sealed(ring: Keyring) -> None:
-    for key in (key_id(OLD), key_id(NEW)):
-        assert ring.open(key, "secret", "a", 1, ring.seal(key, "secret", "a", 1, b"value")) == b"value"
+def test_a_key_is_taken_in_any_usual_spelling(tmp_path: Path) -> None:
+    key = bytes(range(220, 252))
+    plain, url = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
+    assert plain != url
+    for spelling in (plain, url, plain.rstrip("="), url.rstrip("="), key.hex(), key.hex().upper(), f" {plain}\r\n"):
+        assert read_keys(tmp_path, {"OO_MASTER_KEY": spelling}) == [key], spelling
+        assert read_keys(tmp_path, {"OO_MASTER_KEY": f"\ufeff{spelling},{text(OLD)}"}) == [key, OLD]
+        path = tmp_path / "key"
+        path.touch(0o600)
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            path.write_bytes(spelling.encode(encoding))
+            assert read_keys(tmp_path, {"OO_MASTER_KEY_FILE": str(path)}) == [key]
 
 
-def test_every_seal_has_a_nonce_of_its_own(ring: Keyring) -> None:
-    sealed = [ring.seal(ring.current, "secret", "a", 1, b"the same value") for _ in range(1000)]
-    assert len({each[:12] for each in sealed}) == 1000
-    assert len({each[12:] for each in sealed}) == 1000
-    assert not any(b"value" in each for each in sealed)
+@pytest.mark.parametrize("bad", ["ab" * 31, "ab" * 33, "zz" * 32, text(OLD)[:-2], text(OLD) + "A"])
+def test_a_spelling_of_another_length_is_none(bad: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="32 bytes in base64 or hex"):
+        read_keys(tmp_path, {"OO_MASTER_KEY": bad})
 
 
-@pytest.mark.parametrize(
-    ("key", "kind", "name", "version"),
-    [
-        (OLD, "secret", "a", 1),
-        (NEW, "head", "a", 1),
-        (NEW, "secret", "b", 1),
-        (NEW, "secret", "a", 2),
-        (NEW, "secre", "ta", 1),
-        (NEW, "secret", "a1", 1),
-    ],
-)
-def test_a_value_opens_nowhere_else(ring: Keyring, key: bytes, kind: str, name: str, version: int) -> None:
-    sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
-    with pytest.raises(IntegrityError):
-        ring.open(key_id(key), kind, name, version, sealed)
+def test_a_key_file_that_is_named_and_not_there_is_an_error(tmp_path: Path) -> None:
+    write_keys(key_path(tmp_path, {}), [OLD])
+    with pytest.raises(StoreError, match=r"OO_MASTER_KEY_FILE names .*none, and there is no file"):
+        read_keys(tmp_path, {"OO_MASTER_KEY_FILE": str(tmp_path / "none")})
 
 
-def test_a_change_of_any_bit_and_any_cut_is_seen(ring: Keyring) -> None:
-    sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
-    changed = [
-        bytes(byte ^ (1 << bit) if n == place else byte for n, byte in enumerate(sealed))
-        for place in range(len(sealed))
-        for bit in range(8)
-    ]
-    cut = [sealed[:length] for length in range(len(sealed))]
-    odd: list[object] = [None, 7, "text", sealed + b"\0"]
-    for each in [*changed, *cut, *odd]:
-        with pytest.raises(IntegrityError):
-            ring.open(ring.current, "secret", "a", 1, each)  # type: ignore[arg-type]  # a damaged column
+def test_a_tilde_in_the_name_of_a_key_file_is_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert key_path(tmp_path, {"OO_MASTER_KEY_FILE": "~/k/key"}) == tmp_path / "k" / "key"
 
 
-def test_no_repr_and_no_id_tells_of_a_key() -> None:
-    key = new_key()
-    assert len(key) == 32
-    assert key != new_key()
-    told = repr(Keyring([key])) + key_id(key)
-    assert key.hex()[:8] not in told
-    assert base64.b64encode(key).decode()[:8] not in told
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o444])
+def test_a_key_that_others_can_read_is_refused_at_home_and_warned_of_elsewhere(mode: int, tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for place in (home, elsewhere):
+        write_keys(place / "master.key", [OLD])
+        (place / "master.key").chmod(mode)
+    for environ in ({}, {"OO_MASTER_KEY_FILE": str(home / "master.key")}):
+        with pytest.raises(StoreError, match=r"others can read .*`chmod 600 "):
+            read_keys(home, environ)
+    with pytest.warns(UserWarning, match=r"others can read .*master key"):
+        assert read_keys(home, {"OO_MASTER_KEY_FILE": str(elsewhere / "master.key")}) == [OLD]
+
+
+def test_a_home_that_others_can_write_is_refused_wherever_the_key_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    with pytest.raises(StoreError, match="chmod go-w"):
+        read_keys(tmp_path, {"OO_MASTER_KEY": text(OLD)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_whoever_could_read_a_key_can_after_root_has_written_it(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    write_keys(path, [OLD])
+    os.chown(path, 65534, 65533)
+    path.chmod(mode)
+    for keys in ([OLD, NEW], [NEW]):
+        write_keys(path, keys)
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65533, mode | 0o600)

@@ -21,6 +21,7 @@ from oo.gateway.models import Denial, Grant, Rate
 from oo.gateway.tokens import fingerprint, is_token, new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, get
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def two_workers(home: Home) -> Iterator[Serving]:
 
 
 async def why(vault: Vault, token: str) -> str | None:
-    found = await vault.redeem(token, "secret")
+    found = await vault.consume(token, "secret")
     return found.why if isinstance(found, Denial) else None
 
 
@@ -91,7 +92,7 @@ def test_what_is_kept_of_a_token_is_an_hmac_under_a_key() -> None:
 async def test_a_token_opens_its_own_secret_and_nothing_else(vault: Vault) -> None:
     await vault.put_environment("e", {})
     token, other = await vault.issue("secret", "a"), await vault.issue("env", "e")
-    opened = await vault.redeem(token, "secret")
+    opened = await vault.consume(token, "secret")
     assert isinstance(opened, Grant)
     assert (opened.kind, opened.name) == ("secret", "a")
     assert await why(vault, other) == "wrong kind"
@@ -124,7 +125,7 @@ async def test_a_token_for_what_is_not_there_is_not_issued(vault: Vault) -> None
 async def test_uses_are_counted_and_looking_is_none(vault: Vault) -> None:
     token = await vault.issue("secret", "a", uses=2)
     for _ in range(3):
-        assert isinstance(await vault.redeem(token, "secret", spend=False), Grant)
+        assert isinstance(await vault.authorize(token, "secret"), Grant)
     assert [await why(vault, token) for _ in range(4)] == [None, None, "used up", "used up"]
     assert [each.used for each in await vault.tokens()] == [2]
 
@@ -145,7 +146,7 @@ def test_one_use_is_one_use_under_a_hundred_parallel_reads(
     together = Barrier(100)
 
     def read(_: int) -> tuple[int, str]:
-        together.wait(10)
+        together.wait(PATIENCE)
         got = served.get(token)
         return got.status, got.body
 
@@ -159,7 +160,7 @@ async def test_a_rate_gives_a_burst_and_then_one_use_at_a_time(vault: Vault) -> 
     token = await vault.issue("secret", "a", rate=Rate(4, 40.0))
     began = time.monotonic()
     assert [await why(vault, token) for _ in range(4)] == [None] * 4
-    denied = await vault.redeem(token, "secret")
+    denied = await vault.consume(token, "secret")
     assert isinstance(denied, Denial)
     assert denied.why == "rate"
     assert denied.retry_after is not None
@@ -187,7 +188,7 @@ async def test_a_clock_that_was_set_back_does_not_lock_a_token_out(vault: Vault)
     with sqlite3.connect(vault.path) as db:
         db.execute("UPDATE tokens SET tat = ?", (time.time() + 86400,))
     db.close()
-    denied = await vault.redeem(token, "secret")
+    denied = await vault.consume(token, "secret")
     assert isinstance(denied, Denial)
     assert denied.retry_after == pytest.approx(0.5)
 

@@ -209,7 +209,7 @@ def test_a_leader_that_is_interrupted_hands_over() -> None:
     async def interrupt(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
         if failures:
             error = failures.pop()
-            go.wait(5)
+            go.wait(PATIENCE)
             raise error
         return await call_next(request)
 
@@ -229,7 +229,7 @@ def test_a_leader_that_is_interrupted_hands_over() -> None:
     time.sleep(0.05)
     go.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE)
     assert sorted(map(str, results)) == [str(KeyboardInterrupt), "v", "v", "v"]
     assert len(transport.requests) == 1
 

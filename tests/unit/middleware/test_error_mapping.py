@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import copy
 import json
-import pickle
 import ssl
 import traceback
 from collections.abc import Iterator
@@ -357,37 +355,3 @@ def test_an_answer_that_is_nested_deeply_breaks_nothing(world: World, operation:
     error = fail(world, answering(status, body), operation)
     assert type(error) is OPERATIONS[operation][0]
     assert error.status == status
-
-
-FIVE = [DoubleOError, oo.SecretError, oo.EnvError, oo.ProxyError, oo.AuthenticationError]
-
-
-def test_the_four_are_children_of_the_one_and_of_nothing_else() -> None:
-    assert [kind.__bases__ for kind in FIVE] == [(Exception,), *[(DoubleOError,)] * 4]
-
-
-@pytest.mark.parametrize(
-    "again",
-    [copy.copy, copy.deepcopy, *(lambda error, n=n: pickle.loads(pickle.dumps(error, n)) for n in range(6))],
-)
-@pytest.mark.parametrize("kind", FIVE)
-def test_an_error_is_copied_and_pickled_with_all_that_it_carries(kind: type[DoubleOError], again: Any) -> None:
-    carried = dict(zip(ATTRIBUTES, (429, "status", "r-1", 7.5, 3, {"error": ["a", None]}, True), strict=True))
-    error = kind("what it says", **carried)
-    error.note = "of a middleware"  # type: ignore[attr-defined]  # what a caller hangs on it goes along
-    other = again(error)
-    assert other is not error
-    assert type(other) is kind
-    assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
-
-
-def test_an_error_without_attributes_has_them_all() -> None:
-    assert attributes(DoubleOError()) == {
-        "status": None,
-        "reason": "unknown",
-        "request_id": None,
-        "retry_after": None,
-        "attempts": 0,
-        "body": None,
-        "retryable": False,
-    }

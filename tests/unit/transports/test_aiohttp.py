@@ -166,7 +166,7 @@ def test_one_client_serves_two_threads_at_once() -> None:
         async def calls() -> list[str]:
             found = []
             for _ in range(20):
-                both.wait(5)
+                both.wait(PATIENCE)
                 found.append(await client.get_secret(TOKEN))
             return found
 
@@ -174,7 +174,7 @@ def test_one_client_serves_two_threads_at_once() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         assert answers == [[SECRET] * 20] * 2
         assert (server.connections, len(server.requests)) == (2, 40)
         assert server.until(left=2)

@@ -16,6 +16,7 @@ import urllib3
 import oo
 from tests.support.faults import BODY, GOOD, READ, SECRET, SILENCE, answer, serving
 from tests.support.probing import PROBE, TOKEN, failure
+from tests.support.waiting import PATIENCE
 
 URL = "http://localhost:3001"
 
@@ -110,7 +111,7 @@ def test_64_threads_share_one_transport_and_get_their_own_answers() -> None:
         start, wrong = threading.Barrier(64), []
 
         def call(number: int) -> None:
-            start.wait(10)
+            start.wait(PATIENCE)
             tokens = [f"token-{number}-{turn}" for turn in range(5)]
             wrong.extend(token for token in tokens if client.get_secret(token) != token)
 
@@ -118,7 +119,7 @@ def test_64_threads_share_one_transport_and_get_their_own_answers() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         assert wrong == []
         assert len(server.requests) == 320
         assert server.connections <= 64
@@ -131,7 +132,7 @@ def test_the_time_of_one_thread_is_not_that_of_another() -> None:
         slow.start()
         assert server.until(requests=1)
         assert [client.get_secret(TOKEN) for _ in range(50)] == [SECRET] * 50
-        slow.join(5)
+        slow.join(PATIENCE)
         assert [error.reason for error in errors] == ["timeout"]
 
 
@@ -176,7 +177,7 @@ def test_a_warm_pool_survives_a_fork_in_both_processes() -> None:
             [sys.executable, "-W", "error", "-c", FORK, server.url],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
             cwd=Path(oo.__file__).parents[1],
         )
         assert (ran.returncode, ran.stderr) == (0, "")

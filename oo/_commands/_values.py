@@ -1,0 +1,72 @@
+"""What options are turned into: files whose text is wanted, and what a rule of the gateway reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..gateway.models import Rate
+
+T = TypeVar("T")
+
+
+class FilePath(click.Path):
+    """A path, `~` expanded: shells leave it as it is in --token-file=~/token."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, checked as asked for."""
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
+def text_file(name: str) -> str:
+    """The text of a file, or of standard input for `-`, without a mark of byte order."""
+    from .._core.files import decode_text
+
+    try:
+        with opened(name) as file:
+            data = file.read()
+    except OSError as error:
+        raise click.BadParameter(f"{name}: {error.strerror or error}") from None
+    try:
+        return decode_text(data)
+    except UnicodeError:
+        pass
+    raise click.ClickException("what was given is not UTF-8 text")
+
+
+def opened(name: str) -> IO[bytes]:
+    """A file to read, or standard input for `-`. OSError where it cannot be read, or standard input is closed."""
+    if name != "-":
+        return open(os.path.expanduser(name), "rb")
+    if sys.stdin is None or sys.stdin.closed:
+        raise OSError("standard input is closed")
+    return sys.stdin.buffer
+
+
+def duration(text: str) -> float:
+    """The seconds of a text such as 24h."""
+    from ..gateway.rules import parse_duration
+
+    return _ruled(parse_duration, text)
+
+
+def rate(text: str) -> Rate:
+    """The rate of a text such as 60/m."""
+    from ..gateway.rules import parse_rate
+
+    return _ruled(parse_rate, text)
+
+
+def _ruled(rule: Callable[[str], T], text: str) -> T:
+    from ..gateway.errors import StoreError
+
+    try:
+        return rule(text)
+    except StoreError as error:
+        why = str(error)
+    raise click.BadParameter(why)

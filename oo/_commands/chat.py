@@ -1,0 +1,86 @@
+"""`oo chat`: something said to a model, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from .._core.masking import Mask, StreamMask
+from ._caller import caller, client_at, token_from
+from ._output import emit, on_terminal, printable
+from ._values import opened
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("--model", default="gpt-4o-mini", show_default=True, help="The model to ask.")
+@click.option("--system", metavar="TEXT", help="What the model is told of its part, before anything is said.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the answer may stand still.",
+)
+@caller
+def chat(
+    text: str | None, model: str, system: str | None, timeout: float, token_file: str | None, base_url: str | None
+) -> None:
+    """Say something to a model, and print its answer.
+
+    The answer is printed as it comes. Without TEXT, or with -, what is said comes from standard input. The token opens
+    a route to an API of OpenAI's kind.
+
+    Example: OO_TOKEN=... oo chat "Hello!"
+    """
+    token = token_from(token_file)
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    messages.append({"role": "user", "content": _said() if text in (None, "-") else str(text)})
+    mask, answered = Mask([token]), False
+    hidden = StreamMask(mask)
+    with (
+        client_at(base_url, timeout) as client,
+        client.chat_completion(token, messages, model, stream=True) as chunks,
+    ):
+        try:
+            for part in filter(None, (_text(chunk, mask) for chunk in chunks)):
+                answered = True
+                _show(hidden.feed(part.encode("utf-8", "surrogatepass")))
+        finally:
+            # Also where it breaks off: the error has a line of its own.
+            _show(hidden.finish())
+            if answered:
+                emit("")
+    if not answered:
+        raise click.ClickException("the answer is no chat completion with a text")
+
+
+def _said() -> str:
+    from .._core.files import decode_text
+
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError("say something: oo chat TEXT, or a pipe")
+    text = decode_text(opened("-").read())
+    if not text.strip():
+        raise click.UsageError("there is nothing on standard input to say")
+    return text
+
+
+def _text(chunk: dict[str, Any], mask: Mask) -> str:
+    """What a chunk adds to the answer's text: "" for one that tells of something else, such as the usage."""
+    if "error" in chunk:
+        raise click.ClickException(f"the API broke off: {printable(json.dumps(mask.json(chunk['error'])))}")
+    try:
+        text = chunk["choices"][0]["delta"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return ""
+    return text if isinstance(text, str) else ""
+
+
+def _show(said: bytes) -> None:
+    text = said.decode("utf-8", "surrogatepass")
+    emit(printable(text, kept="\n\t") if on_terminal() else text, newline=False)

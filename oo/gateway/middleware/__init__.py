@@ -1,0 +1,1 @@
+"""The gateway's middlewares, a file each."""

@@ -1,0 +1,102 @@
+"""Hides the secrets of a request in its answer, whatever the upstream echoes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+from ..._core.masking import STEP, Mask, StreamMask, steps_of
+from ..._core.pipeline import CallNext
+from ..._http.body import Body
+from ..._http.headers import Headers
+from ..._http.request import Request
+from ..._http.response import ByteStream, Response
+from ...exceptions import DoubleOError
+from ..context import gateway_context, of_route
+
+_TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
+
+
+def hide(request: Request, values: Iterable[str]) -> None:
+    """Have the MaskResponse around this call hide some values; RuntimeError if there is none."""
+    hidden = gateway_context(request).hidden
+    if hidden is None:
+        raise RuntimeError("no MaskResponse encloses this middleware")
+    hidden.update(values)
+
+
+class MaskResponse:
+    """Masks what was given to `hide` in the headers and the body of the answer. It must enclose every middleware that
+    adds a secret to the request."""
+
+    def __init__(self) -> None:
+        # The last one of each route, since making one costs more than using it.
+        self._masks: dict[str, tuple[set[str], Mask]] = {}
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        context = gateway_context(request)
+        hidden = context.hidden = set() if context.hidden is None else context.hidden
+        response = await call_next(request)
+        if response.status < 200:
+            response.abort()
+            raise DoubleOError("it switched to another protocol, unasked", reason="protocol")
+        mask, headers = self._mask(request, hidden), response.headers
+        # Most headers hold nothing to hide, which one look at all of them together tells.
+        together = "\n".join([text for pair in headers.pairs() for text in pair])
+        if mask.text(together) != together:
+            headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
+        if response.stream is None:
+            return response.replace(headers=headers, body=await masked_body(response.body, mask))
+        return response.replace(headers=headers, stream=masked(response.stream, mask))
+
+    def _mask(self, request: Request, values: set[str]) -> Mask:
+        route = of_route(request)
+        kept = self._masks.get(route.name)
+        if kept is None or kept[0] != values:
+            kept = self._masks[route.name] = (set(values), Mask(values))
+        return kept[1]
+
+
+def masked(stream: ByteStream, mask: Mask) -> Body:
+    """A body as it comes, masked. Its `remaining` is the number of the upstream's bytes that are still to come, None
+    while that is not known. Once it is 0, the piece that came last was the last."""
+    hiding = StreamMask(mask)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        worked = 0  # bytes since the loop had its last turn
+        async for piece in stream:
+            *steps, last = steps_of(piece)
+            for step in steps:
+                yield hiding.feed(step)
+                await give_way()
+            body.remaining = getattr(stream, "remaining", None)
+            out = hiding.feed(last)
+            yield out + hiding.finish() if body.remaining == 0 else out
+            worked += len(last)
+            if worked >= STEP:
+                worked = 0
+                await give_way()
+        if rest := hiding.finish():
+            body.remaining = 0
+            yield rest
+
+    body = Body(pieces(), abort=getattr(stream, "abort", None))
+    body.remaining = getattr(stream, "remaining", None)
+    return body
+
+
+async def masked_body(body: bytes, mask: Mask) -> bytes:
+    """A whole body, masked in steps between which others have their turn."""
+    if len(body) <= STEP:
+        return mask.data(body)
+    stream, parts = StreamMask(mask), []
+    for step in steps_of(body):
+        parts.append(stream.feed(step))
+        await give_way()
+    return b"".join([*parts, stream.finish()])
+
+
+async def give_way() -> None:
+    """Let the others of this loop work."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)

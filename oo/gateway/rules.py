@@ -1,0 +1,135 @@
+"""What may be kept in a gateway: the rules that the commands and whatever else keeps things there go by. Pure.
+
+Each refuses with a StoreError that is fit to show: it never quotes a text that may hold a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from .._core.masking import SHORTEST
+from .._http.urls import is_loopback
+from .errors import StoreError
+from .headers import HOP_BY_HOP
+from .models import PLACEHOLDER, Rate, Route, Variable
+
+MAX_TTL = 100 * 366 * 86400.0
+"""Seconds that a token may last."""
+
+MAX_COUNT = 10**9
+"""Uses, or calls in a rate."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_FRAMING = HOP_BY_HOP | {"content-length", "content-encoding", "accept-encoding", "expect", "http2-settings"}
+_SHELLS = re.compile(r"\$[A-Za-z_{(]")
+
+
+def check_variable(name: str, value: Variable) -> None:
+    """Refuse what every client would: a name that is none, a value that no process can have."""
+    if not _VARIABLE.fullmatch(name):
+        raise StoreError(f"{name!r} is no variable name: letters, digits and _")
+    if isinstance(value, str):
+        if "\0" in value:
+            raise StoreError(f"the value of {name} holds a NUL character")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise StoreError(f"the value of {name} is not UTF-8 text")
+
+
+def check_variables(variables: Mapping[str, Variable]) -> None:
+    """Refuse an environment that holds nothing, or what is no variable."""
+    if not variables:
+        raise StoreError("an environment needs a variable")
+    for name, value in variables.items():
+        check_variable(name, value)
+
+
+def parse_duration(text: str) -> float:
+    """The seconds of a text such as 90s, 15m, 24h or 7d."""
+    match = re.fullmatch(r"([0-9]{1,10})([smhd])", text.strip())
+    seconds = float(int(match[1]) * _UNITS[match[2]]) if match else 0.0
+    if not 0 < seconds <= MAX_TTL:
+        raise StoreError(f"{text!r} is no time such as 90s, 15m, 24h or 7d, of 100 years at most")
+    return seconds
+
+
+def parse_rate(text: str) -> Rate:
+    """The rate of a text such as 5/s, 60/m or 1000/d."""
+    match = re.fullmatch(r"([0-9]{1,10})/([smhd])", text.strip())
+    if match is None or not 0 < int(match[1]) <= MAX_COUNT:
+        raise StoreError(f"{text!r} is no rate such as 5/s, 60/m or 1000/d")
+    return Rate(int(match[1]), float(_UNITS[match[2]]))
+
+
+def format_rate(rate: Rate) -> str:
+    """A rate as it is given."""
+    units = {float(seconds): unit for unit, seconds in _UNITS.items()}
+    return f"{rate.count}/{units.get(rate.seconds, f'{rate.seconds:g}s')}"
+
+
+def check_uses(uses: int) -> None:
+    """Refuse a number of uses that is none."""
+    if not 0 < uses <= MAX_COUNT:
+        raise StoreError(f"a token has between 1 and {MAX_COUNT} uses")
+
+
+def injected(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers and their texts as a Route has them."""
+    found: dict[str, str] = {}
+    for name, text in headers:
+        if name.lower() in map(str.lower, found):
+            raise StoreError(f"{name} is injected twice: the names of headers differ by more than case")
+        found[name] = text
+    return found
+
+
+def check_injected(inject: Mapping[str, str]) -> None:
+    """Refuse a header that is not the route's to set, and a text that was meant for something else."""
+    for name, text in injected(inject.items()).items():
+        # CGI and WSGI take X_Key for X-Key (RFC 3875, 4.1.18).
+        if name.lower().replace("_", "-") in _FRAMING:
+            raise StoreError(f"{name} belongs to one connection or to how a body is sent, and cannot be injected")
+        if _SHELLS.search(text):
+            raise StoreError(f"the text of {name} holds a shell's $name; a secret is named as {{openai-key}}")
+        rest = PLACEHOLDER.sub("", text)
+        if "{" in rest or "}" in rest:
+            raise StoreError(f"the text of {name} holds a brace that is none of a secret's name, as in {{openai-key}}")
+
+
+def check_upstream(route: Route) -> None:
+    """Refuse an upstream that the gateway would not call, or to which a key would go in clear."""
+    if not route.allow_private and _is_private(route.upstream):
+        raise StoreError("the upstream is a private or loopback address: give --allow-private if that is meant")
+    if urlsplit(route.upstream).scheme == "http" and not (route.allow_plain_http or is_loopback(route.upstream)):
+        raise StoreError(
+            "the upstream is plain http, where all that is sent can be read on the way: "
+            "give https, or --allow-plain-http if that is meant"
+        )
+
+
+def is_weak(value: str) -> bool:
+    """Whether a value is too short to be masked."""
+    return len(value) < SHORTEST
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What somebody who mistyped a name may have meant, as the end of a message; "" where nothing is near."""
+    near = get_close_matches(name, list(names), 3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def _is_private(url: str) -> bool:
+    from ..exceptions import DoubleOError
+    from .egress import check_literal
+
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        check_literal(url)
+    except DoubleOError:
+        return True
+    return False

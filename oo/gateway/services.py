@@ -1,0 +1,293 @@
+"""What is done with a vault as a whole: the commands call this, and so may an API for administrators.
+
+Each checks the rules first and names what is there where something is not. StoreError says what was wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .._core.masking import SHORTEST
+from . import keyring, rules, sealing
+from .errors import StoreError
+from .models import Grant, Kind, Rate, Route, SecretRef, Token, Variable, check_name
+from .paths import check_home, hand_over
+from .vault import VAULT_FILE, Vault
+
+State = Literal["open", "revoked", "expired", "used up"]
+"""What a token is good for."""
+
+STATES: tuple[State, ...] = ("open", "revoked", "expired", "used up")
+
+
+@dataclass(frozen=True, repr=False)
+class Issued:
+    """A token that was just made, and its id."""
+
+    id: str
+    token: str
+
+
+def create_vault(home: Path) -> tuple[Path, Path | None]:
+    """Make a vault, and a master key where the environment gives none; the files, None for a key that was given."""
+    check_home(home)
+    vault, key = home / VAULT_FILE, keyring.key_path(home)
+    made = not os.environ.get("OO_MASTER_KEY") and not keyring.is_named() and not key.exists()
+    if made and vault.exists():
+        raise StoreError(f"there is a vault in {home} already, and its master key {key} is missing")
+    if made:
+        keyring.write_keys(key, [sealing.new_key()])
+    Vault.create(home, keyring.load(home))
+    hand_over(home, vault)
+    return vault, key if made else None
+
+
+async def rekey_vault(home: Path) -> tuple[int, Path | None]:
+    """Seal a vault with a new master key: how many records, and the key's file, None for a key in OO_MASTER_KEY."""
+    path, keys = keyring.key_path(home), keyring.read_keys(home)
+    in_file = not os.environ.get("OO_MASTER_KEY")
+    if len(keys) < 2 and not in_file:
+        raise StoreError('OO_MASTER_KEY holds one key: set it to "OLD,NEW" first')
+    # Opened before anything is written: a key that is not the vault's must not get company.
+    async with Vault(home) as vault:
+        if len(keys) < 2:
+            keys.append(sealing.new_key())
+            keyring.write_keys(path, keys)
+        count = await vault.rekey(sealing.Keyring(keys))
+    if in_file:
+        keyring.write_keys(path, keys[-1:])
+    return count, path if in_file else None
+
+
+async def require(vault: Vault, kind: Kind, name: str) -> None:
+    """StoreError, with the names that are near, where there is no such thing."""
+    names = await vault.names(kind)
+    if name not in names:
+        near = rules.nearest(name, names)
+        hint = near or (f": `oo secret set {name}` first" if kind == "secret" else "")
+        raise StoreError(f"there is no {kind} {name!r}{hint}")
+
+
+async def put_secret(vault: Vault, name: str, value: str) -> tuple[int, list[str]]:
+    """Keep a new version of a secret: its number, and what to warn of."""
+    version = await vault.put_secret(name, value)
+    return version, await weak_uses(vault, name)
+
+
+async def rollback(vault: Vault, name: str, version: int | None) -> tuple[int, list[str]]:
+    """Return to an earlier version of a secret: its number, and what to warn of."""
+    await require(vault, "secret", name)
+    return await vault.rollback(name, version), await weak_uses(vault, name)
+
+
+async def weak_uses(vault: Vault, secret: str | None = None) -> list[str]:
+    """A warning for each route that injects a value too short to be masked, of one secret or of any."""
+    warnings = []
+    for name in await vault.names("route"):
+        route = await vault.route(name)
+        if route is None or route.allow_weak:
+            continue
+        warnings += [
+            f"the route {name!r} injects the secret {weak!r}, which is shorter than {SHORTEST} characters and "
+            "so is not masked in what the API sends back"
+            for weak in await weak_secrets(vault, route)
+            if secret in (None, weak)
+        ]
+    return warnings
+
+
+async def weak_secrets(vault: Vault, route: Route) -> list[str]:
+    """The secrets of a route whose values are too short to be masked."""
+    values = {name: await vault.secret(name) for name in sorted(route.secrets)}
+    return [name for name, value in values.items() if value is not None and rules.is_weak(value)]
+
+
+async def users_of(vault: Vault, secret: str) -> list[str]:
+    """The environments and routes that need a secret, as `env web`, `route api`."""
+    envs = {name: await vault.variables(name) or {} for name in await vault.names("env")}
+    routes = {name: await vault.route(name) for name in await vault.names("route")}
+    found = [f"env {name}" for name, variables in envs.items() if SecretRef(secret) in variables.values()]
+    return found + [f"route {name}" for name, route in routes.items() if route and secret in route.secrets]
+
+
+async def put_environment(
+    vault: Vault, name: str, variables: Mapping[str, Variable], *, override: bool = False
+) -> None:
+    """Keep an environment, in the place of one that is there only with `override`."""
+    check_name(name)
+    await _check_variables(vault, variables)
+    await _check_new(vault, "env", name, override)
+    await vault.put_environment(name, variables)
+
+
+async def update_environment(
+    vault: Vault, name: str, variables: Mapping[str, Variable], drop: Collection[str] = ()
+) -> list[str]:
+    """Set and drop variables of an environment; a line for each that changed."""
+    await require(vault, "env", name)
+    before = await vault.variables(name) or {}
+    for missing in (key for key in drop if key not in before):
+        raise StoreError(f"the env {name!r} has no variable {missing!r}{rules.nearest(missing, before)}")
+    after = {key: value for key, value in {**before, **variables}.items() if key not in drop or key in variables}
+    await _check_variables(vault, after)
+    changed = [
+        f"{key} {'changed' if key in before else 'added'}"
+        for key, new in variables.items()
+        if key not in before or before[key] != new
+    ]
+    changed += [f"{key} dropped" for key in before if key not in after]
+    if changed:
+        await vault.put_environment(name, after)
+    return changed
+
+
+async def put_route(vault: Vault, route: Route, *, override: bool = False) -> None:
+    """Keep a route, in the place of one that is there only with `override`."""
+    rules.check_upstream(route)
+    await _check_inject(vault, route)
+    await _check_new(vault, "route", route.name, override)
+    await vault.put_route(route)
+
+
+async def update_route(vault: Vault, name: str, changes: Mapping[str, Any]) -> list[str]:
+    """Change what is named of a route; a line for each that changed, without the texts of headers.
+
+    `changes` are a Route's fields. `inject` joins the headers there are; one whose text is None is dropped.
+    """
+    await require(vault, "route", name)
+    before = await vault.route(name)
+    if before is None:
+        raise StoreError(f"there is no route {name!r}")
+    inject = _merged(before, changes["inject"]) if "inject" in changes else before.inject
+    after = replace(before, **{**changes, "inject": inject})
+    if {"upstream", "allow_private", "allow_plain_http"} & changes.keys():
+        rules.check_upstream(after)
+    if {"inject", "allow_weak"} & changes.keys():
+        await _check_inject(vault, after)
+    changed = _differences(before, after)
+    if changed:
+        await vault.put_route(after)
+    return changed
+
+
+async def issue(
+    vault: Vault,
+    kind: Kind,
+    name: str,
+    *,
+    ttl: float | None = None,
+    uses: int | None = None,
+    rate: Rate | None = None,
+    label: str = "",
+) -> Issued:
+    """A new token for one thing. It is shown here and never again."""
+    if uses is not None:
+        rules.check_uses(uses)
+    await require(vault, kind, name)
+    token = await vault.issue(kind, name, ttl=ttl, uses=uses, rate=rate, label=label)
+    found = await vault.authorize(token, kind)
+    return Issued(found.token_id if isinstance(found, Grant) else found.token_id or "", token)
+
+
+async def revoke(vault: Vault, token_id: str) -> None:
+    """Let a token open nothing from now on."""
+    ids = [token.id for token in await vault.tokens()]
+    if token_id not in ids:
+        near = rules.nearest(token_id, ids) or "; `oo token list` shows the ids"
+        raise StoreError(f"there is no token {token_id!r}{near}")
+    await vault.revoke(token_id)
+
+
+async def tokens(
+    vault: Vault, things: Collection[tuple[Kind, str]] = (), states: Collection[State] = (), label: str | None = None
+) -> list[Token]:
+    """The tokens, the oldest first: those for these things, in these states, whose label holds a text."""
+    now = time.time()
+    return [
+        token
+        for token in await vault.tokens()
+        if (not things or (token.kind, token.name) in things)
+        and (not states or state_of(token, now) in states)
+        and (label is None or label.lower() in token.label.lower())
+    ]
+
+
+async def prune_tokens(vault: Vault) -> list[Token]:
+    """Forget the tokens that open nothing any more, and return them."""
+    now = time.time()
+    return await vault.remove_tokens(lambda token: state_of(token, now) != "open")
+
+
+def state_of(token: Token, now: float) -> State:
+    """What a token is good for at a time."""
+    if token.revoked is not None:
+        return "revoked"
+    if token.expires is not None and token.expires <= now:
+        return "expired"
+    return "used up" if token.uses is not None and token.used >= token.uses else "open"
+
+
+async def _check_new(vault: Vault, kind: Kind, name: str, override: bool) -> None:
+    if not override and name in await vault.names(kind):
+        raise StoreError(
+            f"there is a {kind} {name!r} already: `oo {kind} update {name}` changes what you name, --replace all of it"
+        )
+
+
+async def _check_variables(vault: Vault, variables: Mapping[str, Variable]) -> None:
+    rules.check_variables(variables)
+    for value in variables.values():
+        if isinstance(value, SecretRef):
+            await require(vault, "secret", value.name)
+
+
+async def _check_inject(vault: Vault, route: Route) -> None:
+    rules.check_injected(route.inject)
+    for name in sorted(route.secrets):
+        await require(vault, "secret", name)
+    if not route.allow_weak and (weak := await weak_secrets(vault, route)):
+        raise StoreError(
+            f"the secret {weak[0]!r} is shorter than {SHORTEST} characters, too short to be masked in what the "
+            "API sends back: give --allow-weak if it is no secret"
+        )
+
+
+def _merged(route: Route, inject: Mapping[str, str | None]) -> dict[str, str]:
+    """A route's headers with others in the place of those of the same name."""
+    headers = {name.lower(): (name, text) for name, text in route.inject.items()}
+    for name, text in inject.items():
+        if text is None and headers.pop(name.lower(), None) is None:
+            near = rules.nearest(name, route.inject)
+            raise StoreError(f"the route {route.name!r} injects no {name}{near}")
+        if text is not None:
+            headers[name.lower()] = (name, text)
+    return dict(headers.values())
+
+
+def _differences(before: Route, after: Route) -> list[str]:
+    changed = []
+    for field in fields(Route):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if old == new:
+            continue
+        if field.name != "inject":
+            changed.append(f"{field.name.replace('_', ' ')}: {_shown(old)} -> {_shown(new)}")
+            continue
+        for name in {**old, **new}:
+            if old.get(name) != new.get(name):
+                what = "changed" if name in old and name in new else "added" if name in new else "dropped"
+                changed.append(f"inject {name}: {what}")
+    return changed
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "everything"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,41 @@
+"""One request to a handler behind the gateway's own HTTP server, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from oo.gateway.http_server.server import Answer, Server
+
+
+@asynccontextmanager
+async def connected(handler: Answer) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server whose requests the handler answers."""
+    server = Server(handler, lambda _: web.Response(status=400))
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    async with listener:
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            await server.end()
+
+
+async def exchange(handler: Answer, *sent: bytes) -> bytes:
+    """All that comes back for a request in pieces, until the server ends the connection."""
+    async with connected(handler) as (reader, writer):
+        for piece in sent:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        return await asyncio.wait_for(reader.read(), 10)
+
+
+def request(method: str = "GET", *headers: str, path: str = "/", body: bytes = b"") -> bytes:
+    """A request after which the connection ends."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body

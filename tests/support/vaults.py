@@ -1,0 +1,98 @@
+"""A vault with something in it, and what must hold whatever is done to its file."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from oo.gateway.errors import StoreError
+from oo.gateway.models import Denial, Grant, Route, SecretRef
+from oo.gateway.sealing import Keyring
+from oo.gateway.vault import VAULT_FILE, Vault
+
+CANARY = "canary-5f1e"
+
+
+class Kept:
+    """A vault with one of everything, twice; `tokens` opens each secret by its name."""
+
+    def __init__(self, home: Path, ring: Keyring) -> None:
+        self.home = home
+        self.ring = ring
+        self.path = home / VAULT_FILE
+        self.tokens: dict[str, str] = {}
+
+    def open(self, home: Path | None = None) -> Vault:
+        return Vault(home or self.home, lambda: self.ring)
+
+    async def fill(self) -> Kept:
+        Vault.create(self.home, self.ring)
+        async with self.open() as vault:
+            for name in ("a", "b"):
+                for version in (1, 2):
+                    await vault.put_secret(name, f"{CANARY} {name} {version}")
+                await vault.put_environment(f"env-{name}", {"S": SecretRef(name), "L": f"{CANARY} literal {name}"})
+                inject = {"X-Text": f"{CANARY} text {{{name}}}"}
+                await vault.put_route(Route(f"route-{name}", f"http://{CANARY}.example/{name}", inject))
+                self.tokens[name] = await vault.issue("secret", name, label=f"{CANARY} label")
+        return self
+
+    def sql(self, *statements: str) -> None:
+        with closing(sqlite3.connect(self.path)) as db, db:
+            for statement in statements:
+                db.execute(statement)
+
+    def rows(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self.path)) as db:
+            return db.execute(query).fetchall()
+
+    async def assert_harmless(self, home: Path | None = None) -> int:
+        """Whatever was done to the file, nothing wrong comes out of it; gives how much of it is still right."""
+        right = 0
+        try:
+            vault = self.open(home)
+        except StoreError:
+            return 0
+        async with vault:
+            for name, token in self.tokens.items():
+                reads: dict[str, tuple[Callable[[], Any], Any]] = {
+                    "secret": (lambda name=name: vault.secret(name), f"{CANARY} {name} 2"),
+                    "env": (
+                        lambda name=name: vault.environment(f"env-{name}"),
+                        {"S": f"{CANARY} {name} 2", "L": f"{CANARY} literal {name}"},
+                    ),
+                    "route": (
+                        lambda name=name: vault.route(f"route-{name}"),
+                        Route(
+                            f"route-{name}", f"http://{CANARY}.example/{name}", {"X-Text": f"{CANARY} text {{{name}}}"}
+                        ),
+                    ),
+                    "token": (lambda token=token: vault.consume(token, "secret"), name),
+                }
+                for what, (read, expected) in reads.items():
+                    try:
+                        found = await read()
+                    except StoreError:
+                        continue
+                    if isinstance(found, Grant):
+                        found = found.name
+                    if found is not None and not isinstance(found, Denial):
+                        assert found == expected, what
+                        right += 1
+        return right
+
+
+ALL = 8
+"""What `assert_harmless` finds right in an undamaged vault."""
+
+
+async def claimed(vault: Vault, token_id: str, key: str, digest: bytes = b"digest", seconds: float = 60) -> float:
+    """A call that becomes the caller's to make: until when."""
+    until = await vault.claim(token_id, key, digest, seconds)
+    assert isinstance(until, float)
+    assert abs(until - time.time() - seconds) < 5
+    return until

@@ -1,0 +1,44 @@
+"""`oo plugins`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import oo.testing
+from tests.support.command import Inside, Process
+
+
+def test_plugins_lists_them_and_the_chain(inside: Inside) -> None:
+    class Timer:
+        async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+            return await call_next(request)
+
+    class Plugin:
+        @oo.hookimpl
+        def oo_middleware(self, client: oo.hooks.ClientInfo) -> list[tuple[oo.Slot, Timer]]:
+            return [(oo.Slot.ATTEMPT, Timer())]
+
+    oo.register(Plugin(), "timer")
+    try:
+        found = json.loads(inside("plugins", "--json").stdout)
+        text = inside("plugins").stdout
+    finally:
+        oo.unregister("timer")
+    assert found["plugins"] == [{"plugin": "timer", "distribution": ""}]
+    names = [name.rpartition(".")[2] for name in found["chain"]]
+    assert names == ["Cache", "Retry", "Timer", "ErrorMapping", "BearerAuth"]
+    assert text == f"timer\t\n{' -> '.join(found['chain'])}\n"
+
+
+def test_a_plugin_that_breaks_is_one_line_beside_the_list(process: Process, tmp_path: Path) -> None:
+    about = tmp_path / "oo_broken-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: oo-broken\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[oo]\nbroken = no_such_module\n")
+    done = process("plugins", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0
+    assert "oo.middleware" in done.stdout
+    assert done.stderr.startswith("oo: plugin broken of distribution oo-broken is left out")
+    assert done.stderr.count("\n") == 1
+    assert process("plugins", PYTHONPATH=str(tmp_path), OO_PLUGINS="off").stderr == ""

@@ -1,0 +1,115 @@
+"""`oo route`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.command import CANARY, Inside, listed, refused
+
+
+def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
+    vault("secret", "set", "key", "--from-file", "-", input=CANARY)
+    vault(
+        *("route", "set", "api", "--upstream", "https://api.openai.com", "--timeout", "2.5", "--allow-private"),
+        *("--inject", "Authorization: Bearer {key}", "--inject", "X-Version: 2024:1"),
+        *("--allow", "POST /v1/*", "--allow", "GET /v1/models"),
+    )
+    assert listed(vault("route", "list", "--json")) == [
+        {
+            "name": "api",
+            "upstream": "https://api.openai.com",
+            "inject": ["Authorization", "X-Version"],
+            "secrets": ["key"],
+            "allow": ["POST /v1/*", "GET /v1/models"],
+            "timeout": 2.5,
+            "private": True,
+            "plain_http": False,
+            "weak": False,
+        }
+    ]
+    assert vault("route", "list").stdout.split("\t")[2:5] == [
+        "Authorization, X-Version",
+        "key",
+        "POST /v1/*, GET /v1/models",
+    ]
+    vault("route", "set", "api", "--upstream", "https://api.openai.com", "--replace")
+    [row] = listed(vault("route", "list", "--json"))
+    assert (row["inject"], row["allow"], row["timeout"], row["private"]) == ([], ["* /*"], 60, False)
+    assert vault("route", "rm", "api").stdout == "route api is gone\n"
+    assert listed(vault("route", "list", "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--upstream", "ftp://host"), "upstream"),
+        (("--upstream", "https://user:password@host"), "user name or password"),
+        (("--upstream", "https://host", "--inject", "Authorization Bearer"), "no 'Header: text'"),
+        (("--upstream", "https://host", "--inject", "Bad Header: x"), "no header"),
+        (("--upstream", "https://host", "--inject", "X-Key: a\nX-Other: b"), "no header"),
+        (("--upstream", "https://host", "--inject", "X-Key: a", "--inject", "x-key: b"), "injected twice"),
+        (("--upstream", "https://host", "--allow", "/v1/*"), "no pattern"),
+        (("--upstream", "https://host", "--timeout", "0"), "timeout"),
+        (("--upstream", "https://host", "--timeout", "nan"), "timeout"),
+    ],
+)
+def test_what_is_no_route_is_refused(options: tuple[str, ...], said: str, vault: Inside, inside: Inside) -> None:
+    assert said in refused(inside("route", "set", "api", *options))
+    assert listed(vault("route", "list", "--json")) == []
+
+
+def test_a_route_needs_an_upstream(vault: Inside, inside: Inside) -> None:
+    assert "--upstream" in refused(inside("route", "set", "api"), 2)
+
+
+def test_a_route_that_is_there_is_kept_unless_it_is_replaced(full: Inside, inside: Inside) -> None:
+    [before] = listed(full("route", "list", "--json"))
+    assert "oo route update api" in refused(inside("route", "set", "api", "--upstream", "https://other.example.com"))
+    assert listed(full("route", "list", "--json")) == [before]
+    full("route", "set", "api", "--upstream", "https://other.example.com", "--replace")
+    assert listed(full("route", "list", "--json"))[0]["inject"] == []
+
+
+def test_an_update_says_what_changed_and_leaves_the_rest(full: Inside, inside: Inside) -> None:
+    [before] = listed(full("route", "list", "--json"))
+    assert full("route", "update", "api", "--timeout", "5").stdout == "route api: timeout: 60 -> 5\n"
+    assert listed(full("route", "list", "--json")) == [{**before, "timeout": 5.0}]
+    assert full("route", "update", "api", "--timeout", "5").stdout == "route api: nothing changed\n"
+    result = full("route", "update", "api", "--inject", f"X-Key: {CANARY}", "--drop", "authorization")
+    assert result.stdout == "route api: inject Authorization: dropped\nroute api: inject X-Key: added\n"
+    full("route", "update", "api", "--allow", "GET /x", "--allow-private")
+    [row] = listed(full("route", "list", "--json"))
+    assert (row["inject"], row["allow"], row["private"]) == (["X-Key"], ["GET /x"], True)
+    full("route", "update", "api", "--allow-all", "--no-allow-private")
+    [row] = listed(full("route", "list", "--json"))
+    assert (row["allow"], row["private"]) == (["* /*"], False)
+    assert "name what is to change" in refused(inside("route", "update", "api"), 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "flag"),
+    [
+        (("--upstream", "http://api.example.com"), "plain http", "--allow-plain-http"),
+        (("--upstream", "https://10.0.0.5"), "private", "--allow-private"),
+        (("--upstream", "http://localhost:1"), "private", "--allow-private"),
+        (("--upstream", "https://x.com", "--inject", "X-Pin: {pin}"), "too short to be masked", "--allow-weak"),
+        (("--upstream", "https://x.com", "--inject", "X: {key"), "brace", None),
+        (("--upstream", "https://x.com", "--inject", "X: $KEY"), "$name", None),
+        (("--upstream", "https://x.com", "--inject", "Content-Length: 0"), "cannot be injected", None),
+        (("--upstream", "https://x.com", "--inject", "X: {kye}"), "did you mean 'key'?", None),
+    ],
+)
+def test_a_route_that_would_fail_or_harm_is_refused_when_it_is_set(
+    options: tuple[str, ...], said: str, flag: str | None, full: Inside, inside: Inside
+) -> None:
+    full("secret", "set", "pin", "--from-file", "-", input="407193")
+    assert said in refused(inside("route", "set", "new", *options))
+    assert said in refused(inside("route", "update", "api", *options))
+    if flag is not None:
+        full("route", "set", "new", *options, flag)
+
+
+def test_a_short_value_of_a_route_is_warned_of(full: Inside, inside: Inside) -> None:
+    result = inside("secret", "set", "key", "--from-file", "-", input="short")
+    assert result.exit_code == 0
+    assert "the route 'api' injects the secret 'key', which is shorter than 8 characters" in result.stderr

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from oo.gateway.fronts.base_url import Front
+from oo.gateway.models import Denial, Grant, Kind, Route
+from oo.gateway.upstream import Upstreams
+from tests.support.exchanging import exchange, request
+from tests.support.stores import LenientStore, Notes
+
+TOKEN = "Authorization: Bearer any"
+
+
+class Store(LenientStore):
+    """A store with one of everything."""
+
+    denial: Denial | None = None
+
+    async def consume(self, token: str, kind: Kind) -> Grant | Denial:  # type: ignore[override]
+        return self.denial or Grant("id", kind, "a")
+
+    authorize = consume  # type: ignore[assignment]
+
+    async def secret(self, name: str) -> str | None:
+        return "value"
+
+    async def environment(self, name: str) -> dict[str, str] | None:
+        return {"A": "1"}
+
+    async def route(self, name: str) -> Route | None:
+        return Route(name, "http://127.0.0.1:9", allow=("GET /v1/*",))
+
+
+class Place:
+    """A front over a store, its upstreams and its audit."""
+
+    def __init__(self) -> None:
+        self.store, self.notes = Store(), Notes()
+        self.upstreams = Upstreams(self.store)
+        self.front = Front(self.store, self.upstreams, self.notes)
+
+    async def ask(self, *sent: Any, **kwargs: Any) -> tuple[int, dict[str, str], Any]:
+        got = await exchange(self.front.handle, request(*sent, **kwargs))
+        head, _, body = got.decode().partition("\r\n\r\n")
+        first, *lines = head.split("\r\n")
+        return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), json.loads(body) if body else None
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    place = Place()
+    yield place
+    await place.upstreams.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/api/secret", {"value": "value"}), ("/api/env", {"secrets": {"A": "1"}}), ("/health", {"status": "ok"})],
+)
+async def test_an_answer_is_json_that_nobody_stores(place: Place, path: str, body: Any) -> None:
+    status, headers, got = await place.ask("GET", TOKEN, path=path)
+    assert (status, got) == (200, body)
+    assert (headers["Content-Type"], headers["Cache-Control"]) == ("application/json", "no-store")
+    assert len(headers["X-Request-Id"]) == 32
+    assert place.notes.outcomes == ([] if path == "/health" else ["allowed"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "path", "status", "outcome"),
+    [
+        (("GET",), "/api/secret", 401, "no token"),
+        (("GET", "Authorization: Basic any"), "/api/secret", 401, "no token"),
+        (("GET", "Authorization: Bearer "), "/api/secret", 401, "no token"),
+        (("GET", TOKEN, TOKEN), "/api/secret", 401, "no token"),
+        (("POST", TOKEN), "/api/secret", 404, "no such place"),
+        (("GET", TOKEN), "/api/none", 404, "no such place"),
+        (("GET", TOKEN), "/api/proxy/v2/x", 403, "not allowed"),
+        (("GET", TOKEN), "/api/proxy/../x", 400, "bad path"),
+        (("TRACE", TOKEN), "/api/proxy/v1/x", 405, "not allowed"),
+        (("POST", TOKEN, "Idempotency-Key: é"), "/api/proxy/v1/x", 400, "bad request"),
+        (("POST", TOKEN, "Idempotency-Key: a", "Idempotency-Key: b"), "/api/proxy/v1/x", 400, "bad request"),
+    ],
+)
+async def test_a_refusal_has_a_status_and_an_outcome(
+    place: Place, sent: tuple[str, ...], path: str, status: int, outcome: str
+) -> None:
+    got, headers, body = await place.ask(*sent, path=path)
+    assert (got, place.notes.outcomes, set(body)) == (status, [outcome], {"error"})
+    assert len(headers["X-Request-Id"]) == 32
+    assert headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
+
+
+@pytest.mark.parametrize("why", ["unknown", "revoked", "expired", "wrong kind", "used up"])
+@pytest.mark.parametrize("path", ["/api/secret", "/api/env", "/api/proxy/v1/x"])
+async def test_every_denial_looks_the_same_to_a_caller(place: Place, why: str, path: str) -> None:
+    place.store.denial = Denial(why, "id")
+    status, _, body = await place.ask("GET", TOKEN, path=path)
+    assert (status, body, place.notes.outcomes) == (401, {"error": "the token was not accepted"}, [why])
+
+
+async def test_a_rate_says_when_to_come_again_in_whole_seconds(place: Place) -> None:
+    place.store.denial = Denial("rate", "id", 2.1)
+    status, headers, _ = await place.ask("GET", TOKEN, path="/api/secret")
+    assert (status, headers["Retry-After"], place.notes.outcomes) == (429, "3", ["rate"])
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.1", 400), ("1.0", 200)])
+async def test_only_http_1_0_goes_without_a_host(place: Place, version: str, status: int) -> None:
+    got = await exchange(place.front.handle, f"GET /health HTTP/{version}\r\nConnection: close\r\n\r\n".encode())
+    assert int(got.split()[1]) == status

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from oo.gateway.http_server import server as server_module
+from oo.gateway.http_server.server import MAX_CONNECTIONS, Server
+
+RAW = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def answer(_request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(text="ok")
+
+
+def refuse(_request: web.BaseRequest) -> web.Response:
+    return web.Response(status=400)
+
+
+class Aborted(asyncio.Transport):
+    """A transport that nothing is behind; `aborted` tells whether it was."""
+
+    aborted = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    close = abort
+
+
+def connect(server: Server) -> tuple[Any, Aborted]:
+    connection, transport = server(), Aborted()
+    connection.connection_made(transport)
+    return connection, transport
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setattr(server_module, "_connection_limit", lambda: 2)
+    return Server(answer, refuse)
+
+
+async def test_one_too_many_takes_the_place_of_the_oldest_without_a_request(server: Server) -> None:
+    made = [connect(server) for _ in range(4)]
+    assert [transport.aborted for _, transport in made] == [True, True, False, False]
+    for connection, _ in made:
+        connection.connection_lost(None)
+    assert (server._tracked, server._fresh, server._idle) == (set(), {}, {})
+
+
+async def test_one_that_has_asked_outlives_one_that_has_not(server: Server) -> None:
+    asked, silent, late = connect(server), connect(server), None
+    server._idle[asked[0]] = server._fresh.pop(asked[0])
+    late = connect(server)
+    assert [transport.aborted for _, transport in (asked, silent, late)] == [False, True, False]
+    server._fresh.clear()
+    connect(server)
+    assert asked[1].aborted
+
+
+async def test_one_too_many_is_closed_where_all_others_are_being_answered(server: Server) -> None:
+    busy = [connect(server) for _ in range(2)]
+    server._fresh.clear()
+    connection, transport = connect(server)
+    assert transport.aborted
+    assert connection not in server._tracked
+    assert not any(each.aborted for _, each in busy)
+
+
+async def test_a_connection_is_idle_between_two_requests() -> None:
+    states: list[tuple[int, int, int]] = []
+
+    async def looks(_request: web.BaseRequest) -> web.StreamResponse:
+        states.append((len(server._tracked), len(server._fresh), len(server._idle)))
+        return web.Response(text="ok")
+
+    server = Server(looks, refuse)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    async with listener:
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        for _ in range(2):
+            writer.write(RAW)
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+        states.append((len(server._tracked), len(server._fresh), len(server._idle)))
+        writer.close()
+        await server.end()
+    assert states == [(1, 0, 0), (1, 0, 0), (1, 0, 1)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize(("files", "connections"), [(256, 32), (1024, 416), (64, 16), (10**6, MAX_CONNECTIONS)])
+def test_each_connection_leaves_a_file_for_an_upstreams(
+    files: int, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert server_module._connection_limit() == connections
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_where_files_have_no_limit_connections_have_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert server_module._connection_limit() == MAX_CONNECTIONS

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+import oo
+import oo.testing
+from oo._core.io import LoopIO
+from oo._core.pipeline import Pipeline
+from oo.gateway.context import GatewayContext
+from oo.gateway.middleware.inject import InjectCredentials
+from oo.gateway.middleware.mask import MaskResponse
+from oo.gateway.models import Route
+from tests.support.stores import LenientStore
+
+ROUTE = Route("r", "http://x", {"X-Key": "Key {key}", "Authorization": "{key}:{other}"})
+
+
+class Secrets(LenientStore):
+    """A store of some secrets."""
+
+    def __init__(self, **secrets: str) -> None:
+        super().__init__()
+        self.secrets = secrets
+
+    async def secret(self, name: str) -> str | None:
+        return self.secrets.get(name)
+
+
+def request() -> oo.Request:
+    context = GatewayContext()
+    context.route = ROUTE
+    return oo.Request("GET", "http://x/", context=context)
+
+
+def pipeline(store: Secrets, transport: oo.testing.MockTransport) -> Pipeline:
+    return Pipeline([MaskResponse(), InjectCredentials(store)], transport, LoopIO())
+
+
+async def test_each_header_goes_with_its_secrets_and_none_comes_back() -> None:
+    transport = oo.testing.MockTransport(lambda sent: sent.headers["Authorization"].encode())
+    response = await pipeline(Secrets(key="first-key", other="other-key"), transport).handle(request())
+    (sent,) = transport.requests
+    assert (sent.headers["X-Key"], sent.headers["Authorization"]) == ("Key first-key", "first-key:other-key")
+    assert response.body == b"***:***"
+
+
+async def test_a_changed_secret_goes_with_the_next_call() -> None:
+    transport = oo.testing.MockTransport(lambda sent: sent.headers["X-Key"].encode())
+    store = Secrets(key="first-key", other="other-key")
+    chain = pipeline(store, transport)
+    for key in ("first-key", "second-key"):
+        store.secrets["key"] = key
+        assert (await chain.handle(request())).body == b"Key ***"
+        assert transport.requests[-1].headers["X-Key"] == f"Key {key}"
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "naïve", "\x7f"])
+async def test_a_value_that_cannot_be_sent_is_not_and_is_not_quoted(value: str) -> None:
+    transport = oo.testing.MockTransport([])
+    with pytest.raises(oo.DoubleOError, match="the text it injects as X-Key cannot be a header") as caught:
+        await pipeline(Secrets(key=value, other="o"), transport).handle(request())
+    assert (caught.value.reason, transport.requests) == ("argument", [])
+    assert value not in str(caught.value)
+
+
+async def test_a_missing_secret_sends_nothing() -> None:
+    transport = oo.testing.MockTransport([])
+    with pytest.raises(oo.DoubleOError, match="a secret that it injects is missing"):
+        await pipeline(Secrets(key="first-key"), transport).handle(request())
+    assert transport.requests == []
+
+
+async def test_nothing_is_sent_where_no_mask_would_hide_it() -> None:
+    transport = oo.testing.MockTransport([])
+    chain = Pipeline([InjectCredentials(Secrets(key="first-key", other="o"))], transport, LoopIO())
+    with pytest.raises(RuntimeError, match="no MaskResponse"):
+        await chain.handle(request())
+    assert transport.requests == []

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from oo.gateway.errors import StoreError
+from oo.gateway.store import sqlite
+from oo.gateway.vault import VAULT_FILE
+
+
+def test_a_vault_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fails(db: sqlite3.Connection) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        sqlite.create(tmp_path / VAULT_FILE, fails)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / VAULT_FILE
+    sqlite.create(path, lambda db: db.execute("INSERT INTO meta VALUES ('a', '1')"))
+    return path
+
+
+def values(path: Path) -> list[tuple[str, str]]:
+    with closing(sqlite.reader(path)) as db:
+        return db.execute("SELECT * FROM meta ORDER BY name").fetchall()
+
+
+def test_a_file_is_not_made_over_another(path: Path) -> None:
+    with pytest.raises(FileExistsError):
+        sqlite.create(path, lambda _: None)
+    assert list(path.parent.iterdir()) == [path]
+    assert values(path) == [("a", "1")]
+
+
+def test_a_transaction_is_all_or_nothing(path: Path) -> None:
+    with closing(sqlite.writer(path)) as db:
+        with sqlite.transaction(db):
+            db.execute("INSERT INTO meta VALUES ('b', '2')")
+        with pytest.raises(sqlite3.IntegrityError), sqlite.transaction(db):
+            db.executemany("INSERT INTO meta VALUES (?, '3')", [("c",), ("a",)])
+    assert values(path) == [("a", "1"), ("b", "2")]
+
+
+def test_a_snapshot_is_of_one_moment(path: Path) -> None:
+    with closing(sqlite.writer(path)) as db, closing(sqlite.reader(path)) as other:
+        with sqlite.snapshot(other):
+            before = other.execute("SELECT count(*) FROM meta").fetchone()
+            with sqlite.transaction(db):
+                db.execute("INSERT INTO meta VALUES ('b', '2')")
+            assert other.execute("SELECT count(*) FROM meta").fetchone() == before
+        assert other.execute("SELECT count(*) FROM meta").fetchone() != before
+
+
+def test_a_reader_cannot_write_and_opens_no_missing_file(path: Path) -> None:
+    with closing(sqlite.reader(path)) as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        db.execute("DELETE FROM meta")
+    missing = path.parent / "missing"
+    for opened in (sqlite.reader, sqlite.writer):
+        with pytest.raises(sqlite3.OperationalError):
+            opened(missing).execute("SELECT 1 FROM meta")
+    assert not missing.exists()
+
+
+def test_what_is_deleted_is_not_left_in_the_file(path: Path) -> None:
+    with closing(sqlite.writer(path)) as db:
+        for name in range(100):
+            db.execute("INSERT INTO meta VALUES (?, 'what-is-deleted')", (str(name),))
+        db.execute("DELETE FROM meta WHERE value = 'what-is-deleted'")
+        assert sqlite.compact(db)
+        found = b"".join(each.read_bytes() for each in path.parent.iterdir())
+    assert b"what-is-deleted" not in found
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (sqlite3.OperationalError("disk full"), "failed: disk full$"),
+        (UnicodeDecodeError("utf-8", b"the-value\xff", 9, 10, "no"), "failed: it is damaged$"),
+    ],
+)
+def test_a_failure_is_a_message_without_values(path: Path, error: Exception, said: str) -> None:
+    with pytest.raises(StoreError, match=said) as caught, sqlite.failures(path):
+        raise error
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)

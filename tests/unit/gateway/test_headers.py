@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+import oo
+from oo.gateway.context import GatewayContext, of_route
+from oo.gateway.headers import HOP_BY_HOP, STRIPPED_REQUEST, STRIPPED_RESPONSE, caller_headers, upstream_request
+from oo.gateway.models import Route
+
+ROUTE = Route("r", "https://api.test/base/", {"X-Api-Token": "{key}"}, timeout=7)
+
+
+def forwarded(*pairs: tuple[str, str]) -> list[tuple[str, str]]:
+    return list(upstream_request(ROUTE, "GET", "v1/x", pairs, None, GatewayContext()).headers.pairs())
+
+
+def returned(*pairs: tuple[str, str], method: str = "GET") -> list[tuple[str, str]]:
+    request = upstream_request(ROUTE, method, "v1/x", (), None, GatewayContext())
+    return caller_headers(oo.Response(200, oo.Headers(pairs), request=request))
+
+
+def spellings(name: str) -> set[str]:
+    return {name, name.upper(), name.title(), name.replace("-", "_")}
+
+
+@pytest.mark.parametrize("name", sorted(STRIPPED_REQUEST | {"x-forwarded-for", "x-forwarded-host", "x-api-token"}))
+def test_what_is_a_hops_or_the_callers_own_is_not_forwarded(name: str) -> None:
+    assert forwarded(*((each, "value") for each in sorted(spellings(name))), ("X-Kept", "1")) == [("X-Kept", "1")]
+
+
+@pytest.mark.parametrize("name", sorted(STRIPPED_RESPONSE))
+def test_what_is_a_hops_or_the_upstreams_own_does_not_come_back(name: str) -> None:
+    assert returned(*((each, "value") for each in sorted(spellings(name))), ("X-Kept", "1")) == [("X-Kept", "1")]
+
+
+def test_each_direction_strips_what_belongs_to_one_hop() -> None:
+    assert HOP_BY_HOP <= STRIPPED_REQUEST & STRIPPED_RESPONSE
+    assert {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"} <= HOP_BY_HOP
+
+
+def test_what_connection_names_belongs_to_one_hop() -> None:
+    pairs = [("Connection", "close, X-One"), ("connection", "x-two"), ("X_One", "1"), ("X-Two", "2"), ("X-Three", "3")]
+    assert forwarded(*pairs) == [("X-Three", "3")]
+    assert returned(*pairs) == [("X-Three", "3")]
+
+
+@pytest.mark.parametrize(
+    ("method", "encoding", "kept"), [("HEAD", None, True), ("HEAD", "gzip", False), ("GET", None, False)]
+)
+def test_only_the_length_that_head_tells_of_comes_back(method: str, encoding: str | None, kept: bool) -> None:
+    pairs = [("Content-Length", "5")] + ([] if encoding is None else [("Content-Encoding", encoding)])
+    assert returned(*pairs, method=method) == ([("Content-Length", "5")] if kept else [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "got"),
+    [
+        ("plain", "plain"),
+        ("a\tb", "a\tb"),
+        ("a\x00b\x7fc", "a b c"),
+        ("naïve €", "naïve €"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), "café"),
+    ],
+)
+def test_a_value_is_one_that_can_be_written(sent: str, got: str) -> None:
+    assert forwarded(("X-Odd", sent)) == [("X-Odd", got)]
+
+
+def test_a_request_goes_below_the_routes_upstream() -> None:
+    request = upstream_request(ROUTE, "POST", "v1/x?a=1", [("X-A", "1"), ("X-A", "2")], b"body", GatewayContext())
+    assert (request.method, request.url, request.body) == ("POST", "https://api.test/base/v1/x?a=1", b"body")
+    assert (request.base_url, request.timeout, request.stream_response) == ("https://api.test/base", 7, True)
+    assert request.headers.pairs() == (("X-A", "1"), ("X-A", "2"))
+    assert of_route(request) is ROUTE

@@ -1,0 +1,86 @@
+"""What is leaned on inside aiohttp's client: each name is there, in the shape that is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import BaseConnector
+from aiohttp.connector import Connection as Held
+from aiohttp.http import HttpProcessingError
+
+import oo
+from oo.transports._aiohttp_patches import Connection, Connector, NoCookies
+from tests.support.faults import answer, serving
+from tests.support.probing import TOKEN
+
+
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        (ResponseHandler.__init__, ["self", "loop"]),
+        (ResponseHandler.is_connected, ["self"]),
+        (ResponseHandler.close, ["self"]),
+        (ResponseHandler.abort, ["self"]),
+        (ResponseHandler.data_received, ["self", "data"]),
+        (ResponseHandler.connection_lost, ["self", "exc"]),
+        (ResponseHandler.set_exception, ["self", "exc", "exc_cause"]),
+        (BaseConnector._get, ["self", "key", "traces"]),
+        (aiohttp.TCPConnector._create_connection, ["self", "req", "traces", "timeout"]),
+        (Held._notify_release, ["self"]),
+        (aiohttp.DummyCookieJar.update_cookies, ["self", "cookies", "response_url"]),
+        (NoCookies.update_cookies_from_headers, ["self", "headers", "response_url"]),
+    ],
+    ids=lambda each: getattr(each, "__qualname__", ""),
+)
+def test_a_function_takes_what_it_is_given(function: Any, wanted: list[str]) -> None:
+    assert list(inspect.signature(function).parameters) == wanted
+
+
+def test_a_coroutine_is_one_and_a_function_is_none() -> None:
+    assert inspect.iscoroutinefunction(BaseConnector._get)
+    assert inspect.iscoroutinefunction(aiohttp.TCPConnector._create_connection)
+    assert not inspect.iscoroutinefunction(aiohttp.TCPConnector._close)
+    assert isinstance(ResponseHandler.should_close, property)
+    assert hasattr(aiohttp.abc.AbstractCookieJar, "update_cookies_from_headers")
+    assert issubclass(HttpProcessingError, Exception)
+
+
+async def test_what_is_read_and_replaced_is_there() -> None:
+    handler = ResponseHandler(asyncio.get_running_loop())
+    assert (handler._payload, handler.transport) == (None, None)
+    async with aiohttp.TCPConnector() as plain, Connector() as connector:
+        assert isinstance(plain._factory(), ResponseHandler)
+        assert (dict(plain._waiters), dict(plain._conns)) == ({}, {})
+        assert isinstance(connector._factory(), Connection)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            assert session._retry_connection is True
+            assert session.connector is connector
+    assert aiohttp.EMPTY_PAYLOAD.at_eof()
+
+
+async def test_an_answer_knows_its_connection_until_it_is_read() -> None:
+    with serving(reply=lambda _request: answer(b"x")[:-1]) as server:
+        async with aiohttp.ClientSession() as session, session.get(server.url) as came:
+            assert isinstance(came._protocol, ResponseHandler)
+            assert came.connection is not None
+            assert came.connection.protocol is came._protocol
+
+
+async def test_the_transport_s_connections_are_in_use() -> None:
+    with serving(reply=lambda _request: answer()) as server:
+        async with oo.AsyncClient(server.url) as client:
+            assert await client.get_secret(TOKEN) == "good"
+            connector: Any = client._pipeline.transport._session().connector  # type: ignore[attr-defined]  # AiohttpTransport's
+            ((key, (held, *_)),) = connector._conns.items()
+            assert (key.host, key.port) == ("127.0.0.1", server.port)
+            assert isinstance(held[0], Connection)
+            assert not held[0]._reused
+            assert await client.get_secret(TOKEN) == "good"
+            assert (held[0]._reused, held[0]._answered) == (True, True)
+            connector.close_idle("127.0.0.1", server.port)
+            assert connector._conns == {}
