@@ -46,4 +46,7 @@ def of_route(request: Request) -> Route:
 
 def passes_encoding(request: Request) -> bool:
     """Whether the answer's body is passed on in the coding it comes in: nothing is injected, so nothing is masked."""
-    return not of_route(request).inject and not gateway_context(request).hidden
+    context = request.context
+    if not isinstance(context, GatewayContext) or context.route is None:
+        return False
+    return not (context.route.inject or context.hidden)

@@ -111,7 +111,6 @@ HOSTILE: dict[str, tuple[bytes, set[int]]] = {
     "a raw control character": (request(b"v1/\x01"), BAD),
     "a CRLF, encoded": (request(b"v1/x%0d%0aX-Evil:%201"), BAD),
     "a CRLF, encoded twice": (request(b"v1/x%250d%250aX-Evil:%201"), BAD),
-    "a CRLF in the query": (request(b"v1/x?a=%0d%0aX-Evil:%201"), BAD),
     "an escape that is none": (request(b"v1/%zz"), BAD),
     "half an escape": (request(b"v1/x%2"), BAD),
     "an escape of Microsoft's": (request(b"v1/%u002e%u002e/x"), BAD),

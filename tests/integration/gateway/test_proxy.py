@@ -191,8 +191,9 @@ def test_a_hung_upstream_is_a_504_at_the_routes_timeout(gateway: LocalGateway, s
     ids=["no answer", "nonsense", "two lengths", "a coding not asked for", "another protocol"],
 )
 def test_an_upstream_that_makes_no_sense_is_a_502(gateway: LocalGateway, script: Any) -> None:
+    gateway.secret("key", "a-real-key-55")
     with serving(script) as upstream:
-        token = gateway.route("broken", upstream.url, timeout=PATIENCE)
+        token = gateway.route("broken", upstream.url, {"X-Key": "{key}"}, timeout=PATIENCE)
         assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 502
 
 
@@ -240,12 +241,37 @@ def test_a_body_has_a_limit(gateway: LocalGateway, monkeypatch: pytest.MonkeyPat
 def test_a_compressed_answer_comes_unpacked(gateway: LocalGateway, coding: bytes, pack: Callable[..., bytes]) -> None:
     body = b'{"text": "hello"}' * 10000
     with recording(replying(answer(pack(body), b"Content-Encoding: " + coding))) as upstream:
-        token = gateway.route("r", upstream.url)
+        gateway.secret("key", "a-real-key-55")
+        token = gateway.route("r", upstream.url, {"X-Key": "{key}"})
         _, headers, got = ask(gateway.url, "GET", "/api/proxy/x", token, Accept_Encoding="br, zstd")
         (seen,) = upstream.take()
     assert got == body
     assert "Content-Encoding" not in headers
     assert seen.get("Accept-Encoding") == ["gzip, deflate"]
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"206 Partial Content"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "x-unknown", "none"])
+def test_a_coding_passes_as_it_came_where_nothing_is_injected(
+    gateway: LocalGateway, coding: str, status: bytes
+) -> None:
+    body = b"\x00 whatever it is \xff" * 999
+    with recording(replying(answer(body, f"Content-Encoding: {coding}".encode(), status=status))) as upstream:
+        token = gateway.route("r", upstream.url)
+        got, headers, came = ask(gateway.url, "GET", "/api/proxy/x", token, Accept_Encoding="br, zstd")
+        (seen,) = upstream.take()
+    assert (got, headers["Content-Encoding"], came) == (int(status[:3]), coding, body)
+    assert (headers["X-OO-Source"], seen.get("Accept-Encoding")) == ("upstream", ["br, zstd"])
+
+
+def test_an_upstream_cannot_pass_for_the_gateway(gateway: LocalGateway) -> None:
+    with recording(replying(answer(b"{}", b"X-OO-Source: gateway", status=b"401 Unauthorized"))) as upstream:
+        token = gateway.route("r", upstream.url)
+        with pytest.raises(oo.ProxyError, match="the API refused the credential") as caught:
+            oo.proxy("x", token, base_url=gateway.url)
+        _, headers, _ = ask(gateway.url, "GET", "/api/proxy/x", token)
+    assert caught.value.status == 401
+    assert headers["X-OO-Source"] == "upstream"
 
 
 def test_the_length_that_head_tells_of_comes_back(gateway: LocalGateway) -> None:

@@ -16,7 +16,9 @@ def forwarded(*pairs: tuple[str, str]) -> list[tuple[str, str]]:
 
 def returned(*pairs: tuple[str, str], method: str = "GET") -> list[tuple[str, str]]:
     request = upstream_request(ROUTE, method, "v1/x", (), None, GatewayContext())
-    return caller_headers(oo.Response(200, oo.Headers(pairs), request=request))
+    *passed, mark = caller_headers(oo.Response(200, oo.Headers(pairs), request=request))
+    assert mark == ("X-OO-Source", "upstream")
+    return passed
 
 
 def spellings(name: str) -> set[str]:
@@ -36,6 +38,22 @@ def test_what_is_a_hops_or_the_upstreams_own_does_not_come_back(name: str) -> No
 def test_each_direction_strips_what_belongs_to_one_hop() -> None:
     assert HOP_BY_HOP <= STRIPPED_REQUEST & STRIPPED_RESPONSE
     assert {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"} <= HOP_BY_HOP
+
+
+@pytest.mark.parametrize(
+    ("inject", "pairs", "accepted"),
+    [
+        (True, [("Accept-Encoding", "br")], None),
+        (True, [("Range", "bytes=0-9")], "identity"),
+        (False, [], "identity"),
+        (False, [("Accept-Encoding", "br"), ("accept_encoding", "zstd")], "br, zstd"),
+        (False, [("Accept-Encoding", "br"), ("Range", "bytes=0-9")], "identity"),
+    ],
+)
+def test_which_codings_an_upstream_may_use(inject: bool, pairs: list[tuple[str, str]], accepted: str | None) -> None:
+    route = ROUTE if inject else Route("r", "https://api.test")
+    request = upstream_request(route, "GET", "v1/x", pairs, None, GatewayContext())
+    assert request.headers.get("Accept-Encoding") == accepted
 
 
 def test_what_connection_names_belongs_to_one_hop() -> None:

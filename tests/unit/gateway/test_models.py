@@ -17,7 +17,7 @@ def token(**terms: Any) -> Token:
     ("terms", "kind", "outcome"),
     [
         ({}, "secret", Grant("id", "secret", "a")),
-        ({}, "env", Denial("wrong kind", "id")),
+        ({}, "env", Denial("wrong kind", "id", opens="secret")),
         ({"expires": 100.5}, "secret", Grant("id", "secret", "a")),
         ({"expires": 100.0}, "secret", Denial("expired", "id")),
         ({"revoked": 1.0}, "secret", Denial("revoked", "id")),

@@ -153,7 +153,7 @@ def test_one_use_is_one_use_under_a_hundred_parallel_reads(
     with ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(read, range(100)))
     assert answers.count((200, '{"value": "value of a"}')) == 1
-    assert answers.count((401, '{"error": "the token was not accepted"}')) == 99
+    assert answers.count((401, '{"error": "the token was not accepted: it is used up"}')) == 99
 
 
 async def test_a_rate_gives_a_burst_and_then_one_use_at_a_time(vault: Vault) -> None:

@@ -94,12 +94,26 @@ async def test_a_refusal_has_a_status_and_an_outcome(
     assert headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
 
 
-@pytest.mark.parametrize("why", ["unknown", "revoked", "expired", "wrong kind", "used up"])
+@pytest.mark.parametrize(
+    ("denial", "reason"),
+    [
+        (Denial("malformed"), ""),
+        (Denial("unknown"), ""),
+        (Denial("revoked", "id"), ": it was revoked"),
+        (Denial("expired", "id"), ": it has expired"),
+        (Denial("used up", "id"), ": it is used up"),
+        (Denial("wrong kind", "id", opens="secret"), ": it opens a secret, and nothing else"),
+        (Denial("wrong kind", "id", opens="route"), ": it opens a route, and nothing else"),
+    ],
+)
 @pytest.mark.parametrize("path", ["/api/secret", "/api/env", "/api/proxy/v1/x"])
-async def test_every_denial_looks_the_same_to_a_caller(place: Place, why: str, path: str) -> None:
-    place.store.denial = Denial(why, "id")
-    status, _, body = await place.ask("GET", TOKEN, path=path)
-    assert (status, body, place.notes.outcomes) == (401, {"error": "the token was not accepted"}, [why])
+async def test_who_holds_a_token_is_told_why_and_nobody_else(
+    place: Place, denial: Denial, reason: str, path: str
+) -> None:
+    place.store.denial = denial
+    status, headers, body = await place.ask("GET", TOKEN, path=path)
+    assert (status, body) == (401, {"error": f"the token was not accepted{reason}"})
+    assert (headers["X-OO-Source"], place.notes.outcomes) == ("gateway", [denial.why])
 
 
 async def test_a_rate_says_when_to_come_again_in_whole_seconds(place: Place) -> None:
