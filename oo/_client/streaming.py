@@ -33,7 +33,7 @@ class _Ends:
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                index = str(choice.get("index"))
+                index = str(choice.get("index") or 0)
                 self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
         return chunk
 

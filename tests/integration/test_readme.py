@@ -28,6 +28,7 @@ def test_block_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("speech.wav").write_bytes(b"a file that a block sends")
     monkeypatch.setenv("OO_BASE_URL", gateway.url)
     for name, token in {
         "YOUR_TOKEN": gateway.secret("greeting", "hello"),

@@ -29,6 +29,8 @@ class OpenAI:
         if self.statuses:
             return _json({"error": {"message": "busy", "type": "server_error"}}, self.statuses.pop(0))
         place = request.path
+        if place in ("/v1/charges", "/v1/audio/transcriptions", "/v1/upload"):
+            return _json({"type": request.headers.get("Content-Type"), "size": len(body)})
         sent = json.loads(body) if body else {}
         if place == "/v1/chat/completions" and sent.get("stream"):
             return await _streamed(request, sent.get("model", ""), ["Hello", " to", " you."])

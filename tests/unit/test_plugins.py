@@ -245,6 +245,38 @@ def test_what_is_no_plugin_is_refused_and_nothing_has_changed(bad: Any, why: str
     assert oo.register(Offering(), "bad") == "bad"
 
 
+class Failing:
+    """Raises by itself where `error` is given, else lets through what comes from below."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        if self.error is not None:
+            raise self.error
+        return await call_next(request)
+
+
+@pytest.mark.parametrize("slot", list(oo.Slot))
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("broken"), oo.DoubleOError("denied"), oo.ProxyError("denied"), ConnectionResetError(), None],
+    ids=["a bug", "an error of ours", "the operation's", "the network's", "another's"],
+)
+def test_an_error_that_a_plugin_raises_names_it(
+    install: Callable[..., None], world: World, slot: oo.Slot, error: Exception | None
+) -> None:
+    install("acme-deny")
+    _plugins.plugins.register(Offering((slot, Failing(error))), "deny")
+    _plugins.plugins._distributions["deny"] = "acme-deny"
+    client = world.client("http://127.0.0.1:1", transport=MockTransport([RuntimeError("of the transport")]))
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # any of these
+        client.proxy("v1/x", "a-token-for-plugins")
+    told = [str(caught.value), *getattr(caught.value, "__notes__", [])]
+    note = "raised by the middleware of plugin deny of distribution acme-deny"
+    assert sum(note in each for each in told) == (error is not None)
+
+
 def test_a_name_and_an_object_are_registered_once() -> None:
     plugin = Offering()
     oo.register(plugin, "one")

@@ -103,6 +103,67 @@ def test_chat_that_ends_without_done_is_an_error(world: World) -> None:
     assert caught.value.reason == "connection"
 
 
+def chunk(reason: str | None, index: int = 0) -> bytes:
+    choice = {"index": index, "delta": {}, "finish_reason": reason}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+NO_CHOICES = b'data: {"choices": [], "usage": {}}\n\n'
+ENDS: dict[str, tuple[bytes, int | None]] = {
+    "a finish_reason": (chunk(None) + chunk("stop"), 2),
+    "a finish_reason, then usage": (NO_CHOICES + chunk("stop") + NO_CHOICES, 3),
+    "a finish_reason for each choice": (chunk("stop", 1) + chunk(None) + chunk("length") + chunk(None), 4),
+    "[DONE] without its blank line": (SSE + b"data: [DONE]", 3),
+    "[DONE] without its second line end": (SSE + b"data: [DONE]\n", 3),
+    "a last event without its blank line": (SSE + chunk("stop")[:-2], 4),
+    "no end": (SSE, None),
+    "one choice of two": (chunk("stop", 1) + chunk(None), None),
+    "half an event": (chunk("stop") + b'data: {"choices"', None),
+    "a last event that ends nothing": (chunk(None)[:-1], None),
+    "nothing": (b"", None),
+}
+
+
+@pytest.mark.parametrize(("stream", "count"), ENDS.values(), ids=ENDS)
+def test_how_the_stream_of_a_chat_may_end(world: World, stream: bytes, count: int | None) -> None:
+    client, _ = mocked(world, Streamed([stream]))
+    chunks = client.chat_completion(TOKEN, [], stream=True)
+    if count is not None:
+        assert len(taken(world, chunks)) == count
+        return
+    with pytest.raises(oo.ProxyError) as caught:
+        taken(world, chunks)
+    assert caught.value.reason == "connection"
+
+
+@pytest.mark.parametrize(
+    ("event", "said", "body"),
+    [
+        (b'data: {"error": {"message": "overloaded"}}\n\n', "overloaded", {"error": {"message": "overloaded"}}),
+        (b'data: {"error": "too\\nmuch", "choices": []}\n\n', "too much", {"error": "too\nmuch", "choices": []}),
+        (b'event: error\ndata: {"message": "gone"}\n\n', "gone", {"message": "gone"}),
+        (b"event: error\ndata: out of order\n\n", "out of order", "out of order"),
+        (b'data: {"error": "a-token-for-streams"}\n\n', "***", {"error": "***"}),
+        (b'data: {"error": "cut"}', "cut", {"error": "cut"}),
+    ],
+)
+def test_an_error_within_a_chat_is_the_apis(world: World, event: bytes, said: str, body: Any) -> None:
+    client, _ = mocked(world, Streamed([SSE, event, DONE if event.endswith(b"\n\n") else b""]))
+    chunks = client.chat_completion(TOKEN, [], stream=True)
+    assert taken(world, chunks, len(CHUNKS)) == CHUNKS
+    with pytest.raises(oo.ProxyError) as caught:
+        taken(world, chunks)
+    error = caught.value
+    assert str(error).endswith(f"the stream broke off with an error: {said}")
+    assert (error.reason, error.status, error.body) == ("answer", 200, body)
+    assert_ours(error, TOKEN)
+
+
+def test_an_error_that_is_null_is_none(world: World) -> None:
+    client, _ = mocked(world, Streamed([b'data: {"error": null, "choices": []}\n\n', DONE]))
+    assert len(taken(world, client.chat_completion(TOKEN, [], stream=True))) == 1
+
+
 def test_a_stream_has_bytes_lines_and_events(world: World) -> None:
     body = [b"event: a\r\nda", b"ta: 1\r\n\r\ndata: \xc3", b"\xa9\n\nrest"]
     client, _ = mocked(world, *(Streamed(body, headers=oo.Headers({"X-A": "b"})) for _ in range(3)))
