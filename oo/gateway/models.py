@@ -42,8 +42,8 @@ class Route:
     `inject` maps header names to texts with `{secret-name}` placeholders. `allow` holds patterns such as
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
-    a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent them,
-    though the gateway would keep them back.
+    a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
+    them, though the gateway would keep them back.
     """
 
     name: str

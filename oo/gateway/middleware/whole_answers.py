@@ -12,8 +12,7 @@ from ..context import of_route
 
 _RANGED = frozenset({"range", "if-range"})
 _BINARY = re.compile(
-    r"(image/(?!svg)|audio/|video/|font/|application/(octet-stream|pdf|zip|gzip|zstd|wasm|x-tar|vnd\.sqlite3)\b)",
-    re.IGNORECASE,
+    r"image/(?!svg)|audio/|video/|font/|application/(octet-stream|pdf|zip|gzip|zstd|wasm|x-tar)\b", re.IGNORECASE
 )
 
 
