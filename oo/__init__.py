@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ._version import __version__
 
-TYPE_CHECKING = False  # as type checkers know it, without loading typing
+TYPE_CHECKING = False  # true to type checkers, without loading typing; under a plain False, Jedi sees no names
 
 if TYPE_CHECKING:
     from ._client.api import (
@@ -31,10 +31,15 @@ if TYPE_CHECKING:
     )
     from ._client.async_client import AsyncClient
     from ._client.client import Client
+    from ._client.streaming import AsyncChunks, AsyncStream, Chunks, Stream
+    from ._core.io import IO
     from ._core.pipeline import CallNext, Middleware, Transport
+    from ._http.body import Body
+    from ._http.context import Context
     from ._http.headers import Headers
     from ._http.request import Request
     from ._http.response import Response
+    from ._http.sse import ServerEvent
     from .exceptions import AuthenticationError, DoubleOError, EnvError, ProxyError, SecretError
     from .hooks import ClientInfo, Slot, hookimpl
     from .middleware import BearerAuth, Cache, ErrorMapping, Logging, Retry, SecretCache, default_middleware
@@ -44,9 +49,14 @@ _HOMES = {
     "._client.client": "Client",
     "._client.api": "chat embed export_env get_env get_secret health image invalidate_cache load_env proxy register "
     "unregister",
+    "._client.streaming": "AsyncChunks AsyncStream Chunks Stream",
+    "._core.io": "IO",
+    "._http.body": "Body",
+    "._http.context": "Context",
     "._http.headers": "Headers",
     "._http.request": "Request",
     "._http.response": "Response",
+    "._http.sse": "ServerEvent",
     "._core.pipeline": "CallNext Middleware Transport",
     ".exceptions": "AuthenticationError DoubleOError EnvError ProxyError SecretError",
     ".hooks": "ClientInfo Slot hookimpl",
@@ -55,17 +65,23 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AsyncChunks",
     "AsyncClient",
+    "AsyncStream",
     "AuthenticationError",
     "BearerAuth",
+    "Body",
     "Cache",
     "CallNext",
+    "Chunks",
     "Client",
     "ClientInfo",
+    "Context",
     "DoubleOError",
     "EnvError",
     "ErrorMapping",
     "Headers",
+    "IO",
     "Logging",
     "Middleware",
     "ProxyError",
@@ -74,7 +90,9 @@ __all__ = [
     "Retry",
     "SecretCache",
     "SecretError",
+    "ServerEvent",
     "Slot",
+    "Stream",
     "Transport",
     "__version__",
     "chat",

@@ -7,17 +7,19 @@ import inspect
 import os
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from itertools import accumulate
+from types import CodeType, TracebackType
 from typing import NamedTuple
 
 import pluggy
 
 from . import hooks
 from ._core.fork import register
-from ._core.pipeline import Middleware, check_middleware, name_of
+from ._core.pipeline import Middleware, Pipeline, check_middleware, code_of, name_of
 from ._core.warnings import outside
 from .hooks import ClientInfo, Slot
 from .middleware import BearerAuth, Cache, Retry
@@ -42,6 +44,7 @@ class Plugins:
         self._waiting: list[tuple[Plugin, EntryPoint]] = []  # found, and not loaded yet
         self._failed: list[tuple[Plugin, BaseException]] = []
         self._warned: set[Plugin] = set()
+        self._origins: dict[CodeType, Plugin] = {}  # whose middleware a piece of code is
         self._lock = threading.RLock()
 
     def register(self, plugin: object, name: str | None = None) -> str:
@@ -82,6 +85,8 @@ class Plugins:
         for plugin in self.found():
             for slot, middleware in self._offers(plugin, client):
                 slots[slot].append(middleware)
+                if (code := code_of(middleware)) is not None:
+                    self._origins[code] = plugin
         return slots
 
     def _offers(self, plugin: Plugin, client: ClientInfo) -> Sequence[tuple[Slot, Middleware]]:
@@ -115,6 +120,9 @@ class Plugins:
             return []
         names = {name.strip() for name in setting.split(",") if name.strip()}
         found = [(Plugin(entry.name, _name(entry.dist)), entry) for entry in self._entries()]
+        for name in sorted(names - {plugin.name for plugin, _ in found} - set(self._managers)):
+            missing = LookupError("OO_PLUGINS names it, and no installed distribution has a plugin of that name")
+            self._failed.append((Plugin(name, ""), missing))
         return sorted((each for each in found if not names or each[0].name in names), key=lambda each: each[0].name)
 
     def _entries(self) -> list[EntryPoint]:
@@ -179,6 +187,28 @@ class Plugins:
         # What was being imported can never be imported in the child, as Python has it, nor what imports the same.
         if any(_is_importing(entry) for _, entry in self._waiting):
             self._waiting = []
+
+    def origin(self, code: CodeType) -> Plugin | None:
+        """The plugin whose middleware a piece of code is."""
+        return self._origins.get(code)
+
+
+def name_plugin(error: Exception, trace: TracebackType | None, pipeline: Pipeline) -> None:
+    """Note on an error which plugin's middleware raised it, where one did: the last of the chain on the way to it."""
+    ends = {code_of(each) for each in pipeline.middleware} | {code_of(pipeline.transport.send)}
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(trace) if frame.f_code in ends]
+    plugin = plugins.origin(codes[-1]) if codes else None
+    if plugin is None:
+        return
+    note = f"raised by the middleware of plugin {plugin.name}"
+    if plugin.distribution:
+        note += f" of distribution {plugin.distribution}"
+    if note in str(error.args) or note in getattr(error, "__notes__", ()):
+        return  # several callers may share one error
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    elif error.args and isinstance(error.args[0], str):
+        error.args = (f"{error.args[0]}\n{note}", *error.args[1:])
 
 
 def with_plugins(chain: Sequence[Middleware], slots: dict[Slot, list[Middleware]]) -> list[Middleware]:

@@ -30,10 +30,14 @@ class DoubleOError(Exception):
             "token", "argument" (refused before any I/O), "closed".
         request_id: the server's `X-Request-Id`.
         retry_after: seconds the server asked to wait.
+        retry_exactly: whether it said so in milliseconds (`retry-after-ms`): then that holds even where the schedule
+            of retries would wait longer.
         attempts: how many requests were sent.
         body: the API's own error (`ProxyError`), parsed where it is JSON of up to 64 KiB, else a text.
         retryable: whether the same call may succeed later.
     """
+
+    retry_exactly = False
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from ..exceptions import ERROR_OF, Operation
 from ..middleware import shared_cache
 from .base import resolve_base_url
 from .client import Client
+from .content import Data, Files, Params
 from .env_formats import Format
 from .streaming import Chunks
 
@@ -19,20 +20,33 @@ _MOST = 64  # clients kept; the one made first goes first, its connections with 
 _clients: dict[str, Client] = {}
 
 
-def get_secret(token: str, base_url: str | None = None, cache_ttl: float | None = None) -> str:
+def get_secret(
+    token: str,
+    base_url: str | None = None,
+    cache_ttl: float | None = None,
+    timeout: float | None = None,
+    deadline: float | None = None,
+) -> str:
     """The secret that a token opens.
 
-    With `cache_ttl`, an answer younger than that many seconds serves. Raises SecretError, AuthenticationError.
+    With `cache_ttl`, an answer younger than that many seconds serves. `timeout` (seconds for an attempt) and `deadline`
+    (for the whole call) bound it, here and in every call. Raises SecretError, AuthenticationError.
 
     Example:
         key = oo.get_secret(token, cache_ttl=300)
     """
-    return _client(base_url, "secret").get_secret(token, cache_ttl)
+    return _client(base_url, "secret").get_secret(token, cache_ttl, timeout, deadline)
 
 
-def get_env(token: str, base_url: str | None = None, cache_ttl: float | None = None) -> dict[str, str]:
+def get_env(
+    token: str,
+    base_url: str | None = None,
+    cache_ttl: float | None = None,
+    timeout: float | None = None,
+    deadline: float | None = None,
+) -> dict[str, str]:
     """The environment that a token opens, as a dict. Raises EnvError, AuthenticationError."""
-    return _client(base_url, "env").get_env(token, cache_ttl)
+    return _client(base_url, "env").get_env(token, cache_ttl, timeout, deadline)
 
 
 def load_env(
@@ -69,13 +83,31 @@ def proxy(
     payload: JSON = None,
     headers: Mapping[str, str] | None = None,
     base_url: str | None = None,
+    *,
+    data: Data | None = None,
+    files: Files | None = None,
+    params: Params | None = None,
+    timeout: float | None = None,
+    deadline: float | None = None,
 ) -> JSON:
-    """Call an API through the gateway and return its JSON. Raises ProxyError, AuthenticationError.
+    """Call an API through the gateway and return its JSON. The arguments are those of `Client.proxy`.
+    Raises ProxyError, AuthenticationError.
 
     Example:
         models = oo.proxy("v1/models?limit=5", token, method="GET")
     """
-    return _client(base_url, "proxy").proxy(path, token, method, payload, headers)
+    return _client(base_url, "proxy").proxy(
+        path,
+        token,
+        method,
+        payload,
+        headers,
+        data=data,
+        files=files,
+        params=params,
+        timeout=timeout,
+        deadline=deadline,
+    )
 
 
 @overload
@@ -86,6 +118,8 @@ def chat(
     base_url: str | None = None,
     *,
     stream: Literal[False] = False,
+    timeout: float | None = None,
+    deadline: float | None = None,
     **kwargs: Any,
 ) -> dict[str, Any]: ...
 
@@ -98,8 +132,24 @@ def chat(
     base_url: str | None = None,
     *,
     stream: Literal[True],
+    timeout: float | None = None,
+    deadline: float | None = None,
     **kwargs: Any,
 ) -> Chunks: ...
+
+
+@overload
+def chat(
+    token: str,
+    messages: Sequence[Mapping[str, Any]],
+    model: str = "gpt-4o-mini",
+    base_url: str | None = None,
+    *,
+    stream: bool = False,
+    timeout: float | None = None,
+    deadline: float | None = None,
+    **kwargs: Any,
+) -> dict[str, Any] | Chunks: ...
 
 
 def chat(
@@ -109,6 +159,8 @@ def chat(
     base_url: str | None = None,
     *,
     stream: bool = False,
+    timeout: float | None = None,
+    deadline: float | None = None,
     **kwargs: Any,
 ) -> dict[str, Any] | Chunks:
     """A chat completion in OpenAI's shape; `kwargs` join the payload. With `stream`, an iterator of its chunks as they
@@ -116,12 +168,11 @@ def chat(
 
     Example:
         for chunk in oo.chat(token, messages, stream=True):
-            print(chunk["choices"][0]["delta"].get("content") or "", end="", flush=True)
+            for choice in chunk["choices"]:
+                print(choice["delta"].get("content") or "", end="", flush=True)
     """
     client = _client(base_url, "proxy")
-    if stream:
-        return client.chat_completion(token, messages, model, stream=True, **kwargs)
-    return client.chat_completion(token, messages, model, stream=False, **kwargs)
+    return client.chat_completion(token, messages, model, stream=stream, timeout=timeout, deadline=deadline, **kwargs)
 
 
 def embed(
@@ -129,10 +180,13 @@ def embed(
     texts: Sequence[str],
     model: str = "text-embedding-3-small",
     base_url: str | None = None,
+    *,
+    timeout: float | None = None,
+    deadline: float | None = None,
     **kwargs: Any,
 ) -> dict[str, Any]:
     """Embeddings of texts, in OpenAI's shape. Raises ProxyError, AuthenticationError."""
-    return _client(base_url, "proxy").embed(token, texts, model, **kwargs)
+    return _client(base_url, "proxy").embed(token, texts, model, timeout=timeout, deadline=deadline, **kwargs)
 
 
 def image(
@@ -142,15 +196,18 @@ def image(
     n: int = 1,
     size: str = "1024x1024",
     base_url: str | None = None,
+    *,
+    timeout: float | None = None,
+    deadline: float | None = None,
     **kwargs: Any,
 ) -> dict[str, Any]:
     """Images made from a prompt, in OpenAI's shape. Raises ProxyError, AuthenticationError."""
-    return _client(base_url, "proxy").image(token, prompt, model, n, size, **kwargs)
+    return _client(base_url, "proxy").image(token, prompt, model, n, size, timeout=timeout, deadline=deadline, **kwargs)
 
 
-def health(base_url: str | None = None) -> bool:
+def health(base_url: str | None = None, *, timeout: float | None = None, deadline: float | None = None) -> bool:
     """True where the server is up; else ProxyError."""
-    return _client(base_url, "health").health()
+    return _client(base_url, "health").health(timeout=timeout, deadline=deadline)
 
 
 def invalidate_cache(token: str | None = None) -> None:

@@ -14,6 +14,7 @@ from .._http.response import Response
 from . import dotenv as _dotenv
 from . import operations as _operations
 from .base import BaseClient
+from .content import Data, Files, Params
 from .env_formats import Format
 from .streaming import AsyncChunks, AsyncStream
 
@@ -31,7 +32,13 @@ class AsyncClient(BaseClient):
 
     _blocking = False
 
-    async def get_secret(self, token: str, cache_ttl: float | None = None) -> str:
+    async def get_secret(
+        self,
+        token: str,
+        cache_ttl: float | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> str:
         """As `Client.get_secret`."""
         if cache_ttl is not None and self._lookup is not None:
             try:
@@ -40,11 +47,17 @@ class AsyncClient(BaseClient):
                 hit = None
             if hit is not None:
                 return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
-        return (await self._perform(_operations.secret(self._factory, token, cache_ttl))).value  # type: ignore[no-any-return]  # as above
+        return (await self._perform(_operations.secret(self._factory, token, cache_ttl, timeout, deadline))).value  # type: ignore[no-any-return]  # as above
 
-    async def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
+    async def get_env(
+        self,
+        token: str,
+        cache_ttl: float | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> dict[str, str]:
         """As `Client.get_env`."""
-        return dict((await self._perform(_operations.env(self._factory, token, cache_ttl))).value)
+        return dict((await self._perform(_operations.env(self._factory, token, cache_ttl, timeout, deadline))).value)
 
     async def load_env(
         self,
@@ -80,9 +93,28 @@ class AsyncClient(BaseClient):
         method: str = "POST",
         payload: JSON = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        data: Data | None = None,
+        files: Files | None = None,
+        params: Params | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> JSON:
         """As `Client.proxy`."""
-        return (await self._perform(_operations.proxy(self._factory, path, token, method, payload, headers))).value
+        request = _operations.proxy(
+            self._factory,
+            path,
+            token,
+            method,
+            payload,
+            headers,
+            data=data,
+            files=files,
+            params=params,
+            timeout=timeout,
+            deadline=deadline,
+        )
+        return (await self._perform(request)).value
 
     async def send(
         self,
@@ -91,9 +123,30 @@ class AsyncClient(BaseClient):
         method: str = "POST",
         payload: JSON = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        data: Data | None = None,
+        files: Files | None = None,
+        params: Params | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        check: bool = True,
     ) -> Response:
         """As `Client.send`."""
-        return await self._perform(_operations.send(self._factory, path, token, method, payload, headers))
+        request = _operations.send(
+            self._factory,
+            path,
+            token,
+            method,
+            payload,
+            headers,
+            data=data,
+            files=files,
+            params=params,
+            timeout=timeout,
+            deadline=deadline,
+            check=check,
+        )
+        return await self._perform(request)
 
     def stream(
         self,
@@ -102,9 +155,28 @@ class AsyncClient(BaseClient):
         method: str = "POST",
         payload: JSON = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        data: Data | None = None,
+        files: Files | None = None,
+        params: Params | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> AsyncStream:
         """As `Client.stream`: `async with client.stream(...) as response:`."""
-        return AsyncStream(_operations.stream(self._factory, path, token, method, payload, headers), self._perform)
+        request = _operations.stream(
+            self._factory,
+            path,
+            token,
+            method,
+            payload,
+            headers,
+            data=data,
+            files=files,
+            params=params,
+            timeout=timeout,
+            deadline=deadline,
+        )
+        return AsyncStream(request, self._perform)
 
     @overload
     async def chat_completion(
@@ -114,6 +186,8 @@ class AsyncClient(BaseClient):
         model: str = "gpt-4o-mini",
         *,
         stream: Literal[False] = False,
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]: ...
 
@@ -125,8 +199,23 @@ class AsyncClient(BaseClient):
         model: str = "gpt-4o-mini",
         *,
         stream: Literal[True],
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> AsyncChunks: ...
+
+    @overload
+    async def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: bool = False,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any] | AsyncChunks: ...
 
     async def chat_completion(
         self,
@@ -135,19 +224,35 @@ class AsyncClient(BaseClient):
         model: str = "gpt-4o-mini",
         *,
         stream: bool = False,
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any] | AsyncChunks:
         """As `Client.chat_completion`; with `stream`, an async iterator of the chunks."""
         if stream:
-            chunks = AsyncChunks(_operations.chat_stream(self._factory, token, messages, model, kwargs), self._perform)
+            chunks = AsyncChunks(
+                _operations.chat_stream(
+                    self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline
+                ),
+                self._perform,
+            )
             return await chunks.__aenter__()
-        return (await self._perform(_operations.chat(self._factory, token, messages, model, kwargs))).value  # type: ignore[no-any-return]  # parse_object gave it
+        request = _operations.chat(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline)
+        return (await self._perform(request)).value  # type: ignore[no-any-return]  # parse_object gave it
 
     async def embed(
-        self, token: str, texts: Sequence[str], model: str = "text-embedding-3-small", **kwargs: Any
+        self,
+        token: str,
+        texts: Sequence[str],
+        model: str = "text-embedding-3-small",
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """As `Client.embed`."""
-        return (await self._perform(_operations.embed(self._factory, token, texts, model, kwargs))).value  # type: ignore[no-any-return]  # as above
+        request = _operations.embed(self._factory, token, texts, model, kwargs, timeout=timeout, deadline=deadline)
+        return (await self._perform(request)).value  # type: ignore[no-any-return]  # as above
 
     async def image(
         self,
@@ -156,14 +261,20 @@ class AsyncClient(BaseClient):
         model: str = "dall-e-3",
         n: int = 1,
         size: str = "1024x1024",
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As `Client.image`."""
-        return (await self._perform(_operations.image(self._factory, token, prompt, model, n, size, kwargs))).value  # type: ignore[no-any-return]  # as above
+        request = _operations.image(
+            self._factory, token, prompt, model, n, size, kwargs, timeout=timeout, deadline=deadline
+        )
+        return (await self._perform(request)).value  # type: ignore[no-any-return]  # as above
 
-    async def health(self) -> bool:
+    async def health(self, *, timeout: float | None = None, deadline: float | None = None) -> bool:
         """As `Client.health`."""
-        return (await self._perform(_operations.health(self._factory))).value  # type: ignore[no-any-return]  # parse_health gave it
+        return (await self._perform(_operations.health(self._factory, timeout, deadline))).value  # type: ignore[no-any-return]  # parse_health gave it
 
     async def invalidate_cache(self, token: str | None = None) -> None:
         """As `Client.invalidate_cache`."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from .. import _plugins
 from .._core.errors import buffer_if_error, to_call_error
@@ -17,12 +19,17 @@ from .._core.warnings import outside
 from .._http import urls
 from .._http.request import Request
 from .._http.response import Response
+from .._plugins import name_plugin
 from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
 from ..middleware import SecretCache, default_middleware, shared_cache
-from .operations import RequestFactory
+from ..middleware.retry import Retry
+from .answers import unchecked_answer
+from .operations import DEFAULT_TIMEOUT, RequestFactory
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ..transports.trust import Certificate, Verify
 
 _warned: set[str] = set()
@@ -36,7 +43,7 @@ class BaseClient:
     def __init__(
         self,
         base_url: str | None = None,
-        timeout: float = 30,
+        timeout: float = DEFAULT_TIMEOUT,
         retries: int = 0,
         backoff_factor: float = 0.5,
         *,
@@ -55,7 +62,8 @@ class BaseClient:
 
         Args:
             base_url: the server; None for `OO_BASE_URL`, else http://127.0.0.1:3001.
-            timeout: seconds for one attempt, from connecting to the body's last byte.
+            timeout: seconds for one attempt, from connecting to the body's last byte. While it is 30, as by default,
+                a model's answer (chat, embed, image) may take 300.
             retries: how often a failed call is tried again.
             backoff_factor: seconds before the first retry, doubled for each further one.
             deadline: seconds for a whole call, its attempts and waits together; None for no such bound.
@@ -103,6 +111,8 @@ class BaseClient:
         self._pipeline = Pipeline(chain, transport, io)
         self._lookup = self._pipeline.lookup
         self._closed = False
+        self._derived: WeakSet[BaseClient] = WeakSet()
+        self._owns_transport = True
         _warn_of_plain_http(self.base_url)
 
     def __repr__(self) -> str:
@@ -117,8 +127,9 @@ class BaseClient:
             raise ERROR_OF[request.operation]("this client is closed; make a new one", reason="closed")
         pipeline = self._pipeline
         request.context.started = now = pipeline.io.now()
-        if self._deadline is not None:
-            request = request.replace(deadline=now + self._deadline)
+        seconds = self._deadline if request.context.max_seconds is None else request.context.max_seconds
+        if seconds is not None:
+            request = request.replace(deadline=now + seconds)
         try:
             response = await pipeline.handle(request)
             if not isinstance(response, Response):
@@ -129,9 +140,41 @@ class BaseClient:
             return response
         except Exception as error:
             failure = to_call_error(error, request)
+            name_plugin(failure or error, error.__traceback__, pipeline)
             if failure is None:
                 raise
+            if (answer := unchecked_answer(request, failure)) is not None:
+                return answer
         raise failure
+
+    def with_options(
+        self, *, timeout: float | None = None, deadline: float | None = None, retries: int | None = None
+    ) -> Self:
+        """A client of other settings over the same connections and cache. What is None stays as it is here. To close
+        it leaves the connections open; to close this one closes both. ValueError names a setting that cannot be, and
+        `retries` where the chain holds no `Retry`.
+
+        Example:
+            slow = client.with_options(timeout=300, retries=0)
+        """
+        check_seconds("timeout", timeout, none=True)
+        check_seconds("deadline", deadline, none=True)
+        other = copy(self)
+        other.timeout = self.timeout if timeout is None else timeout
+        other._deadline = self._deadline if deadline is None else deadline
+        other._factory = RequestFactory(self.base_url, other.timeout, self._factory.max_body_bytes)
+        chain = self._pipeline.middleware
+        if retries is not None:
+            if not any(isinstance(each, Retry) for each in chain):
+                raise ValueError("this client's chain holds no Retry: retries= has nothing to change")
+            chain = tuple(each.with_retries(retries) if isinstance(each, Retry) else each for each in chain)
+            other.retries = retries
+        other._pipeline = Pipeline(chain, self._pipeline.transport, self._pipeline.io)
+        if not self._closed:
+            other._lookup = other._pipeline.lookup
+        other._derived, other._owns_transport = WeakSet(), False
+        self._derived.add(other)
+        return other
 
     def _invalidate(self, token: str | None) -> None:
         stores = {id(self._store): self._store}
@@ -143,10 +186,12 @@ class BaseClient:
             store.clear() if token is None else store.invalidate(token)
 
     def _mark_closed(self) -> bool:
-        """Whether it was open until now."""
+        """Whether its connections are to be closed: it was open until now, and they are its own."""
         was_open, self._closed, self._lookup = not self._closed, True, None
         self._pipeline.shut()
-        return was_open
+        for each in list(self._derived):
+            each._mark_closed()
+        return was_open and self._owns_transport
 
 
 def resolve_base_url(base_url: str | None) -> str:

@@ -14,6 +14,7 @@ from .._http.response import Response
 from . import dotenv as _dotenv
 from . import operations as _operations
 from .base import BaseClient
+from .content import Data, Files, Params
 from .env_formats import Format
 from .streaming import Chunks, Stream
 
@@ -31,9 +32,16 @@ class Client(BaseClient):
 
     _blocking = True
 
-    def get_secret(self, token: str, cache_ttl: float | None = None) -> str:
+    def get_secret(
+        self,
+        token: str,
+        cache_ttl: float | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> str:
         """The secret that a token opens; with `cache_ttl`, an answer younger than that many seconds serves.
-        Raises SecretError, AuthenticationError."""
+        `timeout` (seconds for an attempt) and `deadline` (for the whole call) stand in for the client's, in this call
+        as in every other. Raises SecretError, AuthenticationError."""
         if cache_ttl is not None and self._lookup is not None:
             try:
                 hit = self._lookup(("secret", self.base_url, token), cache_ttl)
@@ -41,12 +49,18 @@ class Client(BaseClient):
                 hit = None
             if hit is not None:
                 return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
-        return self._send(_operations.secret(self._factory, token, cache_ttl)).value  # type: ignore[no-any-return]  # as above
+        return self._send(_operations.secret(self._factory, token, cache_ttl, timeout, deadline)).value  # type: ignore[no-any-return]  # as above
 
-    def get_env(self, token: str, cache_ttl: float | None = None) -> dict[str, str]:
+    def get_env(
+        self,
+        token: str,
+        cache_ttl: float | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> dict[str, str]:
         """The environment that a token opens, a dict of the caller's own; `cache_ttl` as in `get_secret`.
         Raises EnvError, AuthenticationError."""
-        return dict(self._send(_operations.env(self._factory, token, cache_ttl)).value)
+        return dict(self._send(_operations.env(self._factory, token, cache_ttl, timeout, deadline)).value)
 
     def load_env(
         self,
@@ -92,10 +106,32 @@ class Client(BaseClient):
         method: str = "POST",
         payload: JSON = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        data: Data | None = None,
+        files: Files | None = None,
+        params: Params | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> JSON:
         """Call an API through the gateway and return its JSON (None for an answer without content). `payload` is
-        sent as JSON, `{}` too; None sends no body. Raises ProxyError, AuthenticationError."""
-        return self._send(_operations.proxy(self._factory, path, token, method, payload, headers)).value
+        sent as JSON, `{}` too; None sends no body. `data` is sent as it is: bytes, a file opened for reading bytes, an
+        iterator of bytes of either kind, sent as it comes; a mapping as a form. `files` (by the name of their field;
+        `(name, contents, type)` says more) makes the form a multipart one. `params` join the path's query.
+        Raises ProxyError, AuthenticationError."""
+        request = _operations.proxy(
+            self._factory,
+            path,
+            token,
+            method,
+            payload,
+            headers,
+            data=data,
+            files=files,
+            params=params,
+            timeout=timeout,
+            deadline=deadline,
+        )
+        return self._send(request).value
 
     def send(
         self,
@@ -104,9 +140,32 @@ class Client(BaseClient):
         method: str = "POST",
         payload: JSON = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        data: Data | None = None,
+        files: Files | None = None,
+        params: Params | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        check: bool = True,
     ) -> Response:
-        """As `proxy`, for the whole Response: status, headers, request_id, timeline, body, `json()`."""
-        return self._send(_operations.send(self._factory, path, token, method, payload, headers))
+        """As `proxy`, for the whole Response: status, headers, request_id, timeline, body, `json()`. A 2xx and a 304
+        are answers; a 401 raises AuthenticationError (ProxyError where it was the API's), any other status ProxyError.
+        With `check=False` the last answer is given, whatever its status, once there are no more retries."""
+        request = _operations.send(
+            self._factory,
+            path,
+            token,
+            method,
+            payload,
+            headers,
+            data=data,
+            files=files,
+            params=params,
+            timeout=timeout,
+            deadline=deadline,
+            check=check,
+        )
+        return self._send(request)
 
     def stream(
         self,
@@ -115,9 +174,28 @@ class Client(BaseClient):
         method: str = "POST",
         payload: JSON = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        data: Data | None = None,
+        files: Files | None = None,
+        params: Params | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> Stream:
         """As `proxy`, for an answer that is read as it comes: `with client.stream(...) as response:`."""
-        return Stream(_operations.stream(self._factory, path, token, method, payload, headers), self._send)
+        request = _operations.stream(
+            self._factory,
+            path,
+            token,
+            method,
+            payload,
+            headers,
+            data=data,
+            files=files,
+            params=params,
+            timeout=timeout,
+            deadline=deadline,
+        )
+        return Stream(request, self._send)
 
     @overload
     def chat_completion(
@@ -127,6 +205,8 @@ class Client(BaseClient):
         model: str = "gpt-4o-mini",
         *,
         stream: Literal[False] = False,
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]: ...
 
@@ -138,8 +218,23 @@ class Client(BaseClient):
         model: str = "gpt-4o-mini",
         *,
         stream: Literal[True],
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> Chunks: ...
+
+    @overload
+    def chat_completion(
+        self,
+        token: str,
+        messages: Sequence[Mapping[str, Any]],
+        model: str = "gpt-4o-mini",
+        *,
+        stream: bool = False,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any] | Chunks: ...
 
     def chat_completion(
         self,
@@ -148,19 +243,35 @@ class Client(BaseClient):
         model: str = "gpt-4o-mini",
         *,
         stream: bool = False,
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any] | Chunks:
         """A chat completion in OpenAI's shape; `kwargs` join the payload. With `stream`, an iterator of its chunks as
-        they come. Raises ProxyError, AuthenticationError."""
+        they come. `timeout` is 300 s unless the client has one of its own. Raises ProxyError, AuthenticationError."""
         if stream:
-            return Chunks(_operations.chat_stream(self._factory, token, messages, model, kwargs), self._send)
-        return self._send(_operations.chat(self._factory, token, messages, model, kwargs)).value  # type: ignore[no-any-return]  # parse_object gave it
+            return Chunks(
+                _operations.chat_stream(
+                    self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline
+                ),
+                self._send,
+            )
+        request = _operations.chat(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline)
+        return self._send(request).value  # type: ignore[no-any-return]  # parse_object gave it
 
     def embed(
-        self, token: str, texts: Sequence[str], model: str = "text-embedding-3-small", **kwargs: Any
+        self,
+        token: str,
+        texts: Sequence[str],
+        model: str = "text-embedding-3-small",
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Embeddings of texts, in OpenAI's shape; the rest as in `chat_completion`."""
-        return self._send(_operations.embed(self._factory, token, texts, model, kwargs)).value  # type: ignore[no-any-return]  # as above
+        request = _operations.embed(self._factory, token, texts, model, kwargs, timeout=timeout, deadline=deadline)
+        return self._send(request).value  # type: ignore[no-any-return]  # as above
 
     def image(
         self,
@@ -169,14 +280,20 @@ class Client(BaseClient):
         model: str = "dall-e-3",
         n: int = 1,
         size: str = "1024x1024",
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Images made from a prompt, in OpenAI's shape; the rest as in `chat_completion`."""
-        return self._send(_operations.image(self._factory, token, prompt, model, n, size, kwargs)).value  # type: ignore[no-any-return]  # as above
+        request = _operations.image(
+            self._factory, token, prompt, model, n, size, kwargs, timeout=timeout, deadline=deadline
+        )
+        return self._send(request).value  # type: ignore[no-any-return]  # as above
 
-    def health(self) -> bool:
+    def health(self, *, timeout: float | None = None, deadline: float | None = None) -> bool:
         """True where the server is up; else ProxyError."""
-        return self._send(_operations.health(self._factory)).value  # type: ignore[no-any-return]  # parse_health gave it
+        return self._send(_operations.health(self._factory, timeout, deadline)).value  # type: ignore[no-any-return]  # parse_health gave it
 
     def invalidate_cache(self, token: str | None = None) -> None:
         """Forget what was stored for a token, or everything."""

@@ -1,28 +1,41 @@
-"""The operations: each builds a Request and reads a Response. Pure functions, no I/O, the same in both worlds."""
+"""The operations: each builds a Request. Pure functions, no I/O, the same in both worlds."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from .._core.errors import answer_error, check_status, with_operation
-from .._core.validation import is_number
+from .._core.validation import check_seconds, is_number
+from .._http.body import Body
 from .._http.context import ClientContext, Parser
 from .._http.headers import NAME, VALUE, Headers
 from .._http.json import JSON, MAX_ANSWER
 from .._http.request import Request
-from .._http.response import Response
 from .._http.urls import sent
 from .._version import __version__
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation
+from .answers import (
+    AnyStatus,
+    parse_answer,
+    parse_env,
+    parse_health,
+    parse_object,
+    parse_proxy,
+    parse_secret,
+    parse_status,
+)
+from .content import Data, Files, Params, content, with_params
 
+T = TypeVar("T")
 _USER_AGENT = ("User-Agent", f"double-o/{__version__}")
 _ACCEPT = ("Accept", "application/json")
 _PLAIN = Headers([_USER_AGENT, _ACCEPT])
 _JSON = Headers([_USER_AGENT, _ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
+DEFAULT_TIMEOUT = 30
+"""Seconds for an attempt, where the client was told nothing else."""
+MODEL_TIMEOUT = 300
+"""The same for a model's answer: a picture or a long completion takes its time."""
 _LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
@@ -58,21 +71,34 @@ class RequestFactory:
         )
 
 
-def secret(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
+def secret(
+    factory: RequestFactory,
+    token: str,
+    cache_ttl: float | None,
+    timeout: float | None = None,
+    deadline: float | None = None,
+) -> Request:
     """GET /api/secret."""
-    return _fetch(factory.secret, token, cache_ttl)
+    return _fetch(factory.secret, token, cache_ttl, timeout, deadline)
 
 
-def env(factory: RequestFactory, token: str, cache_ttl: float | None) -> Request:
+def env(
+    factory: RequestFactory,
+    token: str,
+    cache_ttl: float | None,
+    timeout: float | None = None,
+    deadline: float | None = None,
+) -> Request:
     """GET /api/env."""
-    return _fetch(factory.env, token, cache_ttl)
+    return _fetch(factory.env, token, cache_ttl, timeout, deadline)
 
 
-def health(factory: RequestFactory) -> Request:
+def health(factory: RequestFactory, timeout: float | None = None, deadline: float | None = None) -> Request:
     """GET /health, without a token."""
     url = f"{factory.base_url}/health"
     context = ClientContext("health", parse_health)
-    return Request("GET", url, _PLAIN, base_url=factory.base_url, timeout=factory.timeout, context=context)
+    request = Request("GET", url, _PLAIN, base_url=factory.base_url, timeout=factory.timeout, context=context)
+    return _limited(request, timeout, deadline)
 
 
 def proxy(
@@ -82,37 +108,51 @@ def proxy(
     method: str = "POST",
     payload: JSON = None,
     headers: Mapping[str, str] | None = None,
-) -> Request:
-    """METHOD /api/proxy/{path}, with `payload` as its JSON body unless that is None."""
-    return _proxied(factory, path, token, method, payload, headers, parse_proxy)
-
-
-def _proxied(
-    factory: RequestFactory,
-    path: str,
-    token: str,
-    method: str,
-    payload: JSON,
-    headers: Mapping[str, str] | None,
-    parse: Parser,
+    *,
+    data: Data | None = None,
+    files: Files | None = None,
+    params: Params | None = None,
+    timeout: float | None = None,
+    deadline: float | None = None,
+    parse: Parser | None = None,
     stream_response: bool = False,
 ) -> Request:
+    """METHOD /api/proxy/{path}, with `payload` as its JSON body unless that is None, or `data` and `files`. What the
+    answer is becomes `parse`'s to say."""
     _check_token("proxy", token)
     _check_method(method)
-    fields = _PLAIN if payload is None else _JSON
-    for name, value in _checked_headers(headers):
-        fields = fields.replace(name, value)
-    return Request(
+    own = _checked_headers(headers)
+    place, body, content_type = _checked("proxy", _place_and_content, path, params, payload, data, files, own)
+    fields = _JSON if content_type == "application/json" else _PLAIN
+    if content_type is not None and fields is _PLAIN:
+        fields = fields.replace("Content-Type", content_type)
+    if headers:
+        for name, value in headers.items():
+            fields = fields.replace(name, value)
+    if "range" in own:  # RFC 9110, 14.2: it would be a range of the compressed bytes
+        fields = fields.replace("Accept-Encoding", "identity")
+    request = Request(
         method.upper(),
-        f"{factory.base_url}/api/proxy/{_checked_path(path)}",
+        f"{factory.base_url}/api/proxy/{place}",
         fields,
-        None if payload is None else _encoded(payload),
+        body,
         base_url=factory.base_url,
         timeout=factory.timeout,
         max_body_bytes=factory.max_body_bytes,
         stream_response=stream_response,
-        context=ClientContext("proxy", parse, token),
+        context=ClientContext("proxy", parse_proxy if parse is None else parse, token),
     )
+    return _limited(request, timeout, deadline)
+
+
+def _limited(request: Request, timeout: float | None, deadline: float | None) -> Request:
+    """`request` with the limits of time that were given for this call."""
+    if timeout is None and deadline is None:
+        return request
+    _checked(request.operation, check_seconds, "timeout", timeout, none=True)
+    _checked(request.operation, check_seconds, "deadline", deadline, none=True)
+    request.context.max_seconds = deadline
+    return request if timeout is None else request.replace(timeout=timeout)
 
 
 def _check_method(method: object) -> None:
@@ -123,13 +163,27 @@ def _check_method(method: object) -> None:
         raise _refused("proxy", "CONNECT is no method of an API")
 
 
-def _checked_path(path: object) -> str:
+def _place_and_content(
+    path: object,
+    params: Params | None,
+    payload: JSON,
+    data: Data | None,
+    files: Files | None,
+    own: Mapping[str, str],
+) -> tuple[str, bytes | Body | None, str | None]:
     if not isinstance(path, str):
-        raise _refused("proxy", f"the path must be a string, not {type(path).__name__}")
+        raise ValueError(f"the path must be a string, not {type(path).__name__}")
+    place = sent(path if params is None else with_params(path, params))
+    return place, *content(payload, data, files, own.get("content-type"))
+
+
+def _checked(operation: Operation, check: Callable[..., T], *args: Any, **more: Any) -> T:
+    """What `check` gives; its ValueError becomes the operation's refusal, and not its context."""
     try:
-        return sent(path)
+        return check(*args, **more)
     except ValueError as error:
-        raise _refused("proxy", str(error)) from None
+        why = str(error)
+    raise _refused(operation, why)
 
 
 def stream(
@@ -139,10 +193,11 @@ def stream(
     method: str = "POST",
     payload: JSON = None,
     headers: Mapping[str, str] | None = None,
+    **more: Any,
 ) -> Request:
     """As `proxy`, its answer left to be read as it comes."""
     headers = {"Accept": "*/*"} if headers is None else headers
-    return _proxied(factory, path, token, method, payload, headers, parse_status, stream_response=True)
+    return proxy(factory, path, token, method, payload, headers, parse=parse_status, stream_response=True, **more)
 
 
 def send(
@@ -152,76 +207,42 @@ def send(
     method: str = "POST",
     payload: JSON = None,
     headers: Mapping[str, str] | None = None,
+    *,
+    check: bool = True,
+    **more: Any,
 ) -> Request:
-    """As `proxy`, its answer read for the status alone."""
-    return _proxied(factory, path, token, method, payload, headers, parse_status)
+    """As `proxy`, its answer read for the status alone, and without `check` not even for that."""
+    parse = parse_answer if check else AnyStatus()
+    return proxy(factory, path, token, method, payload, headers, parse=parse, **more)
 
 
-def chat(factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any) -> Request:
+def chat(
+    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any, **limits: Any
+) -> Request:
     """A chat completion, in OpenAI's shape."""
-    return _openai(factory, _CHAT, token, {"model": model, "messages": messages, **extra})
+    return _openai(factory, _CHAT, token, {"model": model, "messages": messages, **extra}, **limits)
 
 
 def chat_stream(
-    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any
+    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any, **limits: Any
 ) -> Request:
     """A chat completion that comes in chunks, as server-sent events."""
     payload = {"model": model, "messages": messages, **extra, "stream": True}
-    return stream(factory, _CHAT, token, payload=payload, headers={"Accept": "text/event-stream"})
+    accept = {"Accept": "text/event-stream"}
+    return _openai(factory, _CHAT, token, payload, accept, parse=parse_status, stream_response=True, **limits)
 
 
-def embed(factory: RequestFactory, token: str, texts: Sequence[str], model: str, extra: Any) -> Request:
+def embed(factory: RequestFactory, token: str, texts: Sequence[str], model: str, extra: Any, **limits: Any) -> Request:
     """Embeddings, in OpenAI's shape."""
-    return _openai(factory, "v1/embeddings", token, {"model": model, "input": texts, **extra})
+    return _openai(factory, "v1/embeddings", token, {"model": model, "input": texts, **extra}, **limits)
 
 
-def image(factory: RequestFactory, token: str, prompt: str, model: str, n: int, size: str, extra: Any) -> Request:
+def image(
+    factory: RequestFactory, token: str, prompt: str, model: str, n: int, size: str, extra: Any, **limits: Any
+) -> Request:
     """Generated images, in OpenAI's shape."""
     payload = {"model": model, "prompt": prompt, "n": n, "size": size, **extra}
-    return _openai(factory, "v1/images/generations", token, payload)
-
-
-def parse_secret(response: Response) -> str:
-    """The value of `{"value": "..."}`."""
-    value = _member(response, "value")
-    if not isinstance(value, str) or not _is_text(value):
-        raise _nonsense(response, "the secret's value is not a string of whole characters")
-    return value
-
-
-def parse_env(response: Response) -> Mapping[str, str]:
-    """The variables of `{"secrets": {"NAME": "value"}}`, read-only: the answer may be stored for others."""
-    values = _member(response, "secrets")
-    if not isinstance(values, dict):
-        raise _nonsense(response, "the environment's variables are not an object")
-    if not all(isinstance(value, str) and _is_text(value) and _is_text(name) for name, value in values.items()):
-        raise _nonsense(response, "an environment variable is not a string of whole characters")
-    return MappingProxyType(values)
-
-
-def parse_proxy(response: Response) -> JSON:
-    """The API's own JSON; None where the API says that there is none."""
-    check_status(response)
-    # RFC 9110, 15.3.5 and 15.3.6, and 9.3.2: these have no content.
-    if not response.body and (response.status in (204, 205) or response.request.method == "HEAD"):
-        return None
-    return _json(response)
-
-
-def parse_object(response: Response) -> dict[str, Any]:
-    """The API's own JSON object."""
-    return _object(response)
-
-
-def parse_status(response: Response) -> None:
-    """Nothing, for any 2xx: the body is the caller's to read."""
-    check_status(response)
-
-
-def parse_health(response: Response) -> bool:
-    """True for any 2xx."""
-    check_status(response)
-    return True
+    return _openai(factory, "v1/images/generations", token, payload, **limits)
 
 
 def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
@@ -231,16 +252,32 @@ def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
     raise _refused(operation, "cache_ttl must be a number of seconds, 0 or more, or None")
 
 
-def _fetch(template: Request, token: str, cache_ttl: float | None) -> Request:
+def _fetch(
+    template: Request, token: str, cache_ttl: float | None, timeout: float | None, deadline: float | None
+) -> Request:
     operation, parse = template.context.operation, template.context.parse
     _check_token(operation, token)
     if cache_ttl is not None:
         check_cache_ttl(operation, cache_ttl)
-    return template.with_context(ClientContext(operation, parse, token, cache_ttl))
+    request = template.with_context(ClientContext(operation, parse, token, cache_ttl))
+    return request if timeout is None is deadline else _limited(request, timeout, deadline)
 
 
-def _openai(factory: RequestFactory, path: str, token: str, payload: dict[str, Any]) -> Request:
-    return _proxied(factory, path, token, "POST", payload, None, parse_object)
+def _openai(
+    factory: RequestFactory,
+    path: str,
+    token: str,
+    payload: dict[str, Any],
+    headers: Mapping[str, str] | None = None,
+    *,
+    timeout: float | None = None,
+    parse: Parser | None = None,
+    **more: Any,
+) -> Request:
+    if timeout is None and factory.timeout == DEFAULT_TIMEOUT:
+        timeout = MODEL_TIMEOUT
+    parse = parse_object if parse is None else parse
+    return proxy(factory, path, token, "POST", payload, headers, timeout=timeout, parse=parse, **more)
 
 
 def _check_token(operation: Operation, token: object) -> None:
@@ -262,9 +299,10 @@ def _refused(operation: Operation, what: str) -> DoubleOError:
     return ERROR_OF[operation](f"this {operation} call was refused before it was sent: {what}", reason="argument")
 
 
-def _checked_headers(headers: Mapping[str, str] | None) -> Sequence[tuple[str, str]]:
+def _checked_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The caller's own headers, by their names in small letters."""
     if headers is None:
-        return ()
+        return {}
     if not isinstance(headers, Mapping):
         raise _refused("proxy", f"headers must be a mapping of names to strings, not {type(headers).__name__}")
     for name, value in headers.items():
@@ -274,53 +312,4 @@ def _checked_headers(headers: Mapping[str, str] | None) -> Sequence[tuple[str, s
             raise _refused("proxy", "a header's name or value holds a character that no header has")
         if name.lower() in RESERVED_HEADERS:
             raise _refused("proxy", f"the header {name} is the library's own to send")
-    return tuple(headers.items())
-
-
-def _encoded(payload: JSON) -> bytes:
-    try:
-        return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode("ascii")
-    except TypeError:
-        why = "it holds an object of a foreign type"
-    except RecursionError:
-        why = "it is nested too deeply"
-    except ValueError as error:
-        said = str(error)
-        why = "it holds itself" if "Circular" in said else "it holds NaN, an infinity or a number of too many digits"
-    # Out here: json's errors quote the payload.
-    raise _refused("proxy", f"the payload is not JSON: {why}")
-
-
-def _member(response: Response, name: str) -> JSON:
-    data = _object(response)
-    if name in data:
-        return data[name]
-    if "error" in data:
-        raise answer_error(response, data["error"])
-    raise _nonsense(response, f"the answer holds neither {name!r} nor 'error'")
-
-
-def _object(response: Response) -> dict[str, Any]:
-    if not 200 <= response.status < 300:
-        check_status(response)
-    data = _json(response)
-    if not isinstance(data, dict):
-        raise _nonsense(response, "the answer is not a JSON object")
-    return data
-
-
-def _json(response: Response) -> JSON:
-    try:
-        return response.json()
-    except DoubleOError as error:
-        what = str(error)
-    raise _nonsense(response, what)
-
-
-def _nonsense(response: Response, what: str) -> DoubleOError:
-    return with_operation(DoubleOError(what, reason="protocol", status=response.status), response.request)
-
-
-def _is_text(value: str) -> bool:
-    # JSON can spell half a surrogate pair, which no file, header or environment can hold (RFC 8259, 8.2).
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    return {name.lower(): value for name, value in headers.items()}

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._core.errors import to_call_error, with_operation
+from .._core.errors import stream_error, to_call_error, with_operation
 from .._core.pipeline import iterate_sync, run_sync
 from .._http.headers import Headers
 from .._http.json import parse_json
@@ -20,6 +20,35 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+
+
+class _Ends:
+    """Which choices of a chat have said why they finished."""
+
+    def __init__(self) -> None:
+        self._finished: dict[object, bool] = {}
+
+    def note(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """Take note of a chunk; gives it back."""
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                index = str(choice.get("index"))
+                self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
+        return chunk
+
+    @property
+    def finished(self) -> bool:
+        """Whether there was one, and all have."""
+        return bool(self._finished) and all(self._finished.values())
+
+
+def _object(data: str) -> dict[str, Any] | None:
+    try:
+        value = parse_json(data.encode())
+    except DoubleOError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class BaseStream:
@@ -89,24 +118,31 @@ class BaseStream:
         return self._decode(EventDecoder(self._request.max_body_bytes).feed)
 
     async def _chunks(self) -> AsyncGenerator[dict[str, Any], None]:
-        events = self._events()
+        decoder, ends = EventDecoder(self._request.max_body_bytes), _Ends()
+        events = self._decode(decoder.feed)
         try:
             async for event in events:
                 if event.data.strip() == "[DONE]":
                     return
-                yield self._chunk(event.data)
+                yield ends.note(self._chunk(event))
         finally:
             await events.aclose()
-        # What ends without the mark was cut off by something on the way.
-        broken = DoubleOError("the stream ended before [DONE]", reason="connection")
-        raise with_operation(broken, self._request)
+        # Some servers end without the mark, or leave out the blank line behind their last event.
+        last = decoder.finish()
+        if last is not None and last.data.strip() == "[DONE]":
+            return
+        whole = last is None or _object(last.data) is not None
+        if last is not None and whole:
+            yield ends.note(self._chunk(last))
+        if not (whole and ends.finished):
+            broken = DoubleOError("the stream ended before [DONE] and before a finish_reason", reason="connection")
+            raise with_operation(broken, self._request)
 
-    def _chunk(self, data: str) -> dict[str, Any]:
-        try:
-            chunk = parse_json(data.encode())
-        except DoubleOError:
-            chunk = None
-        if not isinstance(chunk, dict):
+    def _chunk(self, event: ServerEvent) -> dict[str, Any]:
+        chunk = _object(event.data)
+        if event.event == "error" or (chunk and chunk.get("error")):
+            raise stream_error(self.response, event.data)
+        if chunk is None:
             raise with_operation(
                 DoubleOError("a chunk of the stream is not a JSON object", reason="protocol"), self._request
             )

@@ -15,8 +15,11 @@ from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
 from .masking import Mask, seen_values
 from .pipeline import name_of
 
-RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""The statuses after which the same call may succeed."""
+RETRYABLE = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
+"""The statuses after which the same call may succeed: 501 and 505 say that the server will never do it."""
+
+SOURCE = "X-OO-Source"
+"""The header in which a gateway marks an answer as its own ("gateway") or as the API's ("upstream")."""
 
 _TASKS = {
     "secret": "fetch the secret",
@@ -68,6 +71,27 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
         return None
     seconds = at - (time.time() if now is None else now)
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def retry_after_ms(value: str | None) -> float | None:
+    """Seconds of a `retry-after-ms`, which Azure and OpenAI send: a number of milliseconds above 0, else None."""
+    if value is None or not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", value.strip()):
+        return None
+    return float(value) / 1000 or None
+
+
+def stream_error(response: Response, data: str) -> DoubleOError:
+    """The error that an API tells of within a stream that began well."""
+    body = error_body(response.replace(body=data.encode("utf-8", "replace")))
+    said = one_line(server_message(body))
+    return ERROR_OF[response.request.operation](
+        _message(response.request, "the stream broke off with an error" + (f": {said}" if said else "")),
+        status=response.status,
+        reason="answer",
+        request_id=request_id(response),
+        attempts=response.context.attempts,
+        body=body,
+    )
 
 
 def error_body(response: Response) -> JSON:
@@ -131,20 +155,29 @@ def check_status(response: Response) -> None:
     if 200 <= status < 300:
         return
     body = error_body(response)
-    kind = AuthenticationError if status == 401 else ERROR_OF[request.operation]
     said = one_line(server_message(body))
-    text = f"the server answered {status}" + (f": {said}" if said else "") + _HINTS.get(status // 100, "")
+    kind, text = ERROR_OF[request.operation], f"the server answered {status}"
     if status == 401:
-        text = f"the token was not accepted (401){f': {said}' if said else ''}; is it whole, current and for this call?"
-    raise kind(
-        _message(request, text),
+        if request.operation == "proxy" and response.headers.get(SOURCE, "").strip().lower() == "upstream":
+            text = "the API refused the credential that the gateway sent (401)"
+        else:
+            kind, text = AuthenticationError, "the token was not accepted (401)"
+            said = said.removeprefix("the token was not accepted").removeprefix(": ")
+    hint = _HINTS.get(status // 100, "")
+    if kind is AuthenticationError and not said:
+        hint = "; is it whole, current and for this call?"
+    exact = retry_after_ms(response.headers.get("retry-after-ms"))
+    failure = kind(
+        _message(request, text + (f": {said}" if said else "") + hint),
         status=status,
         reason="status",
         request_id=request_id(response),
-        retry_after=retry_after(response.headers.get("Retry-After")),
+        retry_after=retry_after(response.headers.get("Retry-After")) if exact is None else exact,
         body=body if request.operation == "proxy" else None,
         retryable=status in RETRYABLE,
     )
+    failure.retry_exactly = exact is not None
+    raise failure
 
 
 def answer_error(response: Response, said: JSON) -> DoubleOError:

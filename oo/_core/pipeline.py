@@ -123,7 +123,7 @@ class Pipeline:
         raise RuntimeError(self._foreign(codes))
 
     def _foreign(self, codes: Sequence[CodeType]) -> str:
-        known = {_code(each): f"middleware {name_of(each)}" for each in self.middleware}
+        known = {code_of(each): f"middleware {name_of(each)}" for each in self.middleware}
         culprits = [known[code] for code in codes if code in known]
         culprit = culprits[-1] if culprits else f"transport {name_of(self.transport)}"
         return (
@@ -196,7 +196,8 @@ def check_middleware(middleware: Middleware) -> None:
         raise TypeError(message) from None
 
 
-def _code(middleware: Any) -> CodeType | None:
+def code_of(middleware: Any) -> CodeType | None:
+    """The code that runs when a middleware is called, as a traceback shows it."""
     function = inspect.unwrap(getattr(middleware, "func", middleware))
     function = function if hasattr(function, "__code__") else type(function).__call__
     return getattr(function, "__code__", None)

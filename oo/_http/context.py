@@ -31,6 +31,7 @@ class Context:
         started: when the call began, on the pipeline's monotonic clock (seconds).
         attempts: how many requests were sent.
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
+        max_seconds: how long the whole call may take, where that was said of this call alone.
         token, cache_ttl, parse: a client's, see ClientContext.
     """
 
@@ -39,6 +40,7 @@ class Context:
     started: float = 0.0
     attempts: int = 0
     cache: Literal["miss", "hit", "stale"] = "miss"
+    max_seconds: float | None = None
     _timeline: list[TimelineEntry] | None = None
     token: str = ""
     cache_ttl: float | None = None

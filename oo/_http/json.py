@@ -21,12 +21,13 @@ def _refuse_constant(name: str) -> None:
 # RFC 8259 has no NaN and no Infinity; Python's parser takes both unless it is told.
 _decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 _SPACE = " \t\n\r"
+_BOM = "\ufeff"
 
 
 def parse_json(body: bytes) -> JSON:
     """Strict JSON of UTF-8 bytes. DoubleOError (reason "protocol") where it is none; it never shows the bytes."""
     try:
-        text = str(body, "utf-8").strip(_SPACE)
+        text = str(body, "utf-8").removeprefix(_BOM).strip(_SPACE)  # RFC 8259, 8.1: a parser may ignore a BOM
         data, end = _decode(text)
         if end == len(text):
             return data

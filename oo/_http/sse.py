@@ -61,7 +61,8 @@ class LineDecoder:
 
 
 class EventDecoder:
-    """Reads server-sent events. An event that the stream leaves incomplete is dropped, as the standard says."""
+    """Reads server-sent events. An event that the stream leaves incomplete is dropped, as the standard says,
+    unless `finish` asks for it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -82,8 +83,17 @@ class EventDecoder:
                 self._field(line)
                 continue
             if self._data:
-                yield ServerEvent("\n".join(self._data), self._event or "message", self._id, self._retry)
+                yield self._whole()
             self._data, self._size, self._event = [], 0, ""
+
+    def finish(self) -> ServerEvent | None:
+        """The event that the end of the stream left incomplete, where it has data."""
+        if line := self._lines.finish():
+            self._field(line.removeprefix(_BOM) if self._first else line)
+        return self._whole() if self._data else None
+
+    def _whole(self) -> ServerEvent:
+        return ServerEvent("\n".join(self._data), self._event or "message", self._id, self._retry)
 
     def _field(self, line: bytes) -> None:
         name, _, raw = line.partition(b":")

@@ -11,7 +11,8 @@ from urllib.parse import quote, unquote, urlsplit
 DEFAULT_BASE_URL = "http://127.0.0.1:3001"
 """Where `oo serve` listens. Not `localhost`: that may be [::1] first, where any program may listen."""
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# A scheme before a slash, and the two that browsers' parsers take without one: `text:synthesize` is a name.
+_SCHEME = re.compile(r"(?i:https?:|[a-z][a-z0-9+.-]*:/)")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 3986: unreserved, sub-delims and what else a path and a query may hold as it is.
@@ -108,11 +109,12 @@ def proxied(path: str) -> str:
         raise ValueError("the path holds a '#'; write it as %23 if it belongs to a name")
     place = place.removeprefix("/")
     if path.startswith("//") or _SCHEME.match(place):
-        raise ValueError("the path names a host or a scheme; write a ':' in its first segment as %3A")
+        raise ValueError("the path names a host or a scheme; give only what follows the API's own host")
     if _BAD_PERCENT.search(path):
         raise ValueError("the path holds a '%' that begins no escape; write it as %25")
     plain = _unquoted(place)
-    if "\\" in plain or _CONTROL.search(plain) or _CONTROL.search(_unquoted(query)):
+    # What is escaped in a query is data, a line break as well.
+    if "\\" in plain or _CONTROL.search(plain) or _CONTROL.search(query):
         raise ValueError("the path holds a backslash or a control character")
     # A parameter (`..;x`) is part of a segment to us, and is cut off by some servers; so is an escaped query.
     if any(_CUT.split(segment)[0].strip() in (".", "..") for segment in plain.split("/")):

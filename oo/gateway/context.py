@@ -42,3 +42,8 @@ def of_route(request: Request) -> Route:
     if route is None:
         raise TypeError("this call has no route")
     return route
+
+
+def passes_encoding(request: Request) -> bool:
+    """Whether the answer's body is passed on in the coding it comes in: nothing is injected, so nothing is masked."""
+    return not of_route(request).inject and not gateway_context(request).hidden

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from .._core.errors import SOURCE
 from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
-from .context import GatewayContext
+from .context import GatewayContext, passes_encoding
 from .models import Route
 
 # RFC 9110, 7.6.1, and what older agents send as well.
@@ -53,7 +54,15 @@ STRIPPED_REQUEST = HOP_BY_HOP | {
     "x-rewrite-url",
 }
 _FORWARDED = "x-forwarded-"
-STRIPPED_RESPONSE = HOP_BY_HOP | {"content-encoding", "content-length", "date", "server", "set-cookie", "x-request-id"}
+STRIPPED_RESPONSE = HOP_BY_HOP | {
+    "content-encoding",
+    "content-length",
+    "date",
+    "server",
+    "set-cookie",
+    "x-oo-source",
+    "x-request-id",
+}
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -76,6 +85,12 @@ def upstream_request(
         if (plain := _plain(name)) not in dropped
         and (route.passes(plain) or (plain not in STRIPPED_REQUEST and not plain.startswith(_FORWARDED)))
     ]
+    if not route.inject:
+        # What comes is passed on in its coding, so that the caller says in which.
+        accepted = ", ".join(value for name, value in pairs if _plain(name) == "accept-encoding")
+        passed.append(("Accept-Encoding", accepted or "identity"))
+    if any(_plain(name) == "range" for name, _ in passed):  # RFC 9110, 14.2: it would be of the compressed bytes
+        passed = [pair for pair in passed if pair[0] != "Accept-Encoding"] + [("Accept-Encoding", "identity")]
     return Request(
         method,
         f"{base}/{path}",
@@ -94,7 +109,10 @@ def caller_headers(response: Response) -> list[tuple[str, str]]:
     dropped = STRIPPED_RESPONSE | _named_by_connection(pairs)
     if response.request.method == "HEAD" and "Content-Encoding" not in response.headers:
         dropped = dropped - {"content-length"}  # the length of the body that a GET would get
-    return [(name, _sendable(value)) for name, value in pairs if _plain(name) not in dropped]
+    if passes_encoding(response.request):
+        dropped = dropped - {"content-encoding"}
+    passed = [(name, _sendable(value)) for name, value in pairs if _plain(name) not in dropped]
+    return [*passed, (SOURCE, "upstream")]
 
 
 def _named_by_connection(pairs: Iterable[tuple[str, str]]) -> set[str]:

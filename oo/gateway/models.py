@@ -17,6 +17,13 @@ from .errors import StoreError
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
 
+_THINGS = {
+    "secret": "it opens a secret, and nothing else",
+    "env": "it opens an environment, and nothing else",
+    "route": "it opens a route, and nothing else",
+}
+_REASONS = {"expired": "it has expired", "used up": "it is used up", "revoked": "it was revoked"}
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
 """Where a secret's value goes in a text."""
@@ -151,7 +158,7 @@ class Token:
             return Denial("revoked", self.id)
         if self.expires is not None and now >= self.expires:
             return Denial("expired", self.id)
-        return self.grant if self.kind == kind else Denial("wrong kind", self.id)
+        return self.grant if self.kind == kind else Denial("wrong kind", self.id, opens=self.kind)
 
 
 @dataclass(frozen=True)
@@ -165,11 +172,18 @@ class Version:
 
 @dataclass(frozen=True)
 class Denial:
-    """Why a token opened nothing, for the audit only. `retry_after` (seconds) is set if its rate was the reason."""
+    """Why a token opened nothing, `why` for the audit. `retry_after` (seconds) is set if its rate was the reason,
+    `opens` if it is for a thing of another kind."""
 
     why: str
     token_id: str | None = None
     retry_after: float | None = None
+    opens: Kind | None = None
+
+    @property
+    def reason(self) -> str:
+        """What its holder is told; "" where there is no such token."""
+        return _THINGS[self.opens] if self.opens is not None else _REASONS.get(self.why, "")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Container, Iterator
+from copy import copy
 
 from backoff import expo, full_jitter
 
@@ -30,8 +31,9 @@ class Retry:
     """Tries again, up to `retries` times, while the error says that it may help.
 
     Waits `backoff_factor` seconds, then twice, four times that and so on, at most `max_wait`, plus up to `jitter` of
-    the wait; a server's `Retry-After` of up to 60 s is kept to as given, and a longer one ends the call. `statuses`
-    replaces the set of statuses that are tried again. A call that is not idempotent carries one `Idempotency-Key`.
+    the wait. That is the least wait: a `Retry-After` of up to 60 s makes it longer, never shorter, and a longer
+    one ends the call. Its `retry-after-ms` is kept to as given. `statuses` replaces the set of statuses that are tried
+    again: 408, 425, 429 and every 5xx but 501 and 505. A call that is not idempotent carries one `Idempotency-Key`.
     """
 
     def __init__(
@@ -52,6 +54,13 @@ class Retry:
         self.jitter = jitter
         self.statuses = statuses
         self.budget = RetryBudget()
+
+    def with_retries(self, retries: int) -> Retry:
+        """This one with another number of retries, out of the same budget."""
+        check_whole("retries", retries, 0)
+        other = copy(self)
+        other.retries = retries
+        return other
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         io, context = call_next.io, request.context
@@ -100,10 +109,11 @@ class Retry:
             retryable = error.status in self.statuses
         if not retryable:
             return None
-        if error.retry_after is not None:
-            return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else None
+        asked = error.retry_after or 0
+        if asked > LONGEST_RETRY_AFTER:
+            return None
         wait = next(waits)
-        return wait + full_jitter(wait * self.jitter)
+        return asked if error.retry_exactly else max(asked, wait + full_jitter(wait * self.jitter))
 
     @staticmethod
     def _in_time(request: Request, at: float) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
 from .._http.body import Body
 from ..exceptions import DoubleOError
+from .codings import NO_CODINGS, STEP, Inflater, inflater
 
-CHUNK = 64 << 10
-"""Bytes read, and at most decompressed, in one step."""
+CHUNK = STEP
+"""Bytes read in one step."""
 
 ACCEPT_ENCODING = "gzip, deflate"
 """What `Decoder` undoes."""
@@ -19,7 +19,6 @@ ACCEPT_ENCODING = "gzip, deflate"
 _HELD = 4 << 20  # bytes of a compressed body's contents that are kept before it is known to be within the limit
 _FIELDS = ("Content-Length", "Transfer-Encoding", "Content-Encoding")
 _LENGTH = re.compile("[0-9]{1,18}")
-_WINDOWS = {"identity": 0, "gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 class Source(Protocol):
@@ -41,7 +40,7 @@ class Source(Protocol):
 
 class Framing:
     """What the headers say of the body: its `length` (bytes as sent, or None) and its `encoding`. DoubleOError (reason
-    "protocol") where they contradict each other, or name a coding that was not asked for."""
+    "protocol") where they contradict each other."""
 
     __slots__ = ("encoding", "length")
 
@@ -57,45 +56,44 @@ class Framing:
             # RFC 9112, 6.1: so answers are smuggled.
             raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
         self.length = int(lengths[0]) if lengths else None
-        self.encoding = ", ".join(encodings).lower() or "identity"
-        if self.encoding not in _WINDOWS:
-            raise DoubleOError("the answer came in an encoding that was not asked for", reason="protocol")
+        self.encoding = "identity"
+        if encodings:
+            codings = [coding.strip() for coding in ",".join(encodings).lower().split(",")]
+            self.encoding = ", ".join(coding for coding in codings if coding not in NO_CODINGS) or "identity"
 
 
 class Decoder:
     """Undoes a Content-Encoding (RFC 9110, 8.4) step by step, so that memory never follows what a server sends.
 
-    DoubleOError: "protocol" where the encoding is broken, "connection" where it was cut short.
+    DoubleOError: "protocol" where the encoding is broken or cannot be undone here, "connection" where it was cut short.
     """
 
     def __init__(self, encoding: str) -> None:
-        self._window = _WINDOWS[encoding]
-        self._deflate = encoding == "deflate"
-        self._inflate: zlib._Decompress | None = None
-        self._over = False
+        self.encoding = encoding
+        self._inflater: Inflater | None = None
+        self._ended = False
+        self._may_go_on = True
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The decoded bytes of one chunk, in pieces of at most CHUNK."""
-        if not self._window:
+        """The decoded bytes of one chunk, in small pieces."""
+        if self.encoding == "identity":
             yield chunk
             return
         more = False
         while chunk or more:
-            if self._over:
-                break
-            if self._inflate is None:
-                self._inflate = self._start(chunk)
+            if self._inflater is None:
+                # Zeros behind a stream pad it, as gzip(1) has it.
+                if self._ended and not (chunk := chunk.lstrip(b"\0")):
+                    return
+                if not self._may_go_on:
+                    break
+                self._inflater = inflater(self.encoding, chunk)
             try:
-                piece = self._inflate.decompress(chunk, CHUNK)
-            except zlib.error:
+                piece, chunk, more = self._inflater.step(chunk)
+            except self._inflater.errors:
                 break
-            chunk = self._inflate.unconsumed_tail
-            # zlib may have taken all of the input and still hold output.
-            more = len(piece) == CHUNK
-            if self._inflate.eof:
-                # A gzip body may be of several members (RFC 1952, 2.2), one of zlib's may not.
-                chunk, self._inflate, more = self._inflate.unused_data, None, False
-                self._over = self._deflate
+            if self._inflater.eof:
+                self._ended, self._may_go_on, self._inflater = True, self._inflater.several, None
             if piece:
                 yield piece
         else:
@@ -104,13 +102,30 @@ class Decoder:
 
     def finish(self) -> None:
         """Raise where the compressed stream has not ended."""
-        if self._inflate is not None:
+        if self._inflater is not None:
             raise DoubleOError("the compressed answer was cut short", reason="connection", retryable=True)
 
-    def _start(self, chunk: bytes) -> zlib._Decompress:
-        # "deflate" means zlib (RFC 9110, 8.4.1.2), but some servers send it bare.
-        bare = self._deflate and not (chunk[0] & 0x0F == 8 and chunk[0] >> 4 <= 7)
-        return zlib.decompressobj(-zlib.MAX_WBITS if bare else self._window)
+
+class DecodedBody(Body):
+    """An answer's body as it comes, its Content-Encoding undone."""
+
+    def __init__(self, source: Source, framing: Framing) -> None:
+        self._decoder = Decoder(framing.encoding)
+        self._framing = framing
+        length = framing.length if framing.encoding == "identity" else None
+        super().__init__(self._decoded(source), length=length, abort=source.abort)
+
+    def keep_encoding(self) -> None:
+        """Let the bytes come as they were sent, to be passed on with their Content-Encoding."""
+        self._decoder.encoding = "identity"
+        self.length = self._framing.length
+
+    async def _decoded(self, source: Source) -> AsyncIterator[bytes]:
+        while chunk := await source.read():
+            for piece in self._decoder.feed(chunk):
+                yield piece
+        self._decoder.finish()
+        source.release()
 
 
 async def whole(source: Source, framing: Framing, limit: int) -> bytes:
@@ -162,16 +177,7 @@ async def _inflated(source: Source, encoding: str, limit: int) -> bytes:
 
 def streamed(source: Source, framing: Framing) -> Body:
     """A body as it comes, decoded; its length is known where it comes as it is."""
-    decoder = Decoder(framing.encoding)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        while chunk := await source.read():
-            for piece in decoder.feed(chunk):
-                yield piece
-        decoder.finish()
-        source.release()
-
-    return Body(pieces(), length=framing.length if framing.encoding == "identity" else None, abort=source.abort)
+    return DecodedBody(source, framing)
 
 
 async def outgoing(body: Body) -> AsyncIterator[bytes]:

@@ -442,9 +442,7 @@ def test_a_broken_plugin_is_left_out_with_one_warning_which_names_its_distributi
         ("b", "b"),
         ("c,a", "a c"),
         (" c , a ,", "a c"),
-        ("nobody", ""),
-        ("a,nobody", "a"),
-        ("A", ""),
+        ("by-hand", ""),
     ],
 )
 def test_the_setting_says_which_are_loaded(
@@ -459,6 +457,21 @@ def test_the_setting_says_which_are_loaded(
     # What was registered by hand is there whatever the setting says.
     assert in_force() == sorted([*found.split(), "by-hand"])
     assert sorted(name[5:] for name in sys.modules if name.startswith("acme_")) == found.split()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "missing", "found"), [("nobody", "nobody", ""), ("a,denny", "denny", "a"), ("A", "A", "")]
+)
+def test_a_name_in_the_setting_that_is_not_there_is_warned_of(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch, wanted: str, missing: str, found: str
+) -> None:
+    install("acme-a", a="plugin")
+    monkeypatch.setenv("OO_PLUGINS", wanted)
+    with pytest.warns(RuntimeWarning, match=f"plugin {missing} is left out: LookupError: OO_PLUGINS names it") as told:
+        oo.Client(transport=MockTransport([]))
+    oo.Client(transport=MockTransport([]))
+    assert len(told) == 1
+    assert in_force() == found.split()
 
 
 def test_one_that_was_registered_by_hand_stands_in_the_place_of_an_installed_one(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, web
 
+from ..._core.errors import SOURCE
 from ..._http.body import Outcome
 from ..._http.json import JSON
 from ..._http.response import Response
@@ -208,9 +209,9 @@ def _bearer(request: web.BaseRequest) -> str:
     return token.strip()
 
 
-def _unauthorized(why: str) -> Refusal:
-    # One body for every reason, so that it doesn't tell what exists.
-    return Refusal(401, "the token was not accepted", why, {"WWW-Authenticate": "Bearer"})
+def _unauthorized(why: str, reason: str = "") -> Refusal:
+    # One body for whatever is no token, so that it doesn't tell what exists. Who holds a token is told the `reason`.
+    return Refusal(401, "the token was not accepted" + reason, why, {"WWW-Authenticate": "Bearer"})
 
 
 def _failed(what: str, error: DoubleOError) -> Refusal:
@@ -220,7 +221,7 @@ def _failed(what: str, error: DoubleOError) -> Refusal:
 
 def _denied(denial: Denial) -> Refusal:
     if denial.retry_after is None:
-        return _unauthorized(denial.why)
+        return _unauthorized(denial.why, f": {denial.reason}" if denial.reason else "")
     wait = {"Retry-After": str(math.ceil(denial.retry_after))}  # RFC 9110, 10.2.3: whole seconds
     return Refusal(429, "this token is used too often", denial.why, wait)
 
@@ -257,6 +258,6 @@ def _answered(call: Call, data: Mapping[str, JSON]) -> web.Response:
 
 def _json(status: int, data: Mapping[str, JSON], headers: Mapping[str, str] | None = None) -> web.Response:
     fields = answer_headers((headers or {}).items())
-    fields["Cache-Control"] = "no-store"
+    fields["Cache-Control"], fields[SOURCE] = "no-store", "gateway"
     body = json.dumps(data).encode()
     return web.Response(status=status, body=body, content_type="application/json", headers=fields)

@@ -12,7 +12,8 @@ from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import ByteStream, Response
 from ...exceptions import DoubleOError
-from ..context import gateway_context, of_route
+from ...transports.reader import DecodedBody
+from ..context import gateway_context, of_route, passes_encoding
 
 _TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
@@ -45,6 +46,9 @@ class MaskResponse:
         together = "\n".join([text for pair in headers.pairs() for text in pair])
         if mask.text(together) != together:
             headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
+        if isinstance(response.stream, DecodedBody) and passes_encoding(request):
+            response.stream.keep_encoding()
+            return response
         if response.stream is None:
             return response.replace(headers=headers, body=await masked_body(response.body, mask))
         return response.replace(headers=headers, stream=masked(response.stream, mask))

@@ -82,6 +82,34 @@ def test_a_401_says_that_the_token_was_not_accepted(world: World, operation: str
     assert "token was not accepted" in str(error)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("source", [None, "gateway", "upstream", "Upstream "])
+def test_a_401_that_is_marked_as_the_apis_is_no_fault_of_the_token(
+    world: World, operation: str, source: str | None
+) -> None:
+    marks = {} if source is None else {"x-oo-source": source}
+    error = fail(world, answering(401, b'{"error": {"message": "Incorrect API key"}}', **marks), operation)
+    of_the_api = operation in ("proxy", "chat") and source in ("upstream", "Upstream ")
+    assert type(error) is (oo.ProxyError if of_the_api else oo.AuthenticationError)
+    assert ("the API refused the credential that the gateway sent (401): Incorrect API key" in str(error)) is of_the_api
+    assert ("the token was not accepted (401): Incorrect API key" in str(error)) is not of_the_api
+    assert (error.status, error.retryable) == (401, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("the token was not accepted", "(401); is it whole, current and for this call?"),
+        ("the token was not accepted: it has expired", "(401): it has expired"),
+        ("", "(401); is it whole, current and for this call?"),
+        ("no such token", "(401): no such token"),
+    ],
+)
+def test_a_refusal_says_each_thing_once(world: World, said: str, told: str) -> None:
+    error = fail(world, answering(401, json.dumps({"error": said}).encode()))
+    assert str(error).endswith(f"the token was not accepted {told}")
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -121,12 +149,12 @@ def test_an_error_in_an_apis_own_200_is_an_answer(world: World, operation: str) 
     assert OPERATIONS[operation][1](client) == {"error": "bad token"}
 
 
-RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
+RETRYABLE = {408, 425, 429, 500, 502, 503, 504, 520, 529, 599}
 
 
 @pytest.mark.parametrize(
     "status",
-    [100, 199, 300, 301, 302, 304, 307, 400, 402, 403, 404, 405, 409, 418, 422, 451, 501, 599, 999, *RETRYABLE],
+    [100, 199, 300, 301, 302, 304, 307, 400, 402, 403, 404, 405, 409, 418, 422, 451, 501, 505, 999, *RETRYABLE],
 )
 @each_operation
 def test_any_other_status_is_the_operations_error(world: World, operation: str, status: int) -> None:

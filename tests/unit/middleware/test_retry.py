@@ -63,7 +63,9 @@ def test_waits_are_capped(world: World) -> None:
     assert clock.sleeps == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-@pytest.mark.parametrize("failure", [lost(), lost("timeout"), 408, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "failure", [lost(), lost("timeout"), 408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529, 599]
+)
 def test_what_may_pass_is_retried(world: World, failure: Any) -> None:
     client, transport, _ = retrying(world, failure, GOOD)
     assert client.get_secret(TOKEN) == "v"
@@ -72,7 +74,7 @@ def test_what_may_pass_is_retried(world: World, failure: Any) -> None:
 
 @pytest.mark.parametrize(
     "failure",
-    [lost("tls", False), lost("protocol", False), b"junk", {"error": "x"}, 301, 400, 401, 403, 404, 409, 422, 501],
+    [lost("tls", False), lost("protocol", False), b"junk", {"error": "x"}, 301, 400, 401, 403, 404, 409, 422, 501, 505],
 )
 def test_what_will_not_pass_is_not_retried(world: World, failure: Any) -> None:
     client, transport, clock = retrying(world, failure, GOOD)
@@ -88,10 +90,46 @@ def test_the_error_of_the_last_attempt_tells_how_many_there_were(world: World) -
     assert (caught.value.attempts, len(transport.requests)) == (4, 4)
 
 
-def test_retry_after_is_kept_to_as_given(world: World) -> None:
-    client, _, clock = retrying(world, busy("7"), busy("0"), busy("60", 429), GOOD)
+def test_retry_after_is_kept_to_where_it_is_longer_than_the_schedule(world: World) -> None:
+    client, _, clock = retrying(world, busy("7"), busy("1.5"), busy("60", 429), GOOD)
     assert client.get_secret(TOKEN) == "v"
-    assert clock.sleeps == [7, 0, 60]
+    assert clock.sleeps == [7, 1.5, 60]
+
+
+@pytest.mark.parametrize("after", ["0", "1", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_retry_after_never_shortens_the_schedule_and_leaves_its_jitter(world: World, after: str) -> None:
+    client, _, clock = retrying(world, *[busy(after)] * 3, GOOD, backoff_factor=2)
+    assert client.get_secret(TOKEN) == "v"
+    for slept, wait in zip(clock.sleeps, (2, 4, 8), strict=True):
+        assert wait < slept <= wait * 1.25
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "after", "waits"),
+    [
+        ("30", None, 0.03),
+        (" 1500.5 ", "20", 1.5005),
+        ("0", None, 0.5),
+        ("0", "7", 7),
+        ("-5", None, 0.5),
+        ("soon", "7", 7),
+        ("60000", None, 60),
+        ("60001", None, None),
+    ],
+)
+def test_retry_after_ms_is_kept_to_as_given(
+    world: World, milliseconds: str, after: str | None, waits: float | None
+) -> None:
+    headers = oo.Headers({"retry-after-ms": milliseconds, **({"Retry-After": after} if after else {})})
+    client, _, clock = retrying(
+        world, lambda request: oo.Response(429, headers, b"{}", request=request), GOOD, jitter=0
+    )
+    if waits is None:
+        with pytest.raises(oo.SecretError):
+            client.get_secret(TOKEN)
+    else:
+        assert client.get_secret(TOKEN) == "v"
+    assert clock.sleeps == ([] if waits is None else [pytest.approx(waits)])
 
 
 def test_a_retry_after_that_is_too_long_ends_the_call(world: World) -> None:

@@ -58,8 +58,6 @@ def test_what_the_headers_say(fields: Sequence[tuple[str, str]], length: int | N
         [("Content-Length", "+1")],
         [("Content-Length", "1"), ("Transfer-Encoding", "chunked")],
         [("Transfer-Encoding", "gzip, chunked")],
-        [("Content-Encoding", "gzip, gzip")],
-        [("Content-Encoding", "x-unknown")],
     ],
 )
 def test_headers_that_contradict_themselves(fields: Sequence[tuple[str, str]]) -> None:
