@@ -36,7 +36,28 @@ _warned: set[str] = set()
 
 
 class BaseClient:
-    """What the two clients share: how one is made, and the ends of a call."""
+    """What the two clients share: how one is made, and the ends of a call.
+
+    Args:
+        base_url: the server; None for `OO_BASE_URL`, else http://127.0.0.1:3001.
+        timeout: seconds for one attempt, from connecting to the body's last byte. While it is 30, as by default,
+            a model's answer (chat, embed, image) may take 300.
+        retries: how often a failed call is tried again.
+        backoff_factor: seconds before the first retry, doubled for each further one.
+        deadline: seconds for a whole call, its attempts and waits together; None for no such bound.
+        middleware: the exact chain to use, outermost first; None for the default one with plugins.
+        plugins: whether the default chain takes plugins in.
+        cache: the store of the default chain; None for the one that the process shares.
+        logging: whether the default chain logs each call to the logger `oo`.
+        max_response_bytes: the most that an answer may hold once decompressed; a secret or an environment never
+            more than 1 MiB. Of a stream it bounds one line and one event.
+        verify: whom to trust: a file or folder of authorities, or an ssl.SSLContext; None for REQUESTS_CA_BUNDLE,
+            CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR, else the system's store and certifi's.
+        cert: what to show to a server that asks for a certificate: a PEM file, or one and its key's file.
+        max_connections: the most that are open at once to one host in `Client`, in one loop in `AsyncClient`; at
+            most half of the files that the process may open. A call that needs one more waits.
+        transport: what sends; None for requests in `Client`, aiohttp in `AsyncClient`.
+    """
 
     _blocking: bool
 
@@ -58,62 +79,52 @@ class BaseClient:
         cert: Certificate = None,
         max_connections: int = 256,
     ) -> None:
-        """Make a client. ValueError or TypeError names an argument that cannot be.
-
-        Args:
-            base_url: the server; None for `OO_BASE_URL`, else http://127.0.0.1:3001.
-            timeout: seconds for one attempt, from connecting to the body's last byte. While it is 30, as by default,
-                a model's answer (chat, embed, image) may take 300.
-            retries: how often a failed call is tried again.
-            backoff_factor: seconds before the first retry, doubled for each further one.
-            deadline: seconds for a whole call, its attempts and waits together; None for no such bound.
-            middleware: the exact chain to use, outermost first; None for the default one with plugins.
-            plugins: whether the default chain takes plugins in.
-            cache: the store of the default chain; None for the one that the process shares.
-            logging: whether the default chain logs each call to the logger `oo`.
-            max_response_bytes: the most that an answer may hold once decompressed; a secret or an environment never
-                more than 1 MiB. Of a stream it bounds one line and one event.
-            verify: whom to trust: a file or folder of authorities, or an ssl.SSLContext; None for REQUESTS_CA_BUNDLE,
-                CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR, else the system's store and certifi's.
-            cert: what to show to a server that asks for a certificate: a PEM file, or one and its key's file.
-            max_connections: the most that are open at once to one host in `Client`, in one loop in `AsyncClient`; at
-                most half of the files that the process may open. A call that needs one more waits.
-            transport: what sends; None for requests in `Client`, aiohttp in `AsyncClient`.
-        """
+        """Make a client. `BaseClient` tells what each argument is; ValueError or TypeError names one that cannot be."""
         self.base_url = urls.base_url(resolve_base_url(base_url))
         check_seconds("timeout", timeout)
         check_seconds("deadline", deadline, none=True)
         check_whole("retries", retries, 0)
-        self.timeout = timeout
-        self.retries = retries
-        self.backoff_factor = backoff_factor
-        if middleware is None:
-            chain = default_middleware(retries=retries, backoff_factor=backoff_factor, logging=logging, cache=cache)
-            if plugins:
-                info = ClientInfo(self.base_url, self._blocking, retries)
-                chain = _plugins.with_plugins(chain, _plugins.plugins.middleware(info))
-        elif retries or backoff_factor != 0.5 or logging or cache is not None:
+        check_whole("max_response_bytes", max_response_bytes, 1)
+        check_whole("max_connections", max_connections, 1)
+        self.timeout, self.retries, self.backoff_factor = timeout, retries, backoff_factor
+        self._deadline = deadline
+        self._store = shared_cache() if cache is None else cache
+        self._factory = RequestFactory(self.base_url, timeout, max_response_bytes)
+        chain = self._default_chain(plugins, logging, cache) if middleware is None else list(middleware)
+        if middleware is not None and (retries or backoff_factor != 0.5 or logging or cache is not None):
             raise ValueError(
                 "retries, backoff_factor, logging and cache shape the default chain: give them to default_middleware()"
             )
-        else:
-            chain = list(middleware)
-        self._store = shared_cache() if cache is None else cache
-        check_whole("max_response_bytes", max_response_bytes, 1)
-        self._deadline = deadline
-        check_whole("max_connections", max_connections, 1)
-        self._factory = RequestFactory(self.base_url, timeout, max_response_bytes)
-        if transport is None:
-            transport = self._transport(verify=verify, cert=cert, max_connections=max_connections)
-        elif verify is not None or cert is not None or max_connections != 256:
-            raise ValueError("verify, cert and max_connections shape the default transport: give them to your own")
-        io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())
-        self._pipeline = Pipeline(chain, transport, io)
+        self._pipeline = self._composed(chain, transport, verify, cert, max_connections)
         self._lookup = self._pipeline.lookup
         self._closed = False
         self._derived: WeakSet[BaseClient] = WeakSet()
         self._owns_transport = True
         _warn_of_plain_http(self.base_url)
+
+    def _default_chain(self, plugins: bool, logging: bool, cache: SecretCache | None) -> list[Middleware]:
+        chain = default_middleware(
+            retries=self.retries, backoff_factor=self.backoff_factor, logging=logging, cache=cache
+        )
+        if not plugins:
+            return chain
+        info = ClientInfo(self.base_url, self._blocking, self.retries)
+        return _plugins.with_plugins(chain, _plugins.plugins.middleware(info))
+
+    def _composed(
+        self,
+        chain: Sequence[Middleware],
+        transport: Transport | None,
+        verify: Verify,
+        cert: Certificate,
+        max_connections: int,
+    ) -> Pipeline:
+        if transport is None:
+            transport = self._transport(verify=verify, cert=cert, max_connections=max_connections)
+        elif verify is not None or cert is not None or max_connections != 256:
+            raise ValueError("verify, cert and max_connections shape the default transport: give them to your own")
+        io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())
+        return Pipeline(chain, transport, io)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.base_url}>"

@@ -123,18 +123,10 @@ def proxy(
     _check_method(method)
     own = _checked_headers(headers)
     place, body, content_type = _checked("proxy", _place_and_content, path, params, payload, data, files, own)
-    fields = _JSON if content_type == "application/json" else _PLAIN
-    if content_type is not None and fields is _PLAIN:
-        fields = fields.replace("Content-Type", content_type)
-    if headers:
-        for name, value in headers.items():
-            fields = fields.replace(name, value)
-    if "range" in own:  # RFC 9110, 14.2: it would be a range of the compressed bytes
-        fields = fields.replace("Accept-Encoding", "identity")
     request = Request(
         method.upper(),
         f"{factory.base_url}/api/proxy/{place}",
-        fields,
+        _fields(content_type, headers, "range" in own),
         body,
         base_url=factory.base_url,
         timeout=factory.timeout,
@@ -143,6 +135,16 @@ def proxy(
         context=ClientContext("proxy", parse_proxy if parse is None else parse, token),
     )
     return _limited(request, timeout, deadline)
+
+
+def _fields(content_type: str | None, headers: Mapping[str, str] | None, ranged: bool) -> Headers:
+    fields = _JSON if content_type == "application/json" else _PLAIN
+    if content_type is not None and fields is _PLAIN:
+        fields = fields.replace("Content-Type", content_type)
+    for name, value in (headers or {}).items():
+        fields = fields.replace(name, value)
+    # RFC 9110, 14.2: it would be a range of the compressed bytes.
+    return fields.replace("Accept-Encoding", "identity") if ranged else fields
 
 
 def _limited(request: Request, timeout: float | None, deadline: float | None) -> Request:

@@ -27,6 +27,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "'METHOD PATH'",
         "help": "What callers may do; * is anything. All, if none.",
     },
+    "pass-header": {
+        "multiple": True,
+        "metavar": "HEADER",
+        "help": "Pass this header on as the caller sent it, Range say.",
+    },
     "timeout": {"type": float, "metavar": "SECONDS", "help": "How long one call may take; 60 unless told."},
 }
 _FLAGS = {
@@ -107,6 +112,8 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
     from ..gateway.rules import injected
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
+    if passed := given.pop("pass_header", ()):
+        given["pass_headers"] = passed
     if "inject" in given:
         given["inject"] = injected(map(_header, given["inject"]))
     return given
@@ -137,6 +144,7 @@ def route_list(as_json: bool) -> None:
                 "inject": list(route.inject),
                 "secrets": sorted(route.secrets),
                 "allow": list(route.allow) or ["* /*"],
+                "passed": list(route.pass_headers),
                 "timeout": route.timeout,
                 "private": route.allow_private,
                 "plain_http": route.allow_plain_http,
@@ -146,8 +154,8 @@ def route_list(as_json: bool) -> None:
             if route is not None
         ]
 
-    columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private", "plain_http", "weak")
-    table(with_vault(read), columns, as_json, shown=columns[:-2])
+    columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private", "plain_http", "weak", "passed")
+    table(with_vault(read), columns, as_json, shown=columns[:-3])
 
 
 add_rm(route, "route")

@@ -25,8 +25,11 @@ HOP_BY_HOP = {
     "transfer-encoding",
     "upgrade",
 }
-# Never forwarded: caller credentials and address, per-hop framing, headers that override method, host or URL.
+# Never forwarded: caller credentials and address, per-hop framing, headers that override method, host or URL, and what
+# has an answer come in a form that the mask cannot read (RFC 3229; another charset).
 STRIPPED_REQUEST = HOP_BY_HOP | {
+    "a-im",
+    "accept-charset",
     "accept-encoding",
     "api-key",
     "apikey",
@@ -79,7 +82,8 @@ def upstream_request(
     passed = [
         (name, _sendable(value))
         for name, value in pairs
-        if (plain := _plain(name)) not in STRIPPED_REQUEST and plain not in dropped and not plain.startswith(_FORWARDED)
+        if (plain := _plain(name)) not in dropped
+        and (route.passes(plain) or (plain not in STRIPPED_REQUEST and not plain.startswith(_FORWARDED)))
     ]
     if not route.inject:
         # What comes is passed on in its coding, so that the caller says in which.

@@ -49,7 +49,8 @@ class Route:
     `inject` maps header names to texts with `{secret-name}` placeholders. `allow` holds patterns such as
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
-    a key may go in clear, or be too short to be masked.
+    a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
+    them, though the gateway would keep them back.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Route:
     allow_private: bool = False
     allow_plain_http: bool = False
     allow_weak: bool = False
+    pass_headers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
@@ -73,11 +75,22 @@ class Route:
                 raise StoreError(f"{name!r} is no header that can be injected")
         if len({name.lower() for name in self.inject}) < len(self.inject):
             raise StoreError("two of the injected headers differ in case alone")
+        for name in self.pass_headers:
+            if not headers.NAME.fullmatch(name):
+                raise StoreError(f"{name!r} is no name of a header")
         for pattern in self.allow:
             if not _ALLOW.fullmatch(pattern):
                 raise StoreError(f"{pattern!r} is no pattern such as 'POST /v1/*'")
         if not 0 < self.timeout <= 3600:
             raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
+
+    @cached_property
+    def _passed(self) -> frozenset[str]:
+        return frozenset(name.lower().replace("_", "-") for name in self.pass_headers)
+
+    def passes(self, name: str) -> bool:
+        """Whether a header that else does not go up, or is not kept, goes up as the caller sent it."""
+        return name in self._passed
 
     @cached_property
     def secrets(self) -> frozenset[str]:

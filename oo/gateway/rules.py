@@ -99,6 +99,13 @@ def check_injected(inject: Mapping[str, str]) -> None:
             raise StoreError(f"the text of {name} holds a brace that is none of a secret's name, as in {{openai-key}}")
 
 
+def check_passed(names: Iterable[str]) -> None:
+    """Refuse to pass on what is the gateway's own: how a body is sent, whom it goes to, and the caller's token."""
+    for name in names:
+        if name.lower().replace("_", "-") in _FRAMING | {"authorization", "host"}:
+            raise StoreError(f"{name} is not passed on: it is between the caller and the gateway")
+
+
 def check_upstream(route: Route) -> None:
     """Refuse an upstream that the gateway would not call, or to which a key would go in clear."""
     if not route.allow_private and _is_private(route.upstream):

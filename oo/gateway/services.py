@@ -248,6 +248,7 @@ async def _check_variables(vault: Vault, variables: Mapping[str, Variable]) -> N
 
 async def _check_inject(vault: Vault, route: Route) -> None:
     rules.check_injected(route.inject)
+    rules.check_passed(route.pass_headers)
     for name in sorted(route.secrets):
         await require(vault, "secret", name)
     if not route.allow_weak and (weak := await weak_secrets(vault, route)):

@@ -16,6 +16,7 @@ from .context import of_route
 from .egress import PublicResolver, check_literal
 from .middleware.inject import InjectCredentials
 from .middleware.mask import MaskResponse
+from .middleware.whole_answers import WholeAnswers
 from .store.base import Store
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Upstreams:
             ),
             True: AiohttpTransport(streamless=_SMALL, max_connections=_CONNECTIONS),
         }
-        chain: list[Middleware] = [MaskResponse(), InjectCredentials(store)]
+        chain: list[Middleware] = [MaskResponse(), WholeAnswers(), InjectCredentials(store)]
         self._pipelines = {
             private: Pipeline(chain, transport, LoopIO()) for private, transport in self._transports.items()
         }

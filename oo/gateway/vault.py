@@ -274,7 +274,11 @@ class Vault:
 
 def _route(records: Records, name: str) -> Route | None:
     stored = records.find_json("route", name)
-    return None if stored is None else Route(**{**stored, "allow": tuple(stored["allow"])})
+    return (
+        None
+        if stored is None
+        else Route(**{**stored, **{name: tuple(stored.get(name, ())) for name in ("allow", "pass_headers")}})
+    )
 
 
 def _names(records: Records, kind: Kind) -> list[str]:

@@ -209,5 +209,6 @@ def test_a_flood_of_bad_tokens_costs_neither_memory_nor_disk(home: Limited, toke
         assert lines.count(b"\n") - allowed <= (REFUSALS + 3) * (lasted + 2)
         counted = lines.count(b"\n") - allowed
         assert int(refused) > 2 * counted
-        assert flooded[1] < 0.25
+        # A good call is answered sooner than the 16 that each of the flood's 64 connections sends in one go.
+        assert flooded[1] < 64 * 16 * lasted / int(refused)
         assert served.get(tokens[0]).status == 200

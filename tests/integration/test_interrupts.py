@@ -17,12 +17,11 @@ import oo
 from oo._core.io import BlockingIO
 from oo.transports.requests import RequestsTransport
 from tests.support.faults import answer, serving
-from tests.support.waiting import Watched
+from tests.support.waiting import PATIENCE, Watched
 
 pytestmark = pytest.mark.campaign
 
 ROOTS = tuple(str(Path(module.__file__).parent) for module in (oo, cachetools))
-PATIENCE = 5.0  # seconds, of which a run that is well takes none
 
 
 class Blow:
@@ -47,7 +46,7 @@ class Blow:
 
         thread = threading.Thread(target=struck, daemon=True)
         thread.start()
-        thread.join(2 * PATIENCE)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         return self.left <= 0
 
@@ -109,7 +108,7 @@ def test_an_interrupt_at_any_line_leaves_nobody_waiting() -> None:
             fell = Blow(line).falls_on(lambda token=token: client.get_secret(token, 60))
             striking = False
             if company:
-                company.pop().join(2 * PATIENCE)
+                company.pop().join(PATIENCE)
                 assert answers.pop() == token, line
             others = [token, *(f"{token}-{n}" for n in range(2))]
             assert [client.get_secret(each, 60) for each in others] == others, line

@@ -284,7 +284,7 @@ held.wait()
 reader, writer = os.pipe()
 pid = os.fork()
 if pid == 0:
-    signal.alarm(20)
+    signal.alarm(60)
     found = [call(client, f"{where}-child-{n}") for where in ("new", "busy") for n, client in enumerate(clients)]
     os.write(writer, json.dumps(found).encode())
     os._exit(0)

@@ -158,7 +158,7 @@ def get(url: str, token: str | None, path: str = "/api/secret", method: str = "G
         connection.close()
 
 
-def until(happened: Callable[[], Any], seconds: float = 10.0) -> None:
+def until(happened: Callable[[], Any], seconds: float = PATIENCE) -> None:
     """Wait for something; AssertionError where it does not come."""
     end = time.monotonic() + seconds
     while not happened():

@@ -12,9 +12,10 @@ import sys
 import termios
 from types import TracebackType
 
+from tests.support.waiting import PATIENCE
+
 # In a session of its own the terminal becomes the controlling one, so that keys send signals and /dev/tty is there.
 _START = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
-_PATIENCE = 15.0
 
 
 class Terminal:
@@ -60,10 +61,10 @@ class Terminal:
         """Read to the end; the exit code."""
         while self._read():
             pass
-        return self.process.wait(_PATIENCE)
+        return self.process.wait(PATIENCE)
 
     def _read(self) -> bool:
-        ready, _, _ = select.select([self._terminal], [], [], _PATIENCE)
+        ready, _, _ = select.select([self._terminal], [], [], PATIENCE)
         assert ready, f"nothing more was shown: {self.shown!r}"
         try:
             piece = os.read(self._terminal, 65536)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from oo._core.io import IO, Event
 
-PATIENCE = 30.0  # seconds, of which a run that is well takes none
+PATIENCE = 60.0  # seconds, of which a run that is well takes none
 SOON = 5.0  # seconds: late by any limit of a test, and early for what would not end by itself
 Given = TypeVar("Given")
 

@@ -558,7 +558,7 @@ WAITS = """
 import sys
 
 sys.acme_begun.set()
-sys.acme_go.wait(30)
+sys.acme_go.wait(60)
 """
 
 
@@ -620,10 +620,10 @@ FORK = """if True:
     sys.acme_begun, sys.acme_go = threading.Event(), threading.Event()
     thread = threading.Thread(target=oo.Client)
     thread.start()
-    sys.acme_begun.wait(30)
+    sys.acme_begun.wait(60)
     pid = os.fork()
     if pid == 0:
-        signal.alarm(10)
+        signal.alarm(60)
         oo.Client()
         os._exit(0)
     sys.acme_go.set()

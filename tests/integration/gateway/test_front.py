@@ -22,6 +22,7 @@ from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, Drip, head, serving
 from tests.support.stores import CANARY, LenientStore, Notes
+from tests.support.waiting import PATIENCE
 
 KEY = "the-real-key"
 
@@ -57,7 +58,7 @@ def test_a_body_that_breaks_its_framing_later_is_answered_at_once(
 ) -> None:
     token = gateway.route("r", "http://127.0.0.1:9")
     start = b"POST /api/proxy/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), 5) as sock:
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), PATIENCE) as sock:
         sock.sendall(before + start % token.encode() + b"1\r\nx\r\n")
         time.sleep(0.1)  # it waits for the rest of the body
         sock.sendall(b"zz\r\n")
@@ -125,7 +126,7 @@ def test_a_failure_after_an_answer_has_begun_does_not_look_like_the_rest_of_it(
     monkeypatch.setattr("oo.gateway.fronts.base_url.relay", begun)
     with serving() as upstream:
         token = gateway.route("r", upstream.url)
-        with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), 5) as sock:
+        with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), PATIENCE) as sock:
             sock.sendall(b"GET /api/proxy/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n\r\n" % token.encode())
             got = b""
             with suppress(ConnectionError):

@@ -473,7 +473,7 @@ def test_pipelined_requests_are_answered_in_their_order(site: Site) -> None:
 
 
 def test_a_caller_that_waits_for_a_hundred_continue_gets_it(site: Site) -> None:
-    with socket.create_connection(("127.0.0.1", int(site.gateway.url.rpartition(":")[2])), 5) as sock:
+    with socket.create_connection(("127.0.0.1", int(site.gateway.url.rpartition(":")[2])), PATIENCE) as sock:
         head = sized(b"", b"Expect: 100-continue").replace(b"Length: 0", b"Length: 4")
         sock.sendall(head.replace(b"{token}", site.token.encode()))
         reader = sock.makefile("rb")

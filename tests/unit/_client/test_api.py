@@ -292,7 +292,7 @@ held, release = threading.Event(), threading.Event()
 def hold():
     with _plugins.plugins._lock:  # as while plugins are looked for
         held.set()
-        release.wait(20)
+        release.wait(60)
 
 answers = []
 if when == "warm":
@@ -301,11 +301,11 @@ else:
     oo.Client(plugins=False)  # loads what a client needs
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(20)
+    held.wait(60)
 reader, writer = os.pipe()
 pid = os.fork()
 if pid == 0:
-    signal.alarm(10)
+    signal.alarm(60)
     os.write(writer, json.dumps([oo.get_secret(f"child-{n}", url) for n in range(20)]).encode())
     os._exit(0)
 release.set()

@@ -32,7 +32,6 @@ from hypothesis import strategies as st
 import oo
 from oo._client import dotenv as _dotenv
 from oo._client import env_formats as _formats
-from oo._client import unsafe_names as _unsafe_names
 from oo.testing import LocalGateway, MockTransport
 from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
@@ -258,12 +257,6 @@ def test_a_name_that_steers_programs_is_refused_unless_it_is_the_one_allowed(
     written = {name: value for name, value in wanted.items() if name not in SHELLS_OWN}
     assert answering(world, written).export_env(TOKEN, path, allow=set(wanted)) == written
     assert dotenv_values(path) == written
-
-
-def test_the_list_of_what_steers_fits_on_a_page() -> None:
-    assert len(Path(_unsafe_names.__file__).read_text().splitlines()) <= 66
-    assert not [name for name in _unsafe_names._NAMES if name.startswith(_unsafe_names._PREFIXES)]
-    assert all(name == name.upper() for name in (*_unsafe_names._NAMES, *_unsafe_names._PREFIXES))
 
 
 def test_what_programs_call_their_own_settings_is_taken(world: World, tmp_path: Path) -> None:

@@ -20,7 +20,16 @@ CALLER = {"--token-file", "--base-url"}
 THINGS = {"--secret", "--env", "--route"}
 
 
-ROUTE = {"--upstream", "--inject", "--allow", "--timeout", "--allow-private", "--allow-plain-http", "--allow-weak"}
+ROUTE = {
+    "--upstream",
+    "--inject",
+    "--allow",
+    "--timeout",
+    "--allow-private",
+    "--allow-plain-http",
+    "--allow-weak",
+    "--pass-header",
+}
 
 
 COMMANDS = {

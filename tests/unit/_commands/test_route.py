@@ -25,6 +25,7 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
             "private": True,
             "plain_http": False,
             "weak": False,
+            "passed": [],
         }
     ]
     assert vault("route", "list").stdout.split("\t")[2:5] == [

@@ -90,3 +90,15 @@ def test_a_request_goes_below_the_routes_upstream() -> None:
     assert (request.base_url, request.timeout, request.stream_response) == ("https://api.test/base", 7, True)
     assert request.headers.pairs() == (("X-A", "1"), ("X-A", "2"))
     assert of_route(request) is ROUTE
+
+
+@pytest.mark.parametrize("name", ["A-IM", "a_im", "Accept-Charset"])
+def test_what_would_have_the_answer_come_in_a_form_that_no_mask_reads_stays(name: str) -> None:
+    assert forwarded((name, "x")) == []
+
+
+def test_a_route_may_pass_on_what_else_stays() -> None:
+    route = Route("r", "https://api.test", pass_headers=("Cookie", "X_Forwarded_For"))
+    pairs = [("Cookie", "a=1"), ("X-Forwarded-For", "::1"), ("Via", "1.1 x"), ("X-Mine", "1")]
+    request = upstream_request(route, "GET", "x", pairs, None, GatewayContext())
+    assert [name for name, _ in request.headers.pairs()] == ["Cookie", "X-Forwarded-For", "X-Mine"]

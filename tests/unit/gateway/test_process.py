@@ -261,7 +261,7 @@ def test_a_token_or_secret_is_in_no_log_and_no_error(home: Home, served: Serving
         f"POST /api/secret HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{token}\r\n",
     ]
     for raw in hostile:
-        with socket.create_connection((str(address.hostname), int(address.port or 0)), 5) as sock:
+        with socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE) as sock:
             sock.sendall(raw.encode() + b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             answer = b""
             try:

@@ -157,3 +157,15 @@ def test_a_value_of_less_than_eight_characters_is_weak(value: str, weak: bool) -
 )
 def test_the_nearest_names_are_said(name: str, said: str) -> None:
     assert rules.nearest(name, ["openai-key", "webb", "other"]) == said
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "authorization", "Host", "Content-Length", "Transfer_Encoding", "Upgrade"]
+)
+def test_what_is_between_the_caller_and_the_gateway_is_not_passed_on(name: str) -> None:
+    with pytest.raises(StoreError, match="is not passed on"):
+        rules.check_passed(["X-Mine", name])
+
+
+def test_other_headers_may_be_passed_on() -> None:
+    rules.check_passed(["Range", "Cookie", "X-Forwarded-For"])

@@ -10,6 +10,7 @@ from oo.gateway.context import GatewayContext
 from oo.gateway.headers import upstream_request
 from oo.gateway.middleware.inject import InjectCredentials
 from oo.gateway.middleware.mask import MaskResponse
+from oo.gateway.middleware.whole_answers import WholeAnswers
 from oo.gateway.models import Route
 from oo.gateway.upstream import Upstreams
 from tests.support.stores import LenientStore
@@ -22,7 +23,7 @@ def request(url: str, allow_private: bool) -> oo.Request:
 async def test_each_chain_masks_around_what_injects() -> None:
     upstreams = Upstreams(LenientStore())
     for pipeline in upstreams._pipelines.values():
-        assert [type(each) for each in pipeline.middleware] == [MaskResponse, InjectCredentials]
+        assert [type(each) for each in pipeline.middleware] == [MaskResponse, WholeAnswers, InjectCredentials]
     await upstreams.close()
 
 

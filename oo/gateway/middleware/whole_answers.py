@@ -1,0 +1,41 @@
+"""Asks for the whole where a caller's Range would cut what the mask sees."""
+
+from __future__ import annotations
+
+import re
+
+from ..._core.pipeline import CallNext
+from ..._http.headers import Headers
+from ..._http.request import Request
+from ..._http.response import Response
+from ..context import of_route
+
+_RANGED = frozenset({"range", "if-range"})
+_BINARY = re.compile(
+    r"image/(?!svg)|audio/|video/|font/|application/(octet-stream|pdf|zip|gzip|zstd|wasm|x-tar)\b", re.IGNORECASE
+)
+
+
+class WholeAnswers:
+    """Sends a request again without its Range where the answer is a part (206) of what may be text.
+
+    A caller who chooses where a text is cut reads a secret in halves, none of which the mask would know. What is
+    binary, routes that inject no secret, and routes that pass Range on (`pass_headers`) keep their parts.
+    """
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        route = of_route(request)
+        if not route.secrets or "Range" not in request.headers or route.passes("range"):
+            return await call_next(request)
+        if request.method != "GET":
+            return await call_next(_whole(request))  # elsewhere it has no meaning (RFC 9110, 14.2)
+        response = await call_next(request)
+        if response.status != 206 or _BINARY.match(response.headers.get("Content-Type", "")):
+            return response
+        response.abort()
+        return await call_next(_whole(request))
+
+
+def _whole(request: Request) -> Request:
+    pairs = request.headers.pairs()
+    return request.replace(headers=Headers([pair for pair in pairs if pair[0].lower() not in _RANGED]))
