@@ -31,6 +31,7 @@ class Context:
         started: when the call began, on the pipeline's monotonic clock (seconds).
         attempts: how many requests were sent.
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
+        timeline: what happened when.
         max_seconds: how long the whole call may take, where that was said of this call alone.
         token, cache_ttl, parse: a client's, see ClientContext.
     """
@@ -41,18 +42,12 @@ class Context:
     attempts: int = 0
     cache: Literal["miss", "hit", "stale"] = "miss"
     max_seconds: float | None = None
-    _timeline: list[TimelineEntry] | None = None
     token: str = ""
     cache_ttl: float | None = None
     parse: Parser = staticmethod(_as_it_is)
 
-    @property
-    def timeline(self) -> list[TimelineEntry]:
-        """What happened when."""
-        # Not a cached_property, which takes a lock up to Python 3.11.
-        if self._timeline is None:
-            self._timeline = []
-        return self._timeline
+    def __init__(self) -> None:
+        self.timeline: list[TimelineEntry] = []
 
     @cached_property
     def id(self) -> str:
@@ -73,6 +68,7 @@ class ClientContext(Context):
     the answer into the call's value."""
 
     def __init__(self, operation: Operation, parse: Parser, token: str = "", cache_ttl: float | None = None) -> None:
+        self.timeline = []
         self.operation = operation
         self.parse = parse
         self.token = token
