@@ -34,15 +34,14 @@ def test_the_package_lists_every_name_it_listed() -> None:
 
 def breaks(before: list[list[str]], after: list[list[str]]) -> list[list[str]]:
     """What of a signature's parameters a caller would miss or trip over: one that is gone or moved or has another kind
-    or default, and a new one that must be given or has a place in the order."""
+    or default, and a new one that must be given or comes before what was there."""
     known = {name for name, _, _ in before}
     added = [each for each in after if each[0] not in known]
-    if [each for each in before if each[1] != "KEYWORD_ONLY"] != [
-        each for each in after if each[0] in known and each[1] != "KEYWORD_ONLY"
-    ]:
+    placed = [each for each in before if each[1] != "KEYWORD_ONLY"]
+    if placed != [each for each in after if each[1] != "KEYWORD_ONLY"][: len(placed)]:
         return before
     missing = [each for each in before if each not in after]
-    return missing + [each for each in added if each[1] != "KEYWORD_ONLY" or not each[2]]
+    return missing + [each for each in added if not each[2]]
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN["signatures"].keys() - golden.EXCEPTED))
@@ -62,7 +61,9 @@ KEY = ["key", "KEYWORD_ONLY", "None"]
         ([A, B, KEY], False),
         ([A], True),
         ([B, A], True),
-        ([A, B, ["c", "POSITIONAL_OR_KEYWORD", "2"]], True),
+        ([A, B, ["c", "POSITIONAL_OR_KEYWORD", "2"]], False),
+        ([A, B, ["c", "POSITIONAL_OR_KEYWORD", ""]], True),
+        ([A, ["c", "POSITIONAL_OR_KEYWORD", "2"], B], True),
         ([A, ["b", "POSITIONAL_OR_KEYWORD", "2"]], True),
         ([A, ["b", "KEYWORD_ONLY", "1"]], True),
         ([A, B, ["key", "KEYWORD_ONLY", ""]], True),
