@@ -20,7 +20,6 @@ from ._core.fork import register
 from ._core.pipeline import Middleware, check_middleware, name_of
 from ._core.warnings import outside
 from .hooks import ClientInfo, Slot
-from .middleware import BearerAuth, Cache, Retry
 
 GROUP = "oo"
 
@@ -179,21 +178,6 @@ class Plugins:
         # What was being imported can never be imported in the child, as Python has it, nor what imports the same.
         if any(_is_importing(entry) for _, entry in self._waiting):
             self._waiting = []
-
-
-def with_plugins(chain: Sequence[Middleware], slots: dict[Slot, list[Middleware]]) -> list[Middleware]:
-    """The default chain with each slot's middlewares in their place."""
-    result: list[Middleware] = []
-    for middleware in chain:
-        if isinstance(middleware, Cache):
-            result += [*slots[Slot.CALL], middleware, *slots[Slot.FETCH]]
-        elif isinstance(middleware, Retry):
-            result += [middleware, *slots[Slot.ATTEMPT]]
-        elif isinstance(middleware, BearerAuth):
-            result += [middleware, *slots[Slot.WIRE]]
-        else:
-            result.append(middleware)
-    return result
 
 
 def _name(distribution: Distribution | None) -> str:

@@ -10,6 +10,7 @@ from .. import _plugins
 from .._core.errors import buffer_if_error, to_call_error
 from .._core.io import IO, BlockingIO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport, no_response
+from .._core.slots import compose
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http.request import Request
@@ -18,7 +19,7 @@ from .._http.urls import base_url as checked_base_url
 from .._http.urls import is_loopback
 from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
-from ..middleware import SecretCache, default_middleware, shared_cache
+from ..middleware import SecretCache, default_chain, shared_cache
 from .operations import RequestFactory
 
 DEFAULT_BASE_URL = "http://localhost:3001"
@@ -69,10 +70,9 @@ class BaseClient:
         self.retries = retries
         self.backoff_factor = backoff_factor
         if middleware is None:
-            chain = default_middleware(retries=retries, backoff_factor=backoff_factor, logging=logging, cache=cache)
-            if plugins:
-                info = ClientInfo(self.base_url, self._blocking, retries)
-                chain = _plugins.with_plugins(chain, _plugins.plugins.middleware(info))
+            slotted = default_chain(retries=retries, backoff_factor=backoff_factor, logging=logging, cache=cache)
+            info = ClientInfo(self.base_url, self._blocking, retries)
+            chain = compose(slotted, _plugins.plugins.middleware(info) if plugins else {})
         elif retries or backoff_factor != 0.5 or logging or cache is not None:
             raise ValueError(
                 "retries, backoff_factor, logging and cache shape the default chain: give them to default_middleware()"

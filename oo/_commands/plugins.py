@@ -17,14 +17,14 @@ def plugins(as_json: bool) -> None:
     Example: OO_PLUGINS=off oo plugins
     """
     from .._core.pipeline import name_of
+    from .._core.slots import compose
     from .._plugins import plugins as found
-    from .._plugins import with_plugins
     from ..hooks import ClientInfo
-    from ..middleware import default_middleware
+    from ..middleware import default_chain
 
     # The chain first: a plugin that breaks in its hook is left out with a warning.
     slots = found.middleware(ClientInfo("http://localhost:3001", True, 0))
-    chain = [name_of(each) for each in with_plugins(default_middleware(), slots)]
+    chain = [name_of(each) for each in compose(default_chain(), slots)]
     rows = [{"plugin": each.name, "distribution": each.distribution} for each in found.found()]
     if as_json:
         click.echo(json.dumps({"plugins": rows, "chain": chain}, indent=2))

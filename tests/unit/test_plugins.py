@@ -162,7 +162,8 @@ def test_a_plugin_is_told_what_is_built_once_for_each_client_and_never_a_token(w
         oo.ClientInfo(URL, world.blocking, 2),
         oo.ClientInfo("https://gateway.example/base", world.blocking, 0),
     ]
-    assert [field.name for field in dataclasses.fields(oo.ClientInfo)] == ["base_url", "blocking", "retries"]
+    assert [field.name for field in dataclasses.fields(oo.ClientInfo)] == ["base_url", "blocking", "retries", "role"]
+    assert {told.role for told in plugin.told} == {"blocking" if world.blocking else "asyncio"}
     with pytest.raises(dataclasses.FrozenInstanceError):
         plugin.told[0].retries = 9  # type: ignore[misc]  # as the test has it
 
