@@ -12,7 +12,7 @@ A plugin is code with full trust: it runs in this process and sees tokens and se
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import pluggy
@@ -41,7 +41,7 @@ class ClientInfo:
     base_url: str
     blocking: bool
     retries: int
-    role: Role | None = None
+    role: Role | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.role is None:

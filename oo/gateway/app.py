@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from .audit_log import Audit
 from .fronts.base_url import Front
 from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server
+from .stack import Stack
 from .store.base import Store
-from .upstream import Upstreams
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,11 +43,11 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            upstreams = Upstreams(self._store)
-            stack.push_async_callback(upstreams.close)
             sock = bound(*self._address) if self._sock is None else self._sock
             stack.callback(sock.close)
-            front = Front(self._store, upstreams, self._audit)
+            chain = Stack(self._store, self._audit)
+            stack.push_async_callback(chain.close)
+            front = Front(chain)
             server = Server(front.handle, front.refuse)
             stack.push_async_callback(server.end)
             patience = None if self._tls is None else HEADER_TIMEOUT

@@ -101,6 +101,7 @@ class Grant:
     token_id: str
     kind: Kind
     name: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Token:
     @cached_property
     def grant(self) -> Grant:
         """What it opens."""
-        return Grant(self.id, self.kind, self.name)
+        return Grant(self.id, self.kind, self.name, self.label)
 
     def opens(self, kind: Kind, now: float) -> Grant | Denial:
         """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at."""

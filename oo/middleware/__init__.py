@@ -18,7 +18,6 @@ __all__ = [
     "Logging",
     "Retry",
     "SecretCache",
-    "default_chain",
     "default_middleware",
     "shared_cache",
 ]
