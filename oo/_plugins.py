@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from itertools import accumulate
 from typing import NamedTuple
@@ -88,15 +88,35 @@ class Plugins:
         if manager is None:  # unregistered meanwhile
             return []
         try:
-            offers = [offer for result in manager.hook.oo_middleware(client=client) for offer in result]
-            for slot, middleware in offers:
-                if not isinstance(slot, Slot):
-                    raise TypeError(f"oo_middleware gave {slot!r} where a Slot belongs")
-                check_middleware(middleware)
+            return _offered(manager, client)
         except (Exception, SystemExit) as error:  # foreign code: whatever it raises, the client is made without it
             self._leave_out(plugin, error)
             return []
-        return offers
+
+    def named(self, names: Iterable[str], client: ClientInfo) -> tuple[list[Plugin], dict[Slot, list[Middleware]]]:
+        """The plugins of these names, whatever OO_PLUGINS says, and what they put into each slot. No other is loaded.
+        ValueError for one that is not there or breaks: who named it relies on it."""
+        named: list[Plugin] = []
+        slots: dict[Slot, list[Middleware]] = {slot: [] for slot in Slot}
+        for name in sorted(set(names)):
+            try:
+                plugin, manager = self._named(name)
+                offers = _offered(manager, client)
+            except (Exception, SystemExit) as error:  # foreign code, as above
+                raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}: {error}") from None
+            named.append(plugin)
+            for slot, middleware in offers:
+                slots[slot].append(middleware)
+        return named, slots
+
+    def _named(self, name: str) -> tuple[Plugin, pluggy.PluginManager]:
+        with self._lock:
+            if name in self._managers:
+                return Plugin(name, self._distributions.get(name, "")), self._managers[name]
+        found = [entry for entry in self._entries() if entry.name == name]
+        if len(found) != 1:
+            raise ValueError(f"{len(found) or 'no'} installed distributions have a plugin of that name")
+        return Plugin(name, _name(found[0].dist)), _managed(found[0].load(), name)
 
     def _scan(self) -> None:
         if not self._scanned:
@@ -178,6 +198,16 @@ class Plugins:
         # What was being imported can never be imported in the child, as Python has it, nor what imports the same.
         if any(_is_importing(entry) for _, entry in self._waiting):
             self._waiting = []
+
+
+def _offered(manager: pluggy.PluginManager, client: ClientInfo) -> list[tuple[Slot, Middleware]]:
+    """What a plugin offers; TypeError where that is no middleware in a slot."""
+    offers = [offer for result in manager.hook.oo_middleware(client=client) for offer in result]
+    for slot, middleware in offers:
+        if not isinstance(slot, Slot):
+            raise TypeError(f"oo_middleware gave {slot!r} where a Slot belongs")
+        check_middleware(middleware)
+    return offers
 
 
 def _name(distribution: Distribution | None) -> str:

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from .plugins import named_plugins
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -16,8 +18,15 @@ import click
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="A certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @click.option("--behind-tls-proxy", is_flag=True, help="Something in front of this speaks TLS with the callers.")
+@named_plugins
 def serve(
-    host: str, port: int, workers: int, tls_cert: str | None, tls_key: str | None, behind_tls_proxy: bool
+    host: str,
+    port: int,
+    workers: int,
+    tls_cert: str | None,
+    tls_key: str | None,
+    behind_tls_proxy: bool,
+    plugins: list[str],
 ) -> None:
     """Answer callers from the vault, until interrupted.
 
@@ -32,7 +41,7 @@ def serve(
     from ..gateway.paths import data_dir
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    serving.preflight(data_dir(), tls)
+    serving.preflight(data_dir(), tls, plugins)
     try:
         sock = bound(host, port)
     except OSError as error:
@@ -45,9 +54,9 @@ def serve(
     sock.listen(1024)
     click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
     if workers == 1:
-        serving.run_worker(sock, data_dir(), tls)
+        serving.run_worker(sock, data_dir(), tls, plugins)
     else:
-        sys.exit(serving.run_supervisor(sock, workers, tls))
+        sys.exit(serving.run_supervisor(sock, workers, tls, plugins))
 
 
 @click.command()

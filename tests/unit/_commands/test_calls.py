@@ -373,6 +373,41 @@ def test_plugins_lists_them_and_the_chain(inside: Inside) -> None:
     assert text == f"timer\t\n{' -> '.join(found['chain'])}\n"
 
 
+def test_plugins_shows_a_gateways_chain_with_those_that_are_named(inside: Inside) -> None:
+    class Timer:
+        async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+            return await call_next(request)
+
+    class Plugin:
+        @oo.hookimpl
+        def oo_middleware(self, client: oo.hooks.ClientInfo) -> list[tuple[oo.Slot, Timer]]:
+            return [(oo.Slot.WIRE, Timer())] if client.role == "gateway" else []
+
+    oo.register(Plugin(), "timer")
+    try:
+        with_it = json.loads(inside("plugins", "--gateway", "--plugins", "timer", "--json").stdout)
+        without = json.loads(inside("plugins", "--gateway", "--json").stdout)
+    finally:
+        oo.unregister("timer")
+    assert (with_it["plugins"], without["plugins"]) == ([{"plugin": "timer", "distribution": ""}], [])
+    assert with_it["chain"][:-1] == without["chain"]
+    assert with_it["chain"][-1].endswith("Timer")
+    assert without["chain"][0] == "oo.gateway.middleware.audit.WriteAudit"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--gateway", "--plugins", "no-such"], 1, "plugin no-such cannot be loaded"),
+        (["--plugins", "a"], 2, "--gateway"),
+    ],
+)
+def test_a_plugin_that_is_named_has_to_be_there(inside: Inside, options: list[str], code: int, said: str) -> None:
+    result = inside("plugins", *options)
+    assert result.exit_code == code
+    assert said in result.stderr
+
+
 def test_a_plugin_that_breaks_is_one_line_beside_the_list(process: Process, tmp_path: Path) -> None:
     about = tmp_path / "oo_broken-1.dist-info"
     about.mkdir()

@@ -28,7 +28,7 @@ COMMANDS = {
     "token issue": {"--secret", "--env", "--route", "--ttl", "--uses", "--rate", "--label"},
     "token list": {"--json"},
     "token revoke": set(),
-    "serve": {"--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy"},
+    "serve": {"--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy", "--plugins"},
     "audit": {"--follow", "-f"},
     "rekey": set(),
     "get": CALLER,
@@ -37,7 +37,7 @@ COMMANDS = {
     "proxy": {*CALLER, "--method", "-X", "--data", "-d"},
     "chat": {*CALLER, "--model"},
     "health": {"--base-url"},
-    "plugins": {"--json"},
+    "plugins": {"--json", "--gateway", "--plugins"},
     "demo": set(),
 }
 """Each command's options. None takes a token: an argument is seen by everybody on the machine."""
