@@ -17,7 +17,7 @@ class GatewayContext(Context):
         token_id, label: the caller's token, once it is known.
         kind, target: what the token opened, and its name.
         key: the idempotency key of the call, if it has one.
-        paid: whether the use of the token that the call costs was counted.
+        paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
         outcome: the word for the audit, where the gateway itself answers.

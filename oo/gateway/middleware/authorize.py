@@ -38,6 +38,7 @@ class Authorize:
             context.key = idempotency_key(request)
         outcome = await self._store.authorize(token, kind, needs_use=context.key is None)
         grant = granted(context, outcome)
+        context.paid = not grant.counted
         if kind == "route":
             context.route = await self._store.route(grant.name)
             if context.route is None:

@@ -41,6 +41,17 @@ async def test_what_a_token_opens_is_known_further_in(endpoint: str, kind: str, 
     assert (context.route, store.asked) == (route, [("any", kind, True)])
 
 
+@pytest.mark.parametrize("counted", [True, False])
+async def test_a_token_without_a_limit_of_uses_has_nothing_to_pay(counted: bool) -> None:
+    class Unlimited(Door):
+        async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant:  # type: ignore[override]
+            return Grant("id", kind, "a", counted=counted)
+
+    request = call("GET", "/x", TOKEN)
+    await through(Authorize(Unlimited()), request)
+    assert gateway_context(request).paid is not counted
+
+
 async def test_a_keyed_call_may_need_no_use() -> None:
     store, request = Door(), call("POST", "/x", TOKEN, ("Idempotency-Key", "k"))
     await through(Authorize(store), request)
