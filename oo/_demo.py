@@ -16,15 +16,16 @@ from ._client.api import register, unregister
 from ._client.async_client import AsyncClient
 from ._client.client import Client
 from ._core.pipeline import CallNext, name_of
+from ._core.slots import compose
 from ._http.request import Request
 from ._http.response import Response
-from ._plugins import plugins, with_plugins
+from ._plugins import plugins
 from .exceptions import AuthenticationError, DoubleOError, ProxyError
 from .gateway.app import Gateway
 from .gateway.models import Kind, Route, SecretRef
 from .gateway.vault import Vault
 from .hooks import ClientInfo, Slot, hookimpl
-from .middleware import SecretCache, default_middleware
+from .middleware import SecretCache, default_chain, default_middleware
 from .testing import BackgroundLoop, temporary_vault
 
 Claim = tuple[str, bool]
@@ -143,7 +144,7 @@ def run(show: Callable[[str], None]) -> bool:
 
 def _show(scene: _Scene, show: Callable[[str], None]) -> bool:
     slots = plugins.middleware(ClientInfo(scene.url, True, 3))
-    chain = [name_of(part).rpartition(".")[2] for part in with_plugins(default_middleware(**_RETRIES), slots)]
+    chain = [name_of(part).rpartition(".")[2] for part in compose(default_chain(**_RETRIES), slots)]
     show(f"gateway {scene.url}, upstream {scene.upstream.url}")
     show(f"chain {' -> '.join(chain)}, of which AttemptCounter is a plugin's")
     held = True

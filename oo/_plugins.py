@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from itertools import accumulate
 from types import CodeType, TracebackType
@@ -22,7 +22,6 @@ from ._core.fork import register
 from ._core.pipeline import Middleware, Pipeline, check_middleware, code_of, name_of
 from ._core.warnings import outside
 from .hooks import ClientInfo, Slot
-from .middleware import BearerAuth, Cache, Retry
 
 GROUP = "oo"
 
@@ -94,15 +93,35 @@ class Plugins:
         if manager is None:  # unregistered meanwhile
             return []
         try:
-            offers = [offer for result in manager.hook.oo_middleware(client=client) for offer in result]
-            for slot, middleware in offers:
-                if not isinstance(slot, Slot):
-                    raise TypeError(f"oo_middleware gave {slot!r} where a Slot belongs")
-                check_middleware(middleware)
+            return _offered(manager, client)
         except (Exception, SystemExit) as error:  # foreign code: whatever it raises, the client is made without it
             self._leave_out(plugin, error)
             return []
-        return offers
+
+    def named(self, names: Iterable[str], client: ClientInfo) -> tuple[list[Plugin], dict[Slot, list[Middleware]]]:
+        """The plugins of these names, whatever OO_PLUGINS says, and what they put into each slot. No other is loaded.
+        ValueError for one that is not there or breaks: who named it relies on it."""
+        named: list[Plugin] = []
+        slots: dict[Slot, list[Middleware]] = {slot: [] for slot in Slot}
+        for name in sorted(set(names)):
+            try:
+                plugin, manager = self._named(name)
+                offers = _offered(manager, client)
+            except (Exception, SystemExit) as error:  # foreign code, as above
+                raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}: {error}") from None
+            named.append(plugin)
+            for slot, middleware in offers:
+                slots[slot].append(middleware)
+        return named, slots
+
+    def _named(self, name: str) -> tuple[Plugin, pluggy.PluginManager]:
+        with self._lock:
+            if name in self._managers:
+                return Plugin(name, self._distributions.get(name, "")), self._managers[name]
+        found = [entry for entry in self._entries() if entry.name == name]
+        if len(found) != 1:
+            raise ValueError(f"{len(found) or 'no'} installed distributions have a plugin of that name")
+        return Plugin(name, _name(found[0].dist)), _managed(found[0].load(), name)
 
     def _scan(self) -> None:
         if not self._scanned:
@@ -211,19 +230,14 @@ def name_plugin(error: Exception, trace: TracebackType | None, pipeline: Pipelin
         error.args = (f"{error.args[0]}\n{note}", *error.args[1:])
 
 
-def with_plugins(chain: Sequence[Middleware], slots: dict[Slot, list[Middleware]]) -> list[Middleware]:
-    """The default chain with each slot's middlewares in their place."""
-    result: list[Middleware] = []
-    for middleware in chain:
-        if isinstance(middleware, Cache):
-            result += [*slots[Slot.CALL], middleware, *slots[Slot.FETCH]]
-        elif isinstance(middleware, Retry):
-            result += [middleware, *slots[Slot.ATTEMPT]]
-        elif isinstance(middleware, BearerAuth):
-            result += [middleware, *slots[Slot.WIRE]]
-        else:
-            result.append(middleware)
-    return result
+def _offered(manager: pluggy.PluginManager, client: ClientInfo) -> list[tuple[Slot, Middleware]]:
+    """What a plugin offers; TypeError where that is no middleware in a slot."""
+    offers = [offer for result in manager.hook.oo_middleware(client=client) for offer in result]
+    for slot, middleware in offers:
+        if not isinstance(slot, Slot):
+            raise TypeError(f"oo_middleware gave {slot!r} where a Slot belongs")
+        check_middleware(middleware)
+    return offers
 
 
 def _name(distribution: Distribution | None) -> str:

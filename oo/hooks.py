@@ -11,42 +11,44 @@ A plugin is code with full trust: it runs in this process and sees tokens and se
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import pluggy
 
 from ._core.pipeline import Middleware
+from ._core.slots import Slot
+
+__all__ = ["ClientInfo", "Role", "Slot", "hookimpl", "hookspec", "oo_middleware"]
 
 hookspec = pluggy.HookspecMarker("oo")
 hookimpl = pluggy.HookimplMarker("oo")
 """Marks a plugin's `oo_middleware`."""
 
 
-class Slot(enum.Enum):
-    """Where in the default chain a plugin's middleware stands."""
-
-    CALL = "call"
-    """Outside the cache: sees every call."""
-    FETCH = "fetch"
-    """Between cache and retry: sees each call that leaves the process."""
-    ATTEMPT = "attempt"
-    """Inside retry: sees each attempt, and its error as the caller would."""
-    WIRE = "wire"
-    """Inside auth: sees the request as it is sent, the token in its header."""
+Role: TypeAlias = Literal["blocking", "asyncio", "gateway"]
+"""The world that a chain is built for."""
 
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """What is being built, as a plugin is told: never a token."""
+    """What is being built, as a plugin is told: never a token.
+
+    `role` says for which world; by default, a client's that is `blocking` or not. Of a gateway, `base_url` is its own.
+    """
 
     base_url: str
     blocking: bool
     retries: int
+    role: Role | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.role is None:
+            object.__setattr__(self, "role", "blocking" if self.blocking else "asyncio")
 
 
 @hookspec
 def oo_middleware(client: ClientInfo) -> Iterable[tuple[Slot, Middleware]]:  # noqa: ARG001  # a specification
-    """The plugin's middlewares for this client, each with its slot. Called once for each client that is made."""
+    """The plugin's middlewares for this client or gateway, each with its slot. Called once for each that is made."""
     return []

@@ -14,6 +14,7 @@ from .. import _plugins
 from .._core.errors import buffer_if_error, to_call_error
 from .._core.io import IO, BlockingIO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport, no_response
+from .._core.slots import compose
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http import urls
@@ -22,7 +23,7 @@ from .._http.response import Response
 from .._plugins import name_plugin
 from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
-from ..middleware import SecretCache, default_middleware, shared_cache
+from ..middleware import SecretCache, default_chain, shared_cache
 from ..middleware.retry import Retry
 from .answers import unchecked_answer
 from .operations import DEFAULT_TIMEOUT, RequestFactory
@@ -103,13 +104,9 @@ class BaseClient:
         _warn_of_plain_http(self.base_url)
 
     def _default_chain(self, plugins: bool, logging: bool, cache: SecretCache | None) -> list[Middleware]:
-        chain = default_middleware(
-            retries=self.retries, backoff_factor=self.backoff_factor, logging=logging, cache=cache
-        )
-        if not plugins:
-            return chain
+        chain = default_chain(retries=self.retries, backoff_factor=self.backoff_factor, logging=logging, cache=cache)
         info = ClientInfo(self.base_url, self._blocking, self.retries)
-        return _plugins.with_plugins(chain, _plugins.plugins.middleware(info))
+        return compose(chain, _plugins.plugins.middleware(info) if plugins else {})
 
     def _composed(
         self,

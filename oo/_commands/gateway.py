@@ -7,6 +7,7 @@ import sys
 import click
 
 from ._vault import warn, with_vault
+from .plugins import named_plugins
 
 
 @click.command()
@@ -18,8 +19,15 @@ from ._vault import warn, with_vault
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="A certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @click.option("--behind-tls-proxy", is_flag=True, help="Something in front of this speaks TLS with the callers.")
+@named_plugins
 def serve(
-    host: str, port: int, workers: int, tls_cert: str | None, tls_key: str | None, behind_tls_proxy: bool
+    host: str,
+    port: int,
+    workers: int,
+    tls_cert: str | None,
+    tls_key: str | None,
+    behind_tls_proxy: bool,
+    plugins: list[str],
 ) -> None:
     """Answer callers from the vault, until interrupted.
 
@@ -36,7 +44,7 @@ def serve(
     from ..gateway.services import weak_uses
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    serving.preflight(data_dir(), tls)
+    serving.preflight(data_dir(), tls, plugins)
     warn(with_vault(weak_uses))
     begin_file(data_dir(), AUDIT_FILE)
     try:
@@ -51,9 +59,9 @@ def serve(
     sock.listen(1024)
     click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
     if workers == 1:
-        serving.run_worker(sock, data_dir(), tls)
+        serving.run_worker(sock, data_dir(), tls, plugins)
     else:
-        sys.exit(serving.run_supervisor(sock, workers, tls))
+        sys.exit(serving.run_supervisor(sock, workers, tls, plugins))
 
 
 @click.command()

@@ -1,34 +1,75 @@
-"""`oo plugins`."""
+"""`oo plugins`, and how plugins of a gateway are named."""
 
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from ._output import as_json, printable, table
 
+if TYPE_CHECKING:
+    from .._core.pipeline import Middleware
+    from .._plugins import Plugin
+    from ..gateway.store.base import Store
+
+
+def _split(_context: click.Context, _option: click.Parameter, names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+named_plugins = click.option(
+    "--plugins", default="", metavar="A,B", callback=_split, help="The plugins that the gateway loads; no other is."
+)
+"""The option that names the plugins of a gateway."""
+
 
 @click.command()
+@click.option("--gateway", is_flag=True, help="Of a gateway, not of a client.")
+@named_plugins
 @as_json
-def plugins(as_json: bool) -> None:
+def plugins(gateway: bool, plugins: list[str], as_json: bool) -> None:
     """List the plugins found, and the chain they make.
 
-    Example: OO_PLUGINS=off oo plugins
+    Example: oo plugins --gateway --plugins timer
     """
+    if plugins and not gateway:
+        raise click.UsageError("--plugins goes with --gateway; for a client, set OO_PLUGINS")
     from .._core.pipeline import name_of
-    from .._http.urls import DEFAULT_BASE_URL
-    from .._plugins import plugins as found
-    from .._plugins import with_plugins
-    from ..hooks import ClientInfo
-    from ..middleware import default_middleware
 
-    # The chain first: a plugin that breaks in its hook is left out with a warning.
-    slots = found.middleware(ClientInfo(DEFAULT_BASE_URL, True, 0))
-    chain = [name_of(each) for each in with_plugins(default_middleware(), slots)]
-    rows = [{"plugin": each.name, "distribution": each.distribution} for each in found.found()]
+    listed, middleware = _of_gateway(plugins) if gateway else _of_client()
+    chain = [name_of(each) for each in middleware]
+    rows = [{"plugin": each.name, "distribution": each.distribution} for each in listed]
     if as_json:
         click.echo(json.dumps({"plugins": rows, "chain": chain}, indent=2))
         return
     table(rows, ("plugin", "distribution"), False)
     click.echo(printable(" -> ".join(chain)))
+
+
+def _of_client() -> tuple[list[Plugin], list[Middleware]]:
+    from .._core.slots import compose
+    from .._http.urls import DEFAULT_BASE_URL
+    from .._plugins import plugins
+    from ..hooks import ClientInfo
+    from ..middleware import default_chain
+
+    # The chain first: a plugin that breaks in its hook is left out with a warning.
+    chain = compose(default_chain(), plugins.middleware(ClientInfo(DEFAULT_BASE_URL, True, 0)))
+    return plugins.found(), chain
+
+
+def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
+    from .._core.slots import compose
+    from .._plugins import plugins
+    from ..gateway.app import gateway_info
+    from ..gateway.background import Background
+    from ..gateway.stack import gateway_chain
+
+    try:
+        listed, offers = plugins.named(names, gateway_info("http://127.0.0.1:3001"))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    nothing = cast("Store", None)  # no call comes through this chain
+    return listed, compose(gateway_chain(nothing, None, Background()), offers)

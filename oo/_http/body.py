@@ -93,3 +93,10 @@ class Body:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(outcome)
+
+
+async def read_whole(body: bytes | Body | None) -> bytes | None:
+    """A request's body as bytes, whichever it is; None where there is none."""
+    if not isinstance(body, Body):
+        return body
+    return b"".join([piece async for piece in body])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from .. import _plugins
+from ..hooks import ClientInfo
 from .audit_log import Audit
 from .fronts.base_url import Front
 from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server
+from .stack import Stack
 from .store.base import Store
-from .upstream import Upstreams
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,22 +35,27 @@ class Gateway:
         sock: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
         audit: Audit | None = None,
+        plugins: Sequence[str] = (),
     ) -> None:
+        """`plugins` are the names of those to load; ValueError on entering for one that is not there or breaks."""
         self._store = store
         self._address = (host, port)
         self._sock = sock
         self._tls = tls
         self._audit = audit
+        self._plugins = plugins
         self._stack = AsyncExitStack()
         self.url = ""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            upstreams = Upstreams(self._store)
-            stack.push_async_callback(upstreams.close)
             sock = bound(*self._address) if self._sock is None else self._sock
             stack.callback(sock.close)
-            front = Front(self._store, upstreams, self._audit)
+            self.url = url_of(sock, self._tls is not None)
+            _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
+            chain = Stack(self._store, self._audit, offers)
+            stack.push_async_callback(chain.close)
+            front = Front(chain)
             server = Server(front.handle, front.refuse)
             stack.push_async_callback(server.end)
             patience = None if self._tls is None else HEADER_TIMEOUT
@@ -55,7 +63,6 @@ class Gateway:
                 server, sock=sock, ssl=self._tls, ssl_handshake_timeout=patience, backlog=BACKLOG
             )
             stack.callback(listener.close)
-            self.url = url_of(sock, self._tls is not None)
             self._stack = stack.pop_all()
         return self
 
@@ -63,6 +70,11 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+
+def gateway_info(url: str) -> ClientInfo:
+    """What a plugin is told of a gateway."""
+    return ClientInfo(url, blocking=False, retries=0, role="gateway")
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 from .._http.context import Context
 from .._http.request import Request
-from .models import Route
+from .models import Kind, Route
 
 
 class GatewayContext(Context):
     """A call's context in the gateway.
 
     Attributes:
+        malformed: what is wrong with the HTTP of the call, or None.
         peer: the address of the caller, where it is known.
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
-        token_id: the id of the caller's token, once it is known.
-        target: the name of what the token opened.
+        token_id, label: the caller's token, once it is known.
+        kind, target: what the token opened, and its name.
+        key: the idempotency key of the call, if it has one.
+        paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
-        outcome: the word for the audit.
+        outcome: the word for the audit, where the gateway itself answers.
+        bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
     """
 
+    malformed: str | None = None
     peer: str | None = None
     endpoint: str = "other"
     token_id: str | None = None
+    label: str = ""
+    kind: Kind | None = None
     target: str | None = None
+    key: str | None = None
+    paid: bool = False
     route: Route | None = None
     hidden: set[str] | None = None
-    outcome: str = "failed"
+    outcome: str | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
 
 
 def gateway_context(request: Request) -> GatewayContext:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..exceptions import DoubleOError
+
 
 class StoreError(Exception):
     """A store cannot do what was asked. The text says why and holds no secret."""
@@ -13,21 +15,36 @@ class IntegrityError(StoreError):
     """A sealed record cannot be opened: it was changed, moved, or sealed with another key."""
 
 
-class Refusal(Exception):
-    """A request is refused with `status`. The caller is told `said`, the audit `outcome`."""
+class GatewayError(Exception):
+    """A call is answered with `status` by the gateway itself. The caller is told `message`, the audit `outcome`."""
 
-    def __init__(self, status: int, said: str, outcome: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, message: str, outcome: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
         self.status = status
-        self.said = said
+        self.message = message
         self.outcome = outcome
-        self.headers = headers
+        self.headers = {} if headers is None else headers
 
 
-class Conflict(Exception):
+class Unauthorized(GatewayError):
+    """The token opens nothing here. Whoever holds a genuine one is told the `reason`; of any other the answer is the
+    same, so that it doesn't tell what exists."""
+
+    def __init__(self, outcome: str, reason: str = "") -> None:
+        message = "the token was not accepted" + (f": {reason}" if reason else "")
+        super().__init__(401, message, outcome, {"WWW-Authenticate": "Bearer"})
+
+
+class Conflict(GatewayError):
     """An idempotency key was used with another request (`status` 422), or its first call did not end in time (409)."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
-        self.status = status
-        self.said = said
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message, "idempotency conflict")
+
+
+class UpstreamFailed(GatewayError):
+    """The upstream gave no answer, or no whole one."""
+
+    def __init__(self, what: str, error: DoubleOError) -> None:
+        slow = error.reason in ("timeout", "deadline")
+        super().__init__(504 if slow else 502, f"{what}: {error}", f"upstream {error.reason}")

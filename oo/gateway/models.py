@@ -123,11 +123,13 @@ class Rate:
 
 @dataclass(frozen=True)
 class Grant:
-    """The thing that a token opened."""
+    """The thing that a token opened. `counted` says whether the token's uses are limited, so that one must be paid."""
 
     token_id: str
     kind: Kind
     name: str
+    label: str = ""
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Token:
     @cached_property
     def grant(self) -> Grant:
         """What it opens."""
-        return Grant(self.id, self.kind, self.name)
+        return Grant(self.id, self.kind, self.name, self.label, self.uses is not None)
 
     def opens(self, kind: Kind, now: float) -> Grant | Denial:
         """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at."""

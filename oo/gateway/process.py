@@ -13,11 +13,13 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
-from .app import Gateway
+from .. import _plugins
+from .app import Gateway, gateway_info
 from .audit_log import AuditFile
 from .errors import StoreError
 from .paths import data_dir as find_home
@@ -40,16 +42,20 @@ def is_loopback(sock: socket.socket) -> bool:
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def preflight(home: Path, tls: TLSFiles) -> None:
+def preflight(home: Path, tls: TLSFiles, plugins: Sequence[str] = ()) -> None:
     """Open once what every worker will need, so that an error is reported once and at once. StoreError."""
     _context(tls)
+    try:
+        _plugins.plugins.named(plugins, gateway_info(""))
+    except ValueError as error:
+        raise StoreError(str(error)) from None
     asyncio.run(Vault(home).close())
 
 
-def run_worker(sock: socket.socket, home: Path, tls: TLSFiles = None) -> None:
-    """Answer callers on a bound socket until SIGINT or SIGTERM."""
+def run_worker(sock: socket.socket, home: Path, tls: TLSFiles = None, plugins: Sequence[str] = ()) -> None:
+    """Answer callers on a bound socket until SIGINT or SIGTERM. `plugins` are the names of those to load."""
     _log()
-    asyncio.run(_work(sock, home, tls))
+    asyncio.run(_work(sock, home, tls, plugins))
 
 
 class LoopErrorLog(ThrottledLog):
@@ -65,7 +71,7 @@ class LoopErrorLog(ThrottledLog):
         self.say(f"the event loop met a failure: {what}")
 
 
-async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
+async def _work(sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequence[str]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -74,13 +80,13 @@ async def _work(sock: socket.socket, home: Path, tls: TLSFiles) -> None:
     loop.set_exception_handler(LoopErrorLog())
     audit = AuditFile(home)
     try:
-        async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit):
+        async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit, plugins=plugins):
             await stop.wait()
     finally:
         audit.close()
 
 
-def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
+def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles, plugins: Sequence[str] = ()) -> int:
     """Keep that many workers on a bound socket until SIGINT or SIGTERM, then close it. Returns the exit code."""
     _log()
     stopping = False
@@ -102,7 +108,7 @@ def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles) -> int:
             logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
         try:
             while len(running) < workers and time.monotonic() >= again:
-                running[_start(sock, tls)] = time.monotonic()
+                running[_start(sock, tls, plugins)] = time.monotonic()
         except OSError as error:
             errors.say(f"a worker could not be started: {error.strerror}; it will be tried again")
             again = time.monotonic() + _RETRY_DELAY
@@ -124,8 +130,8 @@ def _log() -> None:
     logging.basicConfig(level=logging.WARNING, format="oo: %(message)s")
 
 
-def _start(sock: socket.socket, tls: TLSFiles) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid()), *(tls or ())]
+def _start(sock: socket.socket, tls: TLSFiles, plugins: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid()), ",".join(plugins), *(tls or ())]
     return subprocess.Popen(  # noqa: S603  # this interpreter, this module
         command, pass_fds=[sock.fileno()], start_new_session=True
     )
@@ -150,18 +156,19 @@ async def _outlive(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _worker(descriptor: int, parent: int, tls: TLSFiles) -> None:
+async def _worker(descriptor: int, parent: int, tls: TLSFiles, plugins: Sequence[str]) -> None:
     watch = asyncio.create_task(_outlive(parent))
     try:
-        await _work(socket.socket(fileno=descriptor), find_home(), tls)
+        await _work(socket.socket(fileno=descriptor), find_home(), tls, plugins)
     finally:
         watch.cancel()
 
 
-def _main(descriptor: str, parent: str, *files: str) -> None:
+def _main(descriptor: str, parent: str, plugins: str, *files: str) -> None:
     _log()
+    names = plugins.split(",") if plugins else []
     try:
-        asyncio.run(_worker(int(descriptor), int(parent), (files[0], files[1]) if files else None))
+        asyncio.run(_worker(int(descriptor), int(parent), (files[0], files[1]) if files else None, names))
     except StoreError as error:
         logger.error("%s", error)  # noqa: TRY400  # one line
         sys.exit(1)

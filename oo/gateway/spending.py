@@ -1,20 +1,23 @@
-"""Whether a token has a use left: a pure function of its terms and of what has been counted."""
+"""Whether a token has a use left, now and in all: pure functions of its terms and of what has been counted."""
 
 from __future__ import annotations
 
 from .models import Denial, Token
 
-_ROUNDING = 1e-6  # seconds that rounding may be off; it must not take the last use of a burst away
+_ROUNDING = 1e-6  # seconds that rounding may be off; it must not take the last call of a burst away
 
 
-def spend(token: Token, used: int, tat: float, now: float) -> float | Denial:
-    """Judge one more use of a token at `now` (seconds since 1970).
+def has_use(token: Token, used: int) -> bool:
+    """Whether a token that was used `used` times has a use left."""
+    return token.uses is None or used < token.uses
 
-    `used` is the number of uses so far. `tat` is the theoretical arrival time of the generic cell rate algorithm
-    (ITU-T I.371): when the token's whole burst is available again. Returns the new `tat`, or the Denial.
+
+def charge(token: Token, tat: float, now: float) -> float | Denial:
+    """Judge one more call of a token by its rate, at `now` (seconds since 1970).
+
+    `tat` is the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371): when the token's whole burst
+    is available again. Returns the new `tat`, or the Denial.
     """
-    if token.uses is not None and used >= token.uses:
-        return Denial("used up", token.id)
     if token.rate is None:
         return tat
     period = token.rate.seconds

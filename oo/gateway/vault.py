@@ -28,6 +28,7 @@ from .freshness import ReadCache
 from .models import Denial, Grant, Kind, Rate, Route, SecretRef, StoredResponse, Token, Variable, Version, check_name
 from .rules import MAX_TTL, check_variable
 from .sealing import Keyring, ReloadingKeyring
+from .spending import has_use
 from .store import claim_rows, database, secret_versions, token_rows
 from .store.records import Records
 from .tokens import fingerprint, is_token, new_token
@@ -58,18 +59,23 @@ class Vault:
 
     # What a running gateway asks: the Store.
 
-    async def authorize(self, token: str, kind: Kind) -> Grant | Denial:
-        found = self._find_token(token)
-        return found if isinstance(found, Denial) else found.opens(kind, time.time())
-
-    async def consume(self, token: str, kind: Kind) -> Grant | Denial:
-        found = self._find_token(token)
+    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
+        found = self._opened(token, kind)
         if isinstance(found, Denial):
             return found
-        outcome = found.opens(kind, time.time())
-        if isinstance(outcome, Denial) or (found.uses is None and found.rate is None):
-            return outcome
-        return await self._write(lambda records: token_rows.consume(records, found)) or outcome
+        if needs_use and not has_use(found, found.used):
+            return Denial("used up", found.id)
+        if found.rate is None:
+            return found.grant
+        return await self._write(lambda records: token_rows.charge(records, found)) or found.grant
+
+    async def consume(self, token: str, kind: Kind) -> Grant | Denial:
+        found = self._opened(token, kind)
+        if isinstance(found, Denial):
+            return found
+        if found.uses is None:
+            return found.grant
+        return await self._write(lambda records: token_rows.consume(records, found)) or found.grant
 
     async def secret(self, name: str) -> str | None:
         return self._read(("secret", name), lambda records: secret_versions.current(records, name))
@@ -83,11 +89,21 @@ class Vault:
     async def route(self, name: str) -> Route | None:
         return self._read(("route", name), lambda records: _route(records, name))
 
-    async def claim(
-        self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> StoredResponse | float | Literal["taken", "other"]:
+    async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
+        found = self._opened(token, "route")
+        if isinstance(found, Denial):
+            return found
+        call = self._hashed(key.encode())
+        return await self._write(lambda records: claim_rows.claim(records, found, call, seconds))
+
+    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
         call, digest = self._hashed(key.encode()), self._hashed(digest)
-        return await self._write(lambda records: claim_rows.claim(records, token_id, call, digest, seconds))
+        return await self._write(lambda records: claim_rows.bind(records, token_id, call, until, digest))
+
+    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
+        call, digest = self._hashed(key.encode()), self._hashed(digest)
+        # On the writer's thread, since a large response takes long to open.
+        return await self._write(lambda records: claim_rows.result(records, token_id, call, digest))
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         call = self._hashed(key.encode())
@@ -244,6 +260,13 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _opened(self, token: str, kind: Kind) -> Token | Denial:
+        found = self._find_token(token)
+        if isinstance(found, Denial):
+            return found
+        outcome = found.opens(kind, time.time())
+        return outcome if isinstance(outcome, Denial) else found
 
     def _find_token(self, token: str) -> Token | Denial:
         if not is_token(token):

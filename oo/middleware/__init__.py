@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._core.pipeline import Middleware
+from .._core.slots import Slot, compose
 from .auth import BearerAuth
 from .cache import Cache
 from .error_mapping import ErrorMapping
@@ -29,6 +30,27 @@ def shared_cache() -> SecretCache:
     return _shared
 
 
+def default_chain(
+    *,
+    retries: int = 0,
+    backoff_factor: float = 0.5,
+    logging: bool = False,
+    cache: SecretCache | None = None,
+) -> list[Middleware | Slot]:
+    """The default chain of a client, outermost first, with the slots of plugins in their places."""
+    chain: list[Middleware | Slot] = [
+        Slot.CALL,
+        Cache(shared_cache() if cache is None else cache),
+        Slot.FETCH,
+        Retry(retries, backoff_factor),
+        Slot.ATTEMPT,
+        ErrorMapping(),
+        BearerAuth(),
+        Slot.WIRE,
+    ]
+    return [Logging(), *chain] if logging else chain
+
+
 def default_middleware(
     *,
     retries: int = 0,
@@ -40,10 +62,5 @@ def default_middleware(
 
     `cache` is the store to use instead of the process's shared one.
     """
-    chain: list[Middleware] = [
-        Cache(shared_cache() if cache is None else cache),
-        Retry(retries, backoff_factor),
-        ErrorMapping(),
-        BearerAuth(),
-    ]
-    return [Logging(), *chain] if logging else chain
+    chain = default_chain(retries=retries, backoff_factor=backoff_factor, logging=logging, cache=cache)
+    return compose(chain, {})

@@ -22,6 +22,7 @@ from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
+from tests.support.vaults import claimed, spend
 
 pytestmark = pytest.mark.campaign
 
@@ -64,13 +65,14 @@ class Vaults:
                 ("route", "route", "r", {}),
             ):
                 self.tokens[label] = await vault.issue(kind, name, label=label, **terms)  # type: ignore[arg-type]
-            await vault.consume(self.tokens["spent"], "secret")
-            await vault.consume(self.tokens["rate"], "env")
+            await spend(vault, self.tokens["spent"], "secret")
+            await spend(vault, self.tokens["rate"], "env")
             (identity,) = [each.id for each in await vault.tokens() if each.label == "revoked"]
             await vault.revoke(identity)
+            (self.caller,) = [each.id for each in await vault.tokens() if each.label == "route"]
             for key in ("kept", "open"):
-                self.until[key] = await vault.claim("id", key, b"digest", 1e6)
-            await vault.complete("id", "kept", self.until["kept"], RESULT)
+                self.until[key] = await claimed(vault, (self.tokens["route"], self.caller), key, seconds=1e6)
+            await vault.complete(self.caller, "kept", self.until["kept"], RESULT)
             # The log holds what was written last.
             shutil.copytree(self.home, crashed)
 
@@ -110,7 +112,7 @@ class Vaults:
             return f"opens {await opened(vault.issue('secret', 'b', uses=1))}"
 
         async def opened(issuing: Awaitable[str]) -> str:
-            found = await vault.consume(await issuing, "secret")
+            found = await spend(vault, await issuing, "secret")
             return found.name if isinstance(found, Grant) else "nothing"
 
         async def written() -> str | None:
@@ -124,17 +126,17 @@ class Vaults:
             "b": (lambda: vault.secret("b"), (BIG,)),
             "e": (lambda: vault.environment("e"), ({"S": CANARY, "L": CANARY},)),
             "r": (lambda: vault.route("r"), (ROUTE,)),
-            "plain": (lambda: vault.consume(tokens["plain"], "secret"), ("a",)),
-            "uses": (lambda: vault.consume(tokens["uses"], "secret"), ("b",)),
-            "rate": (lambda: vault.consume(tokens["rate"], "env"), ("e",)),
-            "route": (lambda: vault.consume(tokens["route"], "route"), ("r",)),
-            "revoked": (lambda: vault.consume(tokens["revoked"], "secret"), ()),
-            "kept": (lambda: vault.claim("id", "kept", b"digest", 60), (RESULT, "mine", "taken", "other")),
-            "open": (lambda: vault.claim("id", "open", b"digest", 60), ("mine", "taken", "other")),
-            "spent": (lambda: vault.consume(tokens["spent"], "secret"), ("a",)),
+            "plain": (lambda: spend(vault, tokens["plain"], "secret"), ("a",)),
+            "uses": (lambda: spend(vault, tokens["uses"], "secret"), ("b",)),
+            "rate": (lambda: spend(vault, tokens["rate"], "env"), ("e",)),
+            "route": (lambda: spend(vault, tokens["route"], "route"), ("r",)),
+            "revoked": (lambda: spend(vault, tokens["revoked"], "secret"), ()),
+            "kept": (lambda: vault.result(self.caller, "kept", b"digest"), (RESULT, "taken", "other")),
+            "open": (lambda: vault.claim(tokens["route"], "open", 60), ("mine", "taken")),
+            "spent": (lambda: spend(vault, tokens["spent"], "secret"), ("a",)),
             "written": (written, (f"new {CANARY}",)),
             "rolled back": (lambda: vault.rollback("b"), (1,)),
-            "completed": (lambda: vault.complete("id", "open", self.until["open"], RESULT), ()),
+            "completed": (lambda: vault.complete(self.caller, "open", self.until["open"], RESULT), ()),
             "everything": (everything, ("opens b",)),
             "removed": (lambda: vault.remove("env", "e"), ()),
         }

@@ -23,18 +23,14 @@ from aiohttp.helpers import is_ip_address
 from yarl import URL
 
 import oo
-from oo._core.io import LoopIO
-from oo._core.pipeline import Pipeline
 from oo._http.urls import base_url, proxied
 from oo.gateway.egress import check_literal, is_public
 from oo.gateway.errors import StoreError
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.http_server.server import Server
-from oo.gateway.middleware.inject import InjectCredentials
-from oo.gateway.middleware.mask import MaskResponse
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
+from oo.gateway.stack import Stack
 from oo.gateway.tokens import fingerprint, is_token
-from oo.gateway.upstream import Upstreams
 from oo.testing import MockTransport, Streamed
 
 TOKEN = "the-callers-own-token"
@@ -51,7 +47,7 @@ class Memory:
         self.results: dict[str, StoredResponse] = {}
         self.notes: list[dict[str, Any]] = []
 
-    async def authorize(self, token: str, kind: Kind) -> Grant | Denial:
+    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
         return await self.consume(token, kind)
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
@@ -66,10 +62,14 @@ class Memory:
     async def route(self, name: str) -> Route | None:
         return ROUTE
 
-    async def claim(
-        self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> StoredResponse | float | Literal["taken", "other"]:
-        return self.results.get(key, 1.0)
+    async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
+        return "taken" if key in self.results else 1.0
+
+    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
+        return True
+
+    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
+        return self.results.get(key)
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
@@ -134,12 +134,9 @@ def one(data: bytes) -> None:
 
 async def _answered(raw: bytes) -> None:
     store = Memory()
-    upstreams = Upstreams(store)
-    api = MockTransport(_echo)
-    upstreams._pipelines = dict.fromkeys(
-        (True, False), Pipeline([MaskResponse(), InjectCredentials(store)], api, LoopIO())
-    )
-    front = Front(store, upstreams, store)
+    stack, api = Stack(store, store), MockTransport(_echo)
+    stack._end.upstream = api
+    front = Front(stack)
     protocol = Server(front.handle, front.refuse)()
     wire = Wire(protocol)
     protocol.connection_made(wire)
@@ -150,7 +147,7 @@ async def _answered(raw: bytes) -> None:
         await _idle()
     wire.close()
     await _idle()
-    await upstreams.close()
+    await stack.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     for request in api.requests:
         _check_upstream(request)

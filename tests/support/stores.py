@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from oo.gateway.models import Grant, Kind, Route, StoredResponse
+from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
 
 CANARY = "canary-in-an-error-77"
 
@@ -12,13 +12,15 @@ CANARY = "canary-in-an-error-77"
 class LenientStore:
     """A store that lets everybody in, and then has nothing; or fails where it is to."""
 
-    def __init__(self, failing: str = "", claim: Any = None) -> None:
+    def __init__(self, failing: str = "", claim: Any = None, known: Any = None) -> None:
         self.failing = failing
+        self.known = known
         self.claiming = claim
         self.settled: list[StoredResponse | None] = []
 
-    async def authorize(self, token: str, kind: Kind) -> Grant:
-        return await self.consume(token, kind)
+    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant:
+        self._check("authorize")
+        return Grant("id", kind, "gone")
 
     async def consume(self, token: str, kind: Kind) -> Grant:
         self._check("consume")
@@ -34,11 +36,15 @@ class LenientStore:
     async def route(self, name: str) -> Route | None:
         return None
 
-    async def claim(
-        self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> StoredResponse | float | Literal["taken", "other"]:
-        found: float | Literal["taken", "other"] = await self.claiming()
+    async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
+        found: float | Denial | Literal["taken"] = await self.claiming()
         return found
+
+    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
+        return True
+
+    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
+        return self.known
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from oo.gateway.errors import StoreError
-from oo.gateway.models import Denial, Grant, Route, SecretRef
+from oo.gateway.models import Denial, Grant, Kind, Route, SecretRef
 from oo.gateway.sealing import Keyring
 from oo.gateway.vault import VAULT_FILE, Vault
 
@@ -90,9 +90,18 @@ ALL = 8
 """What `assert_harmless` finds right in an undamaged vault."""
 
 
-async def claimed(vault: Vault, token_id: str, key: str, digest: bytes = b"digest", seconds: float = 60) -> float:
-    """A call that becomes the caller's to make: until when."""
-    until = await vault.claim(token_id, key, digest, seconds)
+async def spend(vault: Vault, token: str, kind: Kind) -> Grant | Denial:
+    """What a call with that token may have, its rate charged and its use paid."""
+    outcome = await vault.authorize(token, kind)
+    return outcome if isinstance(outcome, Denial) else await vault.consume(token, kind)
+
+
+async def claimed(
+    vault: Vault, token: tuple[str, str], key: str, digest: bytes = b"digest", seconds: float = 60
+) -> float:
+    """A call that becomes the caller's to make: until when. `token` is a token and its id."""
+    until = await vault.claim(token[0], key, seconds)
     assert isinstance(until, float)
     assert abs(until - time.time() - seconds) < 5
+    assert await vault.bind(token[1], key, until, digest)
     return until

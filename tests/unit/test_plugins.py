@@ -162,7 +162,8 @@ def test_a_plugin_is_told_what_is_built_once_for_each_client_and_never_a_token(w
         oo.ClientInfo(URL, world.blocking, 2),
         oo.ClientInfo("https://gateway.example/base", world.blocking, 0),
     ]
-    assert [field.name for field in dataclasses.fields(oo.ClientInfo)] == ["base_url", "blocking", "retries"]
+    assert [field.name for field in dataclasses.fields(oo.ClientInfo)] == ["base_url", "blocking", "retries", "role"]
+    assert {told.role for told in plugin.told} == {"blocking" if world.blocking else "asyncio"}
     with pytest.raises(dataclasses.FrozenInstanceError):
         plugin.told[0].retries = 9  # type: ignore[misc]  # as the test has it
 
@@ -611,6 +612,37 @@ def test_a_distribution_whose_entry_points_cannot_be_read_is_left_out_with_one_w
         assert in_force() == ["recorder"]
     assert len(caught) == 1
     assert in_force() == ["recorder"]
+
+
+GATEWAY = oo.ClientInfo("http://127.0.0.1:3001", blocking=False, retries=0, role="gateway")
+
+
+def test_a_named_plugin_is_loaded_alone_and_whatever_the_environment_says(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OO_PLUGINS", "off")
+    install("acme-recorder", recorder="plugin")
+    install("acme-broken", source="raise ZeroDivisionError", broken="plugin")
+    by_hand = Offering((oo.Slot.WIRE, Noting("wire", [])))
+    oo._plugins.plugins.register(by_hand, "by-hand")
+    named, slots = _plugins.plugins.named(["recorder", "by-hand", "recorder"], GATEWAY)
+    assert named == [("by-hand", ""), ("recorder", "acme-recorder")]
+    assert by_hand.told == [GATEWAY]
+    assert len(slots[oo.Slot.WIRE]) >= 1
+    assert in_force() == ["by-hand"]
+
+
+@pytest.mark.parametrize("name", ["absent", "broken", "twice", "wrong"])
+def test_a_named_plugin_that_cannot_be_had_is_an_error(
+    install: Callable[..., None], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OO_PLUGINS", "off")
+    install("acme-broken", source="raise ZeroDivisionError", broken="plugin")
+    install("acme-one", twice="plugin")
+    install("acme-two", twice="plugin")
+    _plugins.plugins.register(Offering(("call", Noting("call", []))), "wrong")
+    with pytest.raises(ValueError, match=f"^plugin {name} cannot be loaded: "):
+        _plugins.plugins.named([name], GATEWAY)
 
 
 FORK = """if True:

@@ -9,7 +9,7 @@ from ..._core.pipeline import CallNext
 from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
-from ..context import of_route
+from ..context import gateway_context
 from ..store.base import Store
 from .mask import hide
 
@@ -27,7 +27,9 @@ class InjectCredentials:
         self._store = store
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        route = of_route(request)
+        route = gateway_context(request).route
+        if route is None:
+            return await call_next(request)
         secrets = {name: await self._store.secret(name) for name in route.secrets}
         known = {name: value for name, value in secrets.items() if value is not None}
         if len(known) < len(secrets):

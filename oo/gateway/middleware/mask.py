@@ -36,6 +36,8 @@ class MaskResponse:
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
+        if context.route is None:  # what answers is the store itself
+            return await call_next(request)
         hidden = context.hidden = set() if context.hidden is None else context.hidden
         response = await call_next(request)
         if response.status < 200:

@@ -11,11 +11,12 @@ class Store(Protocol):
     """What a running gateway asks of whatever keeps its things. Every method may wait, and StoreError is what each
     raises when it fails."""
 
-    async def authorize(self, token: str, kind: Kind) -> Grant | Denial:
-        """Look whether a token opens a thing of that kind. Counts no use and checks no limit of uses or rate."""
+    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
+        """Look whether a token opens a thing of that kind, and charge the call to its rate. A token that is used up is
+        denied, unless the call may need no use. Counts none."""
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
-        """Authorize a token and count one use."""
+        """Count one use of a token, whatever its rate."""
 
     async def secret(self, name: str) -> str | None:
         """A secret's current value."""
@@ -26,11 +27,17 @@ class Store(Protocol):
     async def route(self, name: str) -> Route | None:
         """A route."""
 
-    async def claim(
-        self, token_id: str, key: str, digest: bytes, seconds: float
-    ) -> StoredResponse | float | Literal["taken", "other"]:
-        """Claim a key. Returns the stored response, or the new claim's expiry (`seconds` from now, in seconds since
-        1970), or "taken" (another holds it), or "other" (used with a different request)."""
+    async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
+        """Claim a route's call and count one use of the token, both or neither. Returns the claim's expiry (`seconds`
+        from now, in seconds since 1970), or the Denial, or "taken": the call is known, so that it costs no use."""
+
+    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
+        """Write what the claim that expires at `until` was for, to compare with repeats. False if somebody else owns
+        it."""
+
+    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
+        """The stored response of a call; "taken" if there is none yet, "other" if the key was used for a different
+        request, None if nobody makes that call."""
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         """Extend the claim that expires at `until` by `seconds` from now. Returns the new expiry; None if somebody

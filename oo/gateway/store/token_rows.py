@@ -7,9 +7,9 @@ import json
 import time
 from dataclasses import asdict
 
+from .. import spending
 from ..errors import IntegrityError, StoreError
 from ..models import Denial, Rate, Token
-from ..spending import spend
 from .records import Records, expect
 
 
@@ -45,15 +45,33 @@ def remove(records: Records, token: Token) -> None:
     records.delete("token", token.id)
 
 
-def consume(records: Records, token: Token) -> Denial | None:
-    """Count one use of a token, or say why it has none."""
-    hashed = bytes.fromhex(token.hash)
-    used, tat = records.db.execute("SELECT used, tat FROM tokens WHERE hash = ?", (hashed,)).fetchone()
-    outcome = spend(token, expect(int, used), expect(float, tat), time.time())
+def charge(records: Records, token: Token) -> Denial | None:
+    """Charge one call to a token's rate, or say that it comes too soon."""
+    used, tat = _counted(records, token)
+    outcome = spending.charge(token, tat, time.time())
     if isinstance(outcome, Denial):
         return outcome
-    records.db.execute("UPDATE tokens SET used = used + 1, tat = ? WHERE hash = ?", (outcome, hashed))
+    # A limit of uses counts by itself, in `consume`.
+    used += token.uses is None
+    records.db.execute("UPDATE tokens SET used = ?, tat = ? WHERE hash = ?", (used, outcome, bytes.fromhex(token.hash)))
     return None
+
+
+def consume(records: Records, token: Token) -> Denial | None:
+    """Count one use of a token that has a limit of them, or say that it has none left."""
+    if token.uses is None:
+        return None
+    used, _ = _counted(records, token)
+    if not spending.has_use(token, used):
+        return Denial("used up", token.id)
+    records.db.execute("UPDATE tokens SET used = used + 1 WHERE hash = ?", (bytes.fromhex(token.hash),))
+    return None
+
+
+def _counted(records: Records, token: Token) -> tuple[int, float]:
+    query = "SELECT used, tat FROM tokens WHERE hash = ?"
+    used, tat = records.db.execute(query, (bytes.fromhex(token.hash),)).fetchone()
+    return expect(int, used), expect(float, tat)
 
 
 def _opened(records: Records, hashed: bytes, identity: str, used: int) -> Token:

@@ -153,7 +153,7 @@ def test_a_middleware_may_put_a_generator_in_a_streams_place_anywhere(
     with serving(reply=lambda _: [head(b"Connection: close"), b"one\n", b"two\n", CLOSE]) as upstream:
         for wrap in (lambda chain: [louder, *chain], lambda chain: [*chain, louder]):
             composed = partial(lambda wrap, chain, *rest: Pipeline(wrap(chain), *rest), wrap)
-            monkeypatch.setattr("oo.gateway.upstream.Pipeline", composed)
+            monkeypatch.setattr("oo.gateway.stack.Pipeline", composed)
             with oo.testing.gateway() as other:
                 token = other.route("r", upstream.url)
                 with oo.Client(other.url) as client, client.stream("x", token, "GET") as stream:

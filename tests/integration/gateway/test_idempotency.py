@@ -193,7 +193,7 @@ def test_a_caller_that_leaves_a_stream_finds_all_of_it(gateway: LocalGateway, be
 def test_an_answer_too_large_to_keep_is_not_read_for_nobody(
     gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oo.gateway.idempotency.MAX_KEPT", 100 << 10)
+    monkeypatch.setattr("oo.gateway.recording.MAX_KEPT", 100 << 10)
     chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
     with serving([READ, head(b"Transfer-Encoding: chunked"), chunk, 0.05, Endless(chunk)]) as upstream:
         token = gateway.route("r", upstream.url, timeout=PATIENCE)
@@ -207,7 +207,7 @@ def test_an_answer_too_large_to_keep_is_not_read_for_nobody(
 def test_a_call_is_made_once_however_long_its_answer_streams(
     gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oo.gateway.idempotency._GRACE", 0.1)
+    monkeypatch.setattr("oo.gateway.middleware.idempotency._GRACE", 0.1)
     parts = [part for _ in range(20) for part in (b"5\r\npiece\r\n", 0.1)]
     script = [READ, head(b"Transfer-Encoding: chunked"), *parts, b"0\r\n\r\n"]
     with serving(script) as upstream, ThreadPoolExecutor(1) as pool:

@@ -15,7 +15,7 @@ from aiohttp import web
 import oo
 import oo.testing
 from oo._http.response import ByteStream
-from oo.gateway.upstream import Upstreams
+from oo.gateway.middleware.mask import MaskResponse
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, SILENCE, head, serving
@@ -151,10 +151,10 @@ async def test_the_openai_sdk_streams_under_asyncio(gateway: oo.testing.LocalGat
 def test_a_middleware_may_put_an_async_generator_in_the_streams_place(
     gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = Upstreams.handle
+    handle = MaskResponse.__call__
 
-    async def outside(upstreams: Upstreams, request: oo.Request) -> oo.Response:
-        response = await handle(upstreams, request)
+    async def outside(mask: MaskResponse, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        response = await handle(mask, request, call_next)
         assert response.stream is not None
         return response.replace(stream=louder(response.stream))
 
@@ -162,7 +162,7 @@ def test_a_middleware_may_put_an_async_generator_in_the_streams_place(
         async for piece in stream:
             yield piece.upper()
 
-    monkeypatch.setattr(Upstreams, "handle", outside)
+    monkeypatch.setattr(MaskResponse, "__call__", outside)
     gateway.secret("key", "the-real-key")
     with serving([READ, head(b"Content-Length: 16"), b"not the-", 0.05, b"real-key", CLOSE]) as upstream:
         token = gateway.route("api", upstream.url, {"X-Key": "{key}"})

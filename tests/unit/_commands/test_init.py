@@ -53,7 +53,7 @@ COMMANDS = {
     "token list": {*THINGS, "--state", "--label", "--json"},
     "token revoke": set(),
     "token prune": set(),
-    "serve": {"--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy"},
+    "serve": {"--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy", "--plugins"},
     "audit": {"--follow", "-f"},
     "rekey": set(),
     "get": CALLER,
@@ -62,7 +62,7 @@ COMMANDS = {
     "proxy": {*CALLER, "--method", "-X", "--data", "-d", "--header", "-H", "--output", "-o", "--include", "-i"},
     "chat": {*CALLER, "--model", "--system", "--timeout"},
     "health": {"--base-url"},
-    "plugins": {"--json"},
+    "plugins": {"--json", "--gateway", "--plugins"},
     "demo": set(),
 }
 

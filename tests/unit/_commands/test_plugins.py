@@ -42,3 +42,25 @@ def test_a_plugin_that_breaks_is_one_line_beside_the_list(process: Process, tmp_
     assert done.stderr.startswith("oo: plugin broken of distribution oo-broken is left out")
     assert done.stderr.count("\n") == 1
     assert process("plugins", PYTHONPATH=str(tmp_path), OO_PLUGINS="off").stderr == ""
+
+
+def test_plugins_shows_a_gateways_chain_with_those_that_are_named(inside: Inside) -> None:
+    class Timer:
+        async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+            return await call_next(request)
+
+    class Plugin:
+        @oo.hookimpl
+        def oo_middleware(self, client: oo.hooks.ClientInfo) -> list[tuple[oo.Slot, Timer]]:
+            return [(oo.Slot.WIRE, Timer())] if client.role == "gateway" else []
+
+    oo.register(Plugin(), "timer")
+    try:
+        with_it = json.loads(inside("plugins", "--gateway", "--plugins", "timer", "--json").stdout)
+        without = json.loads(inside("plugins", "--gateway", "--json").stdout)
+    finally:
+        oo.unregister("timer")
+    assert (with_it["plugins"], without["plugins"]) == ([{"plugin": "timer", "distribution": ""}], [])
+    assert with_it["chain"][:-1] == without["chain"]
+    assert with_it["chain"][-1].endswith("Timer")
+    assert without["chain"][0] == "oo.gateway.middleware.audit.WriteAudit"

@@ -25,6 +25,7 @@ from oo.gateway.vault import Vault
 from oo.testing import BackgroundLoop
 from tests.support.processes import Home, Serving, files, get, needs_proc, until
 from tests.support.upstream import OpenAI
+from tests.support.vaults import spend
 from tests.support.waiting import PATIENCE
 
 CANARY = "canary-77a0"
@@ -86,7 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             ):
                 made[label] = await vault.issue(kind, name, label=label, **terms)  # type: ignore[arg-type]
             await vault.revoke(next(each.id for each in await vault.tokens() if each.label == "revoked"))
-            await vault.consume(made["rate"], "secret")
+            await spend(vault, made["rate"], "secret")
             return made
 
         tokens = home.run(fill)

@@ -16,13 +16,13 @@ def token(**terms: Any) -> Token:
 @pytest.mark.parametrize(
     ("terms", "kind", "outcome"),
     [
-        ({}, "secret", Grant("id", "secret", "a")),
+        ({}, "secret", Grant("id", "secret", "a", counted=False)),
         ({}, "env", Denial("wrong kind", "id", opens="secret")),
-        ({"expires": 100.5}, "secret", Grant("id", "secret", "a")),
+        ({"expires": 100.5}, "secret", Grant("id", "secret", "a", counted=False)),
         ({"expires": 100.0}, "secret", Denial("expired", "id")),
         ({"revoked": 1.0}, "secret", Denial("revoked", "id")),
         ({"revoked": 1.0, "expires": 1.0}, "env", Denial("revoked", "id")),
-        ({"uses": 0}, "secret", Grant("id", "secret", "a")),
+        ({"uses": 0}, "secret", Grant("id", "secret", "a", counted=False)),
     ],
 )
 def test_a_token_opens_its_own_kind_until_it_ends(terms: dict[str, Any], kind: Kind, outcome: Grant | Denial) -> None:

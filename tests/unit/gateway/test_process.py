@@ -295,3 +295,40 @@ def test_readers_of_a_secret_that_is_set_over_and_over_see_whole_values(home: Ho
         reader.join(PATIENCE)
     assert seen <= {json.dumps({"value": value}) for value in values}
     assert len(seen) > 1
+
+
+PLUGIN = """
+import oo
+
+class Marking:
+    async def __call__(self, request, call_next):
+        response = await call_next(request)
+        return response.replace(headers=response.headers.replace("X-Plugin", "here"))
+
+class Plugin:
+    @oo.hookimpl
+    def oo_middleware(self, client):
+        return [(oo.Slot.CALL, Marking())] if client.role == "gateway" else []
+
+plugin = Plugin()
+"""
+
+
+@pytest.mark.parametrize("options", [["--plugins", "marking"], ["--plugins", "marking", "--workers", "2"], []])
+def test_a_plugin_is_loaded_in_every_worker_where_it_is_named(tmp_path: Path, options: list[str]) -> None:
+    about = tmp_path / "site" / "acme_marking-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-marking\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[oo]\nmarking = acme_marking:plugin\n")
+    (tmp_path / "site" / "acme_marking.py").write_text(PLUGIN)
+    home = Home(tmp_path / "home", PYTHONPATH=str(tmp_path / "site"), OO_PLUGINS="off").made()
+    with home.serve(*options) as served:
+        answers = [served.get(None, "/health").headers.get("X-Plugin") for _ in range(8)]
+    assert set(answers) == {"here" if options else None}
+
+
+def test_a_plugin_that_is_not_there_is_said_before_anybody_is_answered(home: Home) -> None:
+    done = home.oo("serve", "--port", "0", "--plugins", "no-such")
+    assert done.returncode == 1
+    assert "plugin no-such cannot be loaded" in done.stderr
+    assert "listening" not in done.stderr

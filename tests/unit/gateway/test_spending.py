@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from oo.gateway.models import Denial, Rate, Token
-from oo.gateway.spending import spend
+from oo.gateway.spending import charge, has_use
 
 NOW = 1000.0
 
@@ -16,34 +16,34 @@ def token(uses: int | None = None, rate: Rate | None = None) -> Token:
     ("uses", "used", "allowed"), [(None, 10**9, True), (2, 0, True), (2, 1, True), (2, 2, False), (2, 3, False)]
 )
 def test_a_token_has_as_many_uses_as_it_was_given(uses: int | None, used: int, allowed: bool) -> None:
-    assert spend(token(uses), used, 7.0, NOW) == (7.0 if allowed else Denial("used up", "id"))
+    assert has_use(token(uses), used) is allowed
 
 
 def test_a_rate_gives_a_burst_and_then_one_use_at_a_time() -> None:
     limited, tat, now = token(rate=Rate(4, 40.0)), 0.0, NOW
     for _ in range(4):
-        outcome = spend(limited, 0, tat, now)
+        outcome = charge(limited, tat, now)
         assert isinstance(outcome, float)
         tat = outcome
-    assert spend(limited, 0, tat, now) == Denial("rate", "id", 10.0)
-    assert spend(limited, 0, tat, now + 9) == Denial("rate", "id", 1.0)
-    assert spend(limited, 0, tat, now + 10) == tat + 10
+    assert charge(limited, tat, now) == Denial("rate", "id", 10.0)
+    assert charge(limited, tat, now + 9) == Denial("rate", "id", 1.0)
+    assert charge(limited, tat, now + 10) == tat + 10
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 1000])
 def test_a_whole_burst_is_there_whatever_rounding_does(count: int) -> None:
     limited, tat, now = token(rate=Rate(count, 60.0)), 0.0, 1.7e9 + 0.123456
     for _ in range(count):
-        outcome = spend(limited, 0, tat, now)
+        outcome = charge(limited, tat, now)
         assert isinstance(outcome, float)
         tat = outcome
-    assert isinstance(spend(limited, 0, tat, now), Denial)
+    assert isinstance(charge(limited, tat, now), Denial)
 
 
 def test_a_clock_that_was_set_back_costs_one_period_at_most() -> None:
-    outcome = spend(token(rate=Rate(2, 1.0)), 0, NOW + 86400, NOW)
+    outcome = charge(token(rate=Rate(2, 1.0)), NOW + 86400, NOW)
     assert outcome == Denial("rate", "id", 0.5)
 
 
-def test_uses_are_looked_at_before_the_rate() -> None:
-    assert spend(token(1, Rate(1, 60.0)), 1, NOW + 60, NOW) == Denial("used up", "id")
+def test_a_token_without_a_rate_is_charged_nothing() -> None:
+    assert charge(token(uses=1), 7.0, NOW) == 7.0

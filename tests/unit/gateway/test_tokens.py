@@ -21,6 +21,7 @@ from oo.gateway.models import Denial, Grant, Rate
 from oo.gateway.tokens import fingerprint, is_token, new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, get
+from tests.support.vaults import spend
 from tests.support.waiting import PATIENCE
 
 
@@ -51,7 +52,7 @@ def two_workers(home: Home) -> Iterator[Serving]:
 
 
 async def why(vault: Vault, token: str) -> str | None:
-    found = await vault.consume(token, "secret")
+    found = await spend(vault, token, "secret")
     return found.why if isinstance(found, Denial) else None
 
 
@@ -92,7 +93,7 @@ def test_what_is_kept_of_a_token_is_an_hmac_under_a_key() -> None:
 async def test_a_token_opens_its_own_secret_and_nothing_else(vault: Vault) -> None:
     await vault.put_environment("e", {})
     token, other = await vault.issue("secret", "a"), await vault.issue("env", "e")
-    opened = await vault.consume(token, "secret")
+    opened = await spend(vault, token, "secret")
     assert isinstance(opened, Grant)
     assert (opened.kind, opened.name) == ("secret", "a")
     assert await why(vault, other) == "wrong kind"
@@ -126,8 +127,25 @@ async def test_uses_are_counted_and_looking_is_none(vault: Vault) -> None:
     token = await vault.issue("secret", "a", uses=2)
     for _ in range(3):
         assert isinstance(await vault.authorize(token, "secret"), Grant)
+    assert [each.used for each in await vault.tokens()] == [0]
     assert [await why(vault, token) for _ in range(4)] == [None, None, "used up", "used up"]
     assert [each.used for each in await vault.tokens()] == [2]
+
+
+async def test_a_token_that_is_used_up_may_look_where_it_needs_no_use(vault: Vault) -> None:
+    token = await vault.issue("secret", "a", uses=0)
+    assert isinstance(await vault.authorize(token, "secret", needs_use=False), Grant)
+    denied = await vault.authorize(token, "secret")
+    assert isinstance(denied, Denial)
+    assert denied.why == "used up"
+
+
+async def test_a_rate_is_charged_where_a_token_is_looked_at_and_a_use_is_not(vault: Vault) -> None:
+    token = await vault.issue("secret", "a", uses=5, rate=Rate(2, 60.0))
+    looks = [await vault.authorize(token, "secret") for _ in range(3)]
+    assert [isinstance(each, Grant) for each in looks] == [True, True, False]
+    assert isinstance(await vault.consume(token, "secret"), Grant)
+    assert [each.used for each in await vault.tokens()] == [1]
 
 
 def test_uses_outlive_the_process(tmp_path: Path) -> None:
@@ -160,7 +178,7 @@ async def test_a_rate_gives_a_burst_and_then_one_use_at_a_time(vault: Vault) -> 
     token = await vault.issue("secret", "a", rate=Rate(4, 40.0))
     began = time.monotonic()
     assert [await why(vault, token) for _ in range(4)] == [None] * 4
-    denied = await vault.consume(token, "secret")
+    denied = await spend(vault, token, "secret")
     assert isinstance(denied, Denial)
     assert denied.why == "rate"
     assert denied.retry_after is not None
@@ -188,7 +206,7 @@ async def test_a_clock_that_was_set_back_does_not_lock_a_token_out(vault: Vault)
     with sqlite3.connect(vault.path) as db:
         db.execute("UPDATE tokens SET tat = ?", (time.time() + 86400,))
     db.close()
-    denied = await vault.consume(token, "secret")
+    denied = await spend(vault, token, "secret")
     assert isinstance(denied, Denial)
     assert denied.retry_after == pytest.approx(0.5)
 

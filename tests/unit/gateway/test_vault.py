@@ -20,9 +20,11 @@ from tests.support.vaults import ALL, CANARY, Kept, claimed
 async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault) -> None:
     token = await vault.issue("secret", "a", label=f"{CANARY} label")
     # While it is open, the last writes are in the log beside the file.
-    until = await claimed(vault, "id", f"{CANARY}-key", CANARY.encode())
+    opens_route = await vault.issue("route", "route-a")
+    caller = opens_route, (await vault.tokens())[-1].id
+    until = await claimed(vault, caller, f"{CANARY}-key", CANARY.encode())
     result = StoredResponse(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
-    await vault.complete("id", f"{CANARY}-key", until, result)
+    await vault.complete(caller[1], f"{CANARY}-key", until, result)
     assert {path.name for path in kept.home.iterdir()} == {"vault.db", "vault.db-wal", "vault.db-shm"}
     assert (kept.home / "vault.db-wal").stat().st_size > 0
     found = files(kept.home)

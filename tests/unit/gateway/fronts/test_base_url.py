@@ -8,7 +8,7 @@ import pytest
 
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.models import Denial, Grant, Kind, Route
-from oo.gateway.upstream import Upstreams
+from oo.gateway.stack import Stack
 from tests.support.exchanging import exchange, request
 from tests.support.stores import LenientStore, Notes
 
@@ -20,10 +20,10 @@ class Store(LenientStore):
 
     denial: Denial | None = None
 
-    async def consume(self, token: str, kind: Kind) -> Grant | Denial:  # type: ignore[override]
+    async def authorize(  # type: ignore[override]
+        self, token: str, kind: Kind, *, needs_use: bool = True
+    ) -> Grant | Denial:
         return self.denial or Grant("id", kind, "a")
-
-    authorize = consume  # type: ignore[assignment]
 
     async def secret(self, name: str) -> str | None:
         return "value"
@@ -36,12 +36,12 @@ class Store(LenientStore):
 
 
 class Place:
-    """A front over a store, its upstreams and its audit."""
+    """A front over the chain, with a store and an audit."""
 
     def __init__(self) -> None:
         self.store, self.notes = Store(), Notes()
-        self.upstreams = Upstreams(self.store)
-        self.front = Front(self.store, self.upstreams, self.notes)
+        self.stack = Stack(self.store, self.notes)
+        self.front = Front(self.stack)
 
     async def ask(self, *sent: Any, **kwargs: Any) -> tuple[int, dict[str, str], Any]:
         got = await exchange(self.front.handle, request(*sent, **kwargs))
@@ -54,7 +54,7 @@ class Place:
 async def place() -> AsyncIterator[Place]:
     place = Place()
     yield place
-    await place.upstreams.close()
+    await place.stack.close()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from oo.gateway.errors import Refusal
+from oo.gateway.errors import GatewayError
 from oo.gateway.fronts import body_reader
 from oo.gateway.fronts.body_reader import read_body
 from oo.gateway.http_server import data_rate
@@ -21,7 +21,7 @@ async def outcome(*sent: bytes) -> tuple[Any, bytes]:
     async def handler(received: web.BaseRequest) -> web.StreamResponse:
         try:
             found.append(await read_body(received))
-        except Refusal as refusal:
+        except GatewayError as refusal:
             found.append((refusal.status, refusal.outcome))
             return web.Response(status=refusal.status)
         return web.Response(text="read")

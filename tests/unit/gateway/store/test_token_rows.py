@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from oo.gateway.errors import IntegrityError, StoreError
-from oo.gateway.models import Denial, Token
+from oo.gateway.models import Denial, Rate, Token
 from oo.gateway.store import token_rows
 from oo.gateway.vault import Vault
 from tests.support.vaults import Kept
@@ -66,3 +66,14 @@ async def test_a_damaged_count_is_seen(kept: Kept, column: str) -> None:
         kept.sql(f"UPDATE tokens SET {column} = x'00' WHERE id = '{token.id}'")
         with pytest.raises(IntegrityError, match="the vault is damaged"):
             await vault._database.write(lambda records: token_rows.consume(records, token))
+
+
+async def test_a_rate_counts_what_no_limit_of_uses_counts(vault: Vault) -> None:
+    for label, uses in (("mine", None), ("other", 2)):
+        await vault.issue("secret", "a", label=label, uses=uses, rate=Rate(1, 60.0))
+    charged = []
+    for token in (row(vault, "mine"), row(vault, "other")):
+        for _ in range(2):
+            charged.append(await vault._database.write(lambda records, each=token: token_rows.charge(records, each)))
+    assert [each is None for each in charged] == [True, False] * 2
+    assert (row(vault, "mine").used, row(vault, "other").used) == (1, 0)

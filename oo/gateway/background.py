@@ -1,0 +1,40 @@
+"""Work that is completed even if whoever waits for it has left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_GRACE = 1.0  # seconds that it is given when the gateway stops
+
+
+class Background:
+    """The tasks of work that must be completed."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a coroutine as a task of its own."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def close(self) -> None:
+        """Wait a second at most for what is under way, and cancel the rest."""
+        end = time.monotonic() + _GRACE
+        while self._tasks and (left := end - time.monotonic()) > 0:  # work may spawn more
+            await asyncio.wait(self._tasks, timeout=left)
+        late = list(self._tasks)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # marked as retrieved, since nobody may wait for it

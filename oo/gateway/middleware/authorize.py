@@ -1,0 +1,67 @@
+"""Looks what a caller's token opens, and charges the call to its rate."""
+
+from __future__ import annotations
+
+import math
+
+from ..._core.pipeline import CallNext
+from ..._http.request import Request
+from ..._http.response import Response
+from ..context import GatewayContext, gateway_context
+from ..errors import GatewayError, Unauthorized
+from ..models import Denial, Grant, Kind
+from ..store.base import Store
+from .idempotency_key import idempotency_key
+
+_KINDS: dict[str, Kind] = {"secret": "secret", "env": "env", "proxy": "route"}
+
+
+class Authorize:
+    """Lets a call pass whose token opens what was asked for, has a use left and comes within its rate.
+
+    The health of the gateway is for everybody. A keyed call may need no use, which Idempotency finds out. Unauthorized;
+    GatewayError for a place that is not there, a key that is none, a rate.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        context = gateway_context(request)
+        if context.endpoint == "health":
+            return await call_next(request)
+        if context.endpoint not in _KINDS:
+            raise GatewayError(404, "there is nothing here", "no such place")
+        context.kind = kind = _KINDS[context.endpoint]
+        context.token = token = _bearer(request)
+        if kind == "route":
+            context.key = idempotency_key(request)
+        outcome = await self._store.authorize(token, kind, needs_use=context.key is None)
+        grant = granted(context, outcome)
+        context.paid = not grant.counted
+        if kind == "route":
+            context.route = await self._store.route(grant.name)
+            if context.route is None:
+                raise Unauthorized("gone")
+        return await call_next(request)
+
+
+def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
+    """What the token opens, noted for the audit; the answer to a Denial is raised."""
+    context.token_id = outcome.token_id
+    if isinstance(outcome, Grant):
+        context.target, context.label = outcome.name, outcome.label
+        return outcome
+    context.target = None  # which an earlier look may have set
+    if outcome.retry_after is None:
+        raise Unauthorized(outcome.why, outcome.reason)
+    wait = {"Retry-After": str(math.ceil(outcome.retry_after))}  # RFC 9110, 10.2.3: whole seconds
+    raise GatewayError(429, "this token is used too often", outcome.why, wait)
+
+
+def _bearer(request: Request) -> str:
+    fields = request.headers.get_all("Authorization")
+    scheme, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized("no token")
+    return token.strip()

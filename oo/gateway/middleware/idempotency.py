@@ -1,0 +1,123 @@
+"""Idempotency keys: a POST that is retried happens once (draft-ietf-httpapi-idempotency-key-header).
+
+The first call with a key is made and its result stored. A repeat gets that result, and waits for it if the first call
+is still under way. The first call is completed even if its caller disconnects, since that caller is the one who will
+retry. A retryable failure is not stored, so the next attempt makes the call again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+
+from ..._core.errors import RETRYABLE
+from ..._core.pipeline import CallNext
+from ..._http.body import Body, read_whole
+from ..._http.headers import Headers
+from ..._http.request import Request
+from ..._http.response import Response
+from ..background import Background
+from ..claims import Claim, claimed
+from ..context import gateway_context, of_route
+from ..errors import Conflict
+from ..models import Denial, StoredResponse
+from ..recording import Recording
+from ..store.base import Store
+from .authorize import granted
+
+_POLL = 0.02  # seconds between two checks of a call that another request or process is making
+_GRACE = 5.0  # seconds beyond the timeout until a claim expires that nobody renews
+
+
+class Idempotency:
+    """Makes a call with an idempotency key once; any other each time.
+
+    The key is looked up, and a use paid for a new one, before the body is read. A repeat costs no use. Conflict if its
+    request isn't the first one's, or if the first call doesn't end within the route's timeout and 5 seconds.
+    """
+
+    def __init__(self, store: Store, background: Background) -> None:
+        self._store = store
+        self._background = background
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        context = gateway_context(request)
+        key = context.key
+        if key is None:
+            return await call_next(request)
+        seconds = of_route(request).timeout + _GRACE
+        give_up_at = time.monotonic() + seconds
+        while True:
+            claim = await claimed(self._store, context.token, context.token_id or "", key, seconds)
+            if isinstance(claim, Denial):
+                granted(context, claim)
+            elif claim is not None:
+                context.paid = True
+                return await self._first(claim, request, call_next)
+            request = request.replace(body=await read_whole(request.body))
+            response = await self._repeated(request, key, give_up_at)
+            if response is not None:
+                return response
+
+    async def _repeated(self, request: Request, key: str, give_up_at: float) -> Response | None:
+        """The stored response, once it is there; None if nobody makes the call any more."""
+        token_id, digest = gateway_context(request).token_id or "", _digest(request)
+        while True:
+            found = await self._store.result(token_id, key, digest)
+            if found is None:
+                return None
+            if isinstance(found, StoredResponse):
+                return Response(found.status, Headers(found.headers), found.body, request=request)
+            if found == "other":
+                raise Conflict(422, "this Idempotency-Key was used with another request")
+            if time.monotonic() > give_up_at:
+                raise Conflict(409, "the first request with this Idempotency-Key is still under way")
+            await asyncio.sleep(_POLL)
+
+    async def _first(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
+        try:
+            request = request.replace(body=await read_whole(request.body))
+            if not await claim.bind(_digest(request)):
+                raise Conflict(409, "another request with this Idempotency-Key is under way")
+        except BaseException:
+            await claim.end(None)
+            raise
+        making = self._background.spawn(self._make(claim, request, call_next))
+        try:
+            await asyncio.wait([making])
+        except asyncio.CancelledError:
+            making.add_done_callback(_left)
+            raise
+        return making.result()
+
+    async def _make(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
+        try:
+            response = await call_next(request)
+        except BaseException:
+            await claim.end(None)
+            raise
+        if response.status in RETRYABLE:
+            await claim.end(None)
+            return response
+        if response.stream is None:
+            await claim.end(StoredResponse(response.status, response.headers.pairs(), response.body))
+            return response
+        recording = Recording(response, response.stream, claim, of_route(request).timeout)
+        self._background.spawn(recording.run())
+        return recording.response
+
+
+def _digest(request: Request) -> bytes:
+    described = "\0".join((request.method, of_route(request).name, request.url, "")).encode()
+    return hashlib.sha256(described + (request.body if isinstance(request.body, bytes) else b"")).digest()
+
+
+def _left(making: asyncio.Task[Response]) -> None:
+    """Leave a response that nobody waits for."""
+    if not making.cancelled() and making.exception() is None:
+        response = making.result()
+        if isinstance(response.stream, Body):
+            response.stream.abort()
+        else:
+            response.abort()

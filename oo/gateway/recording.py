@@ -1,0 +1,79 @@
+"""Records a streamed response while its caller reads it, and reads on when the caller has left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from .._http.body import Body
+from .._http.response import ByteStream, Response
+from .claims import Claim
+from .models import StoredResponse
+
+MAX_KEPT = 16 << 20
+"""Bytes that the response to an idempotent call may hold to be kept for a repeat."""
+
+
+class Recording:
+    """A response that is read by `run`, on a task of its own, and handed on piece by piece through `response`.
+
+    The claim ends before the reader sees the end: with the response, if it was read whole and is not too large.
+    What may be kept is read on for `seconds` after the caller has left.
+    """
+
+    def __init__(self, response: Response, stream: ByteStream, claim: Claim, seconds: float) -> None:
+        self._source = response
+        self._stream = stream
+        self._claim = claim
+        self._seconds = seconds
+        self._pieces: asyncio.Queue[tuple[bytes, int | None] | Exception | None] = asyncio.Queue(1)
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._left_at: float | None = None
+        self._body = Body(self._taken(), abort=self._leave)
+        self._body.remaining = getattr(stream, "remaining", None)
+        # A response of its own: to abort it is to leave, not to end the reading.
+        self.response = Response(response.status, response.headers, request=response.request, stream=self._body)
+
+    async def run(self) -> None:
+        """Read the response to its end, and end the claim."""
+        error, kept = None, None
+        try:
+            if await self._read():
+                kept = StoredResponse(self._source.status, self._source.headers.pairs(), b"".join(self._parts))
+        except Exception as failure:
+            error = failure
+        finally:
+            self._source.abort()
+            await self._claim.end(kept)
+        if self._left_at is None:
+            await self._pieces.put(error)
+
+    async def _read(self) -> bool:
+        """Whether all of it was read, and may be kept."""
+        async with aclosing(self._stream) as stream:
+            async for piece in stream:
+                self._size += len(piece)
+                if self._size <= MAX_KEPT:
+                    self._parts.append(piece)
+                else:
+                    self._parts.clear()
+                if self._left_at is None:
+                    await self._pieces.put((piece, getattr(stream, "remaining", None)))
+                elif self._size > MAX_KEPT or time.monotonic() - self._left_at > self._seconds:
+                    return False
+        return self._size <= MAX_KEPT
+
+    async def _taken(self) -> AsyncIterator[bytes]:
+        while (taken := await self._pieces.get()) is not None:
+            if isinstance(taken, Exception):
+                raise taken
+            piece, self._body.remaining = taken
+            yield piece
+
+    def _leave(self) -> None:
+        self._left_at = time.monotonic()
+        if not self._pieces.empty():
+            self._pieces.get_nowait()  # so that `run` goes on

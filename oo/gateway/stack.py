@@ -1,0 +1,103 @@
+"""The gateway's chain: what a call passes through, from outside to inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .._core.io import LoopIO
+from .._core.pipeline import Middleware, Pipeline
+from .._core.slots import Slot, compose
+from .._http.request import Request
+from .._http.response import Response
+from .audit_log import Audit
+from .background import Background
+from .context import gateway_context
+from .errors import GatewayError
+from .middleware.allow import Allow
+from .middleware.audit import WriteAudit
+from .middleware.authorize import Authorize
+from .middleware.error_responses import ErrorResponses
+from .middleware.forward import Forward
+from .middleware.idempotency import Idempotency
+from .middleware.inject import InjectCredentials
+from .middleware.limits import Limits
+from .middleware.mask import MaskResponse
+from .middleware.whole_answers import WholeAnswers
+from .store.base import Store
+from .store_transport import StoreTransport
+from .upstream import UpstreamTransport
+
+
+def gateway_chain(store: Store, audit: Audit | None, background: Background) -> list[Middleware | Slot]:
+    """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
+    ErrorResponses, so a plugin sees it as it sees a client's error."""
+    return [
+        WriteAudit(audit),  # a line for each call, when its answer has ended
+        ErrorResponses(),  # every error becomes a response
+        Slot.CALL,
+        Authorize(store),  # what the token opens and has left; charges its rate
+        Allow(),  # the route's methods and paths
+        Slot.FETCH,
+        Idempotency(store, background),  # a keyed call is made once; its claim pays a use
+        Limits(store),  # any other call pays a use
+        Forward(),  # the upstream's URL, and the headers that pass either way
+        Slot.ATTEMPT,
+        MaskResponse(),  # no secret comes back
+        WholeAnswers(),  # a caller's Range does not cut what the mask reads
+        InjectCredentials(store),  # the route's headers, with the secrets in them
+        Slot.WIRE,
+    ]
+
+
+class Stack:
+    """The composed chain over its transports: to the upstream for a route's call, to the store for any other."""
+
+    def __init__(
+        self, store: Store, audit: Audit | None = None, offers: Mapping[Slot, Sequence[Middleware]] | None = None
+    ) -> None:
+        """`offers` are the middlewares of plugins for each slot."""
+        self._background = Background()
+        self._end = _End(store)
+        chain, io = gateway_chain(store, audit, self._background), LoopIO()
+        self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
+        # What is no HTTP cannot be waited for, and no plugin is asked.
+        self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
+
+    async def handle(self, request: Request) -> Response:
+        """The answer to a call, whoever gives it."""
+        return await self.pipeline.handle(request)
+
+    def refuse(self, request: Request) -> Response:
+        """The answer to what is `malformed`."""
+        return self._malformed.run(request)
+
+    async def close(self) -> None:
+        """Close the connections, after a second at most for the calls that must be completed."""
+        await self._background.close()
+        await self._end.close()
+
+
+class _End:
+    """The transports at the end of the chain."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = StoreTransport(store)
+        self.upstream = UpstreamTransport()
+
+    async def send(self, request: Request) -> Response:
+        transport = self.store if gateway_context(request).route is None else self.upstream
+        return await transport.send(request)
+
+    async def close(self) -> None:
+        await self.upstream.close()
+
+
+class _Malformed:
+    """Answers what is not HTTP as it should be, without quoting it."""
+
+    async def send(self, request: Request) -> Response:
+        context = gateway_context(request)
+        raise GatewayError(400, context.malformed or "", "bad request", {"X-Request-Id": context.id})
+
+    async def close(self) -> None:
+        """Do nothing."""

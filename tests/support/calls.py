@@ -1,0 +1,36 @@
+"""Calls of the gateway's chain, each middleware by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import oo
+from oo._core.io import LoopIO
+from oo._core.pipeline import Middleware, Pipeline
+from oo._http.body import Body
+from oo.gateway.context import GatewayContext
+from oo.gateway.models import Route
+from oo.testing import MockTransport
+
+
+def call(
+    method: str = "GET",
+    url: str = "/api/proxy/v1/x",
+    *headers: tuple[str, str],
+    body: bytes | Body | None = None,
+    route: Route | None = None,
+    **context: Any,
+) -> oo.Request:
+    """A call as the front makes it; `context` holds what earlier steps have found."""
+    made = GatewayContext()
+    made.endpoint = context.pop("endpoint", "proxy")
+    made.route = route
+    for name, value in context.items():
+        setattr(made, name, value)
+    return oo.Request(method, url, oo.Headers(headers), body, stream_response=True, context=made)
+
+
+async def through(middleware: Middleware, request: oo.Request, *script: Any) -> tuple[oo.Response, list[oo.Request]]:
+    """The answer of a chain of one, and what came to its end. Its transport answers from the script."""
+    transport = MockTransport(script or [b"end"])
+    return await Pipeline([middleware], transport, LoopIO()).handle(request), transport.requests

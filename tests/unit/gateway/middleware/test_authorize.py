@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from oo.gateway.context import gateway_context
+from oo.gateway.errors import GatewayError
+from oo.gateway.middleware.authorize import Authorize
+from oo.gateway.models import Denial, Grant, Kind, Route
+from tests.support.calls import call, through
+from tests.support.stores import LenientStore
+
+TOKEN = ("Authorization", "Bearer any")
+ROUTE = Route("a", "http://x.example")
+
+
+class Door(LenientStore):
+    def __init__(self, denial: Denial | None = None, route: Route | None = ROUTE) -> None:
+        super().__init__()
+        self.denial = denial
+        self.found = route
+        self.asked: list[tuple[str, str, bool]] = []
+
+    async def authorize(  # type: ignore[override]
+        self, token: str, kind: Kind, *, needs_use: bool = True
+    ) -> Grant | Denial:
+        self.asked.append((token, kind, needs_use))
+        return self.denial or Grant("id", kind, "a", "label")
+
+    async def route(self, name: str) -> Route | None:
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind", "route"), [("secret", "secret", None), ("env", "env", None), ("proxy", "route", ROUTE)]
+)
+async def test_what_a_token_opens_is_known_further_in(endpoint: str, kind: str, route: Route | None) -> None:
+    store, request = Door(), call("GET", "/x", TOKEN, endpoint=endpoint)
+    await through(Authorize(store), request)
+    context = gateway_context(request)
+    assert (context.token_id, context.label, context.kind, context.target) == ("id", "label", kind, "a")
+    assert (context.route, store.asked) == (route, [("any", kind, True)])
+
+
+@pytest.mark.parametrize("counted", [True, False])
+async def test_a_token_without_a_limit_of_uses_has_nothing_to_pay(counted: bool) -> None:
+    class Unlimited(Door):
+        async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant:  # type: ignore[override]
+            return Grant("id", kind, "a", counted=counted)
+
+    request = call("GET", "/x", TOKEN)
+    await through(Authorize(Unlimited()), request)
+    assert gateway_context(request).paid is not counted
+
+
+async def test_a_keyed_call_may_need_no_use() -> None:
+    store, request = Door(), call("POST", "/x", TOKEN, ("Idempotency-Key", "k"))
+    await through(Authorize(store), request)
+    assert (store.asked, gateway_context(request).key) == ([("any", "route", False)], "k")
+
+
+async def test_health_is_for_everybody() -> None:
+    store = Door(Denial("unknown"))
+    await through(Authorize(store), call("GET", "/health", endpoint="health"))
+    assert store.asked == []
+
+
+@pytest.mark.parametrize("fields", [[], ["Basic any"], ["Bearer "], ["Bearer"], ["Bearer a", "Bearer a"]])
+async def test_a_call_without_one_token_asks_nobody(fields: list[str]) -> None:
+    store = Door()
+    with pytest.raises(GatewayError) as caught:
+        await through(Authorize(store), call("GET", "/x", *[("Authorization", field) for field in fields]))
+    assert (caught.value.status, caught.value.outcome, store.asked) == (401, "no token", [])
+
+
+@pytest.mark.parametrize(
+    ("denial", "route", "endpoint", "status", "outcome", "wait"),
+    [
+        (Denial("revoked", "id"), ROUTE, "proxy", 401, "revoked", None),
+        (Denial("rate", "id", 2.1), ROUTE, "secret", 429, "rate", "3"),
+        (None, None, "proxy", 401, "gone", None),
+        (None, None, "other", 404, "no such place", None),
+    ],
+)
+async def test_what_opens_nothing_is_refused(
+    denial: Denial | None, route: Route | None, endpoint: str, status: int, outcome: str, wait: str | None
+) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await through(Authorize(Door(denial, route)), call("GET", "/x", TOKEN, endpoint=endpoint))
+    assert (caught.value.status, caught.value.outcome) == (status, outcome)
+    assert caught.value.headers.get("Retry-After") == wait

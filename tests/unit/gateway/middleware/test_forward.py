@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+import oo
+from oo._http.body import Body
+from oo.gateway.errors import UpstreamFailed
+from oo.gateway.middleware.forward import Forward
+from oo.gateway.models import Route
+from tests.support.calls import call, through
+
+ROUTE = Route("r", "http://x.example/base", timeout=7.0)
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    yield b"bo"
+    yield b"dy"
+
+
+@pytest.mark.parametrize(("body", "passed"), [(None, None), (b"body", b"body"), (Body(pieces), b"body")])
+async def test_a_call_becomes_the_upstreams(body: bytes | Body | None, passed: bytes | None) -> None:
+    headers = [("Authorization", "Bearer any"), ("X-Mine", "1"), ("Connection", "x-hop"), ("X-Hop", "1")]
+    _, (sent,) = await through(Forward(), call("PUT", "/api/proxy/v1/x?q=1", *headers, body=body, route=ROUTE))
+    assert (sent.method, sent.url, sent.body, sent.timeout) == ("PUT", "http://x.example/base/v1/x?q=1", passed, 7.0)
+    assert sent.headers.pairs() == (("X-Mine", "1"),)
+
+
+async def test_only_what_passes_comes_back() -> None:
+    headers = oo.Headers([("X-Theirs", "1"), ("Set-Cookie", "a=b"), ("Server", "theirs")])
+    scripted = oo.Response(201, headers, b"x", request=call())
+    answer, _ = await through(Forward(), call(route=ROUTE), scripted)
+    assert (answer.status, answer.headers.pairs(), answer.body) == (201, (("X-Theirs", "1"),), b"x")
+
+
+async def test_no_answer_is_the_upstreams_failure() -> None:
+    with pytest.raises(UpstreamFailed, match="the upstream of route r failed: refused") as caught:
+        await through(Forward(), call(route=ROUTE), oo.DoubleOError("refused", reason="connection"))
+    assert (caught.value.status, caught.value.outcome) == (502, "upstream connection")
+
+
+async def test_what_goes_to_no_upstream_passes_as_it_is() -> None:
+    request = call("GET", "/api/secret", ("Authorization", "Bearer any"), endpoint="secret")
+    assert (await through(Forward(), request))[1] == [request]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from oo.gateway import background as module
+from oo.gateway.background import Background
+
+
+async def test_what_was_begun_is_completed_when_the_gateway_stops() -> None:
+    background, ended = Background(), asyncio.Event()
+
+    async def call() -> str:
+        await asyncio.sleep(0.01)
+        ended.set()
+        return "done"
+
+    task = background.spawn(call())
+    await background.close()
+    assert ended.is_set()
+    assert await task == "done"
+
+
+async def test_a_failure_reaches_whoever_waits_and_troubles_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    background = Background()
+    with pytest.raises(ZeroDivisionError):
+        await background.spawn(fails())
+    background.spawn(fails())
+    await background.close()
+    assert caplog.text == ""
+
+
+async def test_closing_waits_a_moment_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GRACE", 0.01)
+    background, cancelled = Background(), asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    waiting = background.spawn(endless())
+    await asyncio.sleep(0)
+    await background.close()
+    assert cancelled.is_set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

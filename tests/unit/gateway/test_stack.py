@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+import oo
+from oo.gateway.stack import Stack
+from tests.support.calls import call
+from tests.support.stores import LenientStore, Notes
+
+CHAIN = (
+    "WriteAudit ErrorResponses call Authorize Allow fetch Idempotency Limits Forward attempt MaskResponse "
+    "InjectCredentials wire"
+)
+
+
+def plugin(name: str) -> oo.Middleware:
+    async def middleware(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        return await call_next(request)
+
+    middleware.__name__ = name
+    return middleware
+
+
+def names(stack: Stack) -> str:
+    return " ".join(getattr(each, "__name__", type(each).__name__) for each in stack.pipeline.middleware)
+
+
+async def test_the_chain_reads_as_the_table_of_contents() -> None:
+    stack = Stack(LenientStore(), offers={slot: [plugin(slot.value)] for slot in oo.Slot})
+    assert names(stack) == CHAIN
+    assert names(Stack(LenientStore())) == " ".join(word for word in CHAIN.split() if not word.islower())
+    await stack.close()
+
+
+@pytest.mark.parametrize("endpoint", ["health", "secret"])
+async def test_what_needs_no_upstream_is_answered_from_the_store(endpoint: str) -> None:
+    stack = Stack(LenientStore())
+    answer = await stack.handle(call("GET", "/x", ("Authorization", "Bearer t"), endpoint=endpoint))
+    assert answer.status == (200 if endpoint == "health" else 401)
+    await stack.close()
+
+
+async def test_what_is_malformed_asks_no_plugin_and_is_written_down() -> None:
+    asked: list[oo.Request] = []
+
+    async def asking(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        asked.append(request)
+        return await call_next(request)
+
+    notes = Notes()
+    stack = Stack(LenientStore(), notes, {oo.Slot.CALL: [asking]})
+    answer = stack.refuse(call(malformed="the request is not valid HTTP", endpoint="other"))
+    assert (answer.status, answer.json()) == (400, {"error": "the request is not valid HTTP"})
+    assert (notes.outcomes, asked) == (["bad request"], [])
+    await stack.close()

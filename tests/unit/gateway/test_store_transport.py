@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import oo
+from oo.gateway.context import GatewayContext
+from oo.gateway.errors import Unauthorized
+from oo.gateway.store_transport import StoreTransport
+from tests.support.stores import LenientStore
+
+
+class Full(LenientStore):
+    async def secret(self, name: str) -> str | None:
+        return f"value of {name}"
+
+    async def environment(self, name: str) -> dict[str, str] | None:
+        return {"NAME": name}
+
+
+def asked(endpoint: str) -> oo.Request:
+    context = GatewayContext()
+    context.endpoint, context.target = endpoint, "a"
+    return oo.Request("GET", f"/api/{endpoint}", context=context)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "data"),
+    [("secret", {"value": "value of a"}), ("env", {"secrets": {"NAME": "a"}}), ("health", {"status": "ok"})],
+)
+async def test_what_the_store_has_is_answered(endpoint: str, data: Any) -> None:
+    transport = StoreTransport(Full())
+    answer = await transport.send(asked(endpoint))
+    assert (answer.status, answer.json()) == (200, data)
+    await transport.close()
+
+
+@pytest.mark.parametrize("endpoint", ["secret", "env", "other"])
+async def test_what_it_has_not_is_the_same_401_as_any(endpoint: str) -> None:
+    with pytest.raises(Unauthorized) as caught:
+        await StoreTransport(LenientStore()).send(asked(endpoint))
+    assert caught.value.outcome == "gone"
