@@ -9,6 +9,8 @@ import click
 from ._vault import warn, with_vault
 from .plugins import named_plugins
 
+_NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -53,8 +55,7 @@ def serve(
         raise click.ClickException(f"{host} port {port} cannot be listened on: {error.strerror}") from None
     if not serving.is_loopback(sock) and tls is None and not behind_tls_proxy:
         sock.close()
-        need = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
-        raise click.ClickException(f"{host} is not loopback: {need}")
+        raise click.ClickException(f"{host} is not loopback: {_NEED_TLS}")
     # Before the workers are up: the system keeps early callers waiting instead of refusing them.
     sock.listen(1024)
     click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)

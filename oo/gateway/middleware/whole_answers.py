@@ -8,7 +8,7 @@ from ..._core.pipeline import CallNext
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
-from ..context import of_route
+from ..context import gateway_context
 
 _RANGED = frozenset({"range", "if-range"})
 _BINARY = re.compile(
@@ -24,8 +24,8 @@ class WholeAnswers:
     """
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        route = of_route(request)
-        if not route.secrets or "Range" not in request.headers or route.passes("range"):
+        route = gateway_context(request).route
+        if route is None or not route.secrets or "Range" not in request.headers or route.passes("range"):
             return await call_next(request)
         if request.method != "GET":
             return await call_next(_whole(request))  # elsewhere it has no meaning (RFC 9110, 14.2)

@@ -12,5 +12,6 @@ def test_an_answer_is_json_that_nobody_stores() -> None:
         "Retry-After": "3",
         "Server": "double-o",
         "Cache-Control": "no-store",
+        "X-OO-Source": "gateway",
         "Content-Type": "application/json",
     }

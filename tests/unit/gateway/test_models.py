@@ -22,7 +22,7 @@ def token(**terms: Any) -> Token:
         ({"expires": 100.0}, "secret", Denial("expired", "id")),
         ({"revoked": 1.0}, "secret", Denial("revoked", "id")),
         ({"revoked": 1.0, "expires": 1.0}, "env", Denial("revoked", "id")),
-        ({"uses": 0}, "secret", Grant("id", "secret", "a", counted=False)),
+        ({"uses": 0}, "secret", Grant("id", "secret", "a", counted=True)),
     ],
 )
 def test_a_token_opens_its_own_kind_until_it_ends(terms: dict[str, Any], kind: Kind, outcome: Grant | Denial) -> None:
