@@ -56,8 +56,7 @@ def serve(
     if not serving.is_loopback(sock) and tls is None and not behind_tls_proxy:
         sock.close()
         raise click.ClickException(f"{host} is not loopback: {_NEED_TLS}")
-    # Before the workers are up: the system keeps early callers waiting instead of refusing them.
-    sock.listen(1024)
+    sock.listen(1024)  # before the workers are up: the system keeps early callers waiting
     click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
     if workers == 1:
         serving.run_worker(sock, data_dir(), tls, plugins)
