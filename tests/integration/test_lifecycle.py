@@ -257,12 +257,12 @@ FORK = """
 import asyncio, json, os, signal, sys, threading
 import oo
 from oo.middleware import shared_cache
-from oo.middleware.retry import Budget
+from oo.middleware.retry import RetryBudget
 
 url = sys.argv[1]
 budgets = []
-made = Budget.__init__
-Budget.__init__ = lambda self: (made(self), budgets.append(self))[0]
+made = RetryBudget.__init__
+RetryBudget.__init__ = lambda self: (made(self), budgets.append(self))[0]
 
 def call(client, token):
     if isinstance(client, oo.Client):

@@ -245,8 +245,8 @@ FAULTS: dict[str, Fault] = {
     "br": nonsense(encoded(b"br", BODY)),
     "zstd": nonsense(encoded(b"zstd", BODY)),
     "a coding that nobody knows": nonsense(encoded(b"rot13", BODY)),
-    "codings of which one does nothing": nonsense(encoded(b"identity, gzip", gzip.compress(BODY))),
-    "two codings in two fields": nonsense(
+    "codings of which one does nothing": comes(encoded(b"identity, gzip", gzip.compress(BODY))),
+    "two codings in two fields": comes(
         answer(gzip.compress(BODY), b"Content-Encoding: gzip", b"Content-Encoding: identity")
     ),
     "gzip twice, in two fields": nonsense(
@@ -314,8 +314,8 @@ FAULTS: dict[str, Fault] = {
     "JSON without its end": unread(BODY[:-9]),
     "JSON without its end, by the connection's": unread(BODY[:-9], head() + BODY[:-9], CLOSE),
     "two JSON texts": unread(BODY + BODY),
-    "nothing": unread(b""),
-    "nothing, compressed": unread(b"", encoded(b"gzip", b"")),
+    "nothing": unread(b"", proxy=None),
+    "nothing, compressed": unread(b"", encoded(b"gzip", b""), proxy=None),
     "lists 100,000 deep": unread(nested(100_000)),
     "lists 100,000 deep, never closed": unread(b"[" * 100_000),
     "objects 100,000 deep": unread(b'{"value":' * 100_000 + b"1" + b"}" * 100_000),
@@ -327,7 +327,7 @@ FAULTS: dict[str, Fault] = {
     "-Infinity": unread(with_member(b'"n": -Infinity')),
     # RFC 8259, 6, leaves it to the reader.
     "a number that no float holds": holds(with_member(b'"n": 1e999')),
-    "a BOM": unread(b"\xef\xbb\xbf" + BODY),
+    "a BOM": holds(b"\xef\xbb\xbf" + BODY),
     "UTF-16 with a BOM": unread(BODY.decode().encode("utf-16")),
     "UTF-32 with a BOM": unread(BODY.decode().encode("utf-32")),
     "half a character": unread(with_member(b'"n": "\xed\xa0\x80"')),
@@ -364,8 +364,10 @@ FAULTS: dict[str, Fault] = {
     **{
         f"a {status}": says(b"%d Moved" % status, ELSEWHERE) for status in (300, 301, 302, 303, 305, 306, 307, 308, 399)
     },
-    "a 304": ends(End("status", 304), head(ELSEWHERE, status=b"304 Not Modified")),
-    "a 304 that tells a length": ends(End("status", 304), head(LENGTH, status=b"304 Not Modified")),
+    "a 304": ends(End("status", 304), head(ELSEWHERE, status=b"304 Not Modified"), send=End("protocol", 304)),
+    "a 304 that tells a length": ends(
+        End("status", 304), head(LENGTH, status=b"304 Not Modified"), send=End("protocol", 304)
+    ),
     # What is no number of seconds from 0 is no Retry-After; one of over 60 s ends the call.
     "Retry-After: 7": busy(b"7", 7, 7),
     "Retry-After: 61": busy(b"61"),
@@ -375,8 +377,8 @@ FAULTS: dict[str, Fault] = {
     "Retry-After: 1e999": busy(b"1e999", 0.5, 1),
     "Retry-After: 9999...": busy(b"9" * 400, 0.5, 1),
     "Retry-After twice": busy(b"7\r\nRetry-After: 7", 0.5, 1),
-    "Retry-After of the far past": busy(b"Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
-    "Retry-After of a past before that": busy(b"Mon, 01 Jan 0001 00:00:00 GMT", 0, 0),
+    "Retry-After of the far past": busy(b"Thu, 01 Jan 1970 00:00:00 GMT", 0.5, 1),
+    "Retry-After of a past before that": busy(b"Mon, 01 Jan 0001 00:00:00 GMT", 0.5, 1),
     "Retry-After of the far future": busy(b"Fri, 31 Dec 9999 23:59:59 GMT"),
     "Retry-After of a future after that": busy(b"Fri, 31 Dec 99999 23:59:59 GMT", 0.5, 1),
 }
@@ -411,6 +413,9 @@ UNREACHABLE: dict[str, tuple[Callable[[], AbstractContextManager[Any]], End]] = 
 }
 
 
+UNANSWERED = {"reset before the headers", "closed before the headers"}
+
+
 class OnClock:
     """The transport of a world, on the wire as ever; the chain above it waits by a clock of its own."""
 
@@ -427,6 +432,8 @@ def due(operation: str, fault: Fault, attempts: int) -> Any:
         return kind, end, attempts
     if operation in ("health", "stream"):
         return True if operation == "health" else fault.body
+    if not fault.body:
+        return None
     data = json.loads(fault.body)
     return {"secret": data.get("value"), "env": data.get("secrets")}.get(operation, data)
 
@@ -480,7 +487,9 @@ def test_a_fault_ends_each_operation_as_the_table_says(world: World, name: str) 
                 found[operation, retries] = seen(result), attempts
                 # Once a stream has begun it is the caller's, and not tried again.
                 made = min(attempts, allowed) if operation == "stream" else allowed
-                wanted[operation, retries] = due(operation, fault, made), made
+                # A kept connection that was closed as the request went out is no attempt.
+                resent = name in UNANSWERED and not retries and operation in ("env", "health")
+                wanted[operation, retries] = due(operation, fault, made), made + resent
                 slept = transport.io.sleeps
                 assert len(slept) == made - 1, slept
                 assert all(
