@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import lru_cache
 
 from .._core.errors import SOURCE
@@ -85,12 +85,9 @@ def upstream_request(
         if (plain := _plain(name)) not in dropped
         and (route.passes(plain) or (plain not in STRIPPED_REQUEST and not plain.startswith(_FORWARDED)))
     ]
-    if not route.inject:
-        # What comes is passed on in its coding, so that the caller says in which.
-        accepted = ", ".join(value for name, value in pairs if _plain(name) == "accept-encoding")
-        passed.append(("Accept-Encoding", accepted or "identity"))
-    if any(_plain(name) == "range" for name, _ in passed):  # RFC 9110, 14.2: it would be of the compressed bytes
-        passed = [pair for pair in passed if pair[0] != "Accept-Encoding"] + [("Accept-Encoding", "identity")]
+    if codings := _codings(route, pairs, {_plain(name) for name, _ in passed}):
+        passed = [pair for pair in passed if _plain(pair[0]) != "accept-encoding"]
+        passed.append(("Accept-Encoding", codings))
     return Request(
         method,
         f"{base}/{path}",
@@ -101,6 +98,16 @@ def upstream_request(
         stream_response=True,
         context=context,
     )
+
+
+def _codings(route: Route, pairs: Iterable[tuple[str, str]], passed: Container[str]) -> str:
+    """What the upstream may encode its answer in; "" for what the transport undoes."""
+    if "range" in passed:  # RFC 9110, 14.2: it would be a range of the compressed bytes
+        return "identity"
+    if route.inject:
+        return ""
+    # The answer is passed on in its coding, so the caller says in which.
+    return ", ".join(_sendable(value) for name, value in pairs if _plain(name) == "accept-encoding") or "identity"
 
 
 def caller_headers(response: Response) -> list[tuple[str, str]]:

@@ -98,7 +98,7 @@ def test_what_would_have_the_answer_come_in_a_form_that_no_mask_reads_stays(name
 
 
 def test_a_route_may_pass_on_what_else_stays() -> None:
-    route = Route("r", "https://api.test", pass_headers=("Cookie", "X_Forwarded_For"))
+    route = Route("r", "https://api.test", {"X-Key": "{key}"}, pass_headers=("Cookie", "X_Forwarded_For"))
     pairs = [("Cookie", "a=1"), ("X-Forwarded-For", "::1"), ("Via", "1.1 x"), ("X-Mine", "1")]
     request = upstream_request(route, "GET", "x", pairs, None, GatewayContext())
     assert [name for name, _ in request.headers.pairs()][:3] == ["Cookie", "X-Forwarded-For", "X-Mine"]
