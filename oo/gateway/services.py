@@ -22,8 +22,6 @@ from .vault import VAULT_FILE, Vault
 State = Literal["open", "revoked", "expired", "used up"]
 """What a token is good for."""
 
-STATES: tuple[State, ...] = ("open", "revoked", "expired", "used up")
-
 
 @dataclass(frozen=True, repr=False)
 class Issued:

@@ -71,11 +71,13 @@ class Retry:
         waits: Iterator[float] | None = None
         attempt = 0
         while True:
+            now = io.now() if attempt else began
+            if request.deadline is not None and now >= request.deadline:
+                late = overdue(request)
+                late.attempts = attempt
+                raise late
             attempt += 1
             context.attempts = attempt
-            now = io.now() if attempt > 1 else began
-            if request.deadline is not None and now >= request.deadline:
-                raise overdue(request)
             timeline.append(("attempt", now - began))
             try:
                 response = await call_next(request)

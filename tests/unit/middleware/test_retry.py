@@ -166,6 +166,18 @@ def test_no_wait_passes_the_deadline(world: World) -> None:
     assert (clock.sleeps, caught.value.status) == ([0.5], 503)
 
 
+def test_a_wait_that_ends_after_the_deadline_is_followed_by_no_attempt_and_none_is_counted(world: World) -> None:
+    client, transport, clock = retrying(world, 503, GOOD, deadline=1, jitter=0)
+
+    async def oversleep(seconds: float) -> None:
+        clock.advance(seconds + 1)
+
+    clock.sleep = oversleep
+    with pytest.raises(oo.SecretError) as caught:
+        client.get_secret(TOKEN)
+    assert (caught.value.reason, caught.value.attempts, len(transport.requests)) == ("deadline", 1, 1)
+
+
 def test_a_call_whose_deadline_has_passed_is_not_sent(world: World) -> None:
     async def dawdle(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
         await call_next.io.sleep(5)
