@@ -15,7 +15,7 @@ from typing import Any, Literal
 from .._core.masking import SHORTEST
 from . import keyring, rules, sealing
 from .errors import StoreError
-from .models import Grant, Kind, Rate, Route, SecretRef, Token, Variable, check_name
+from .models import Kind, Rate, Route, SecretRef, Token, Variable, check_name
 from .paths import check_home, hand_over
 from .vault import VAULT_FILE, Vault
 
@@ -188,8 +188,7 @@ async def issue(
         rules.check_uses(uses)
     await require(vault, kind, name)
     token = await vault.issue(kind, name, ttl=ttl, uses=uses, rate=rate, label=label)
-    found = await vault.authorize(token, kind)
-    return Issued(found.token_id if isinstance(found, Grant) else found.token_id or "", token)
+    return Issued(vault.id_of(token), token)
 
 
 async def revoke(vault: Vault, token_id: str) -> None:

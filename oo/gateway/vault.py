@@ -203,7 +203,7 @@ class Vault:
             raise StoreError("a token lasts 100 years at most")
         token, now = new_token(), time.time()
         hashed = fingerprint(self._token_key, token)
-        identity = hashlib.sha256(hashed).hexdigest()[:12]
+        identity = _identity(hashed)
         expires = None if ttl is None else now + ttl
         record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex())
 
@@ -214,6 +214,10 @@ class Vault:
 
         await self._write(write)
         return token
+
+    def id_of(self, token: str) -> str:
+        """The id of a token that was issued here."""
+        return _identity(fingerprint(self._token_key, token))
 
     async def tokens(self) -> list[Token]:
         """Every token that was issued, the oldest first."""
@@ -293,6 +297,10 @@ class Vault:
 
     def _hashed(self, data: bytes) -> bytes:
         return hmac.digest(self._token_key, data, "sha256")
+
+
+def _identity(hashed: bytes) -> str:
+    return hashlib.sha256(hashed).hexdigest()[:12]
 
 
 def _route(records: Records, name: str) -> Route | None:

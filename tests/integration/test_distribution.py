@@ -194,8 +194,8 @@ def test_an_installed_plugin_runs_in_its_slot(installed: Fresh, kind: str) -> No
 def test_a_plugin_is_told_what_is_built_and_no_token(installed: Fresh, kind: str) -> None:
     first, second = quiet(start(installed, kind, "recorder", retries=2))["told"]
     assert first.pop("base_url").startswith("http://127.0.0.1:")
-    assert first == {"blocking": kind == "blocking", "retries": 2}
-    assert second == {"base_url": "http://127.0.0.1:3001", "blocking": True, "retries": 0}
+    assert first == {"blocking": kind == "blocking", "retries": 2, "role": kind}
+    assert second == {"base_url": "http://127.0.0.1:3001", "blocking": True, "retries": 0, "role": "blocking"}
 
 
 @both_worlds
