@@ -28,7 +28,7 @@ class Front:
         self._stack = stack
 
     async def handle(self, received: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Every answer has an `X-Request-Id`."""
+        """Answer one request. Every answer has an `X-OO-Request-Id`, and an `X-Request-Id`."""
         context = _context(received)
         request = _request(received, context)
         try:
@@ -54,6 +54,8 @@ def _context(received: web.BaseRequest) -> GatewayContext:
     context = GatewayContext()
     context.started = time.monotonic()
     context.peer = received.remote
+    if received.transport is not None:
+        context.hang_up = received.transport.abort
     return context
 
 
