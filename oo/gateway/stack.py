@@ -42,11 +42,11 @@ def gateway_chain(
         Slot.CALL,
         Authorize(store),  # what the token opens and has left; charges its rate
         Allow(),  # the route's methods and paths
-        BeginAudit(audit),  # a line before a secret is read or anything is sent
         Slot.FETCH,
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
         EndRevoked(calls),  # ends a call whose token is revoked or expires meanwhile
         Limits(store),  # any other call pays a use
+        BeginAudit(audit),  # a line before a secret is read or anything is sent
         Forward(),  # the upstream's URL, and the headers that pass either way
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
@@ -106,7 +106,7 @@ class _Malformed:
 
     async def send(self, request: Request) -> Response:
         context = gateway_context(request)
-        raise GatewayError(400, context.malformed or "", "bad request")
+        raise GatewayError(400, context.malformed or "", "bad request", {"X-Request-Id": context.id})
 
     async def close(self) -> None:
         """Do nothing."""

@@ -8,7 +8,7 @@ from tests.support.calls import call
 from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
-    "WriteAudit ErrorResponses call Authorize Allow BeginAudit fetch Idempotency EndRevoked Limits Forward attempt "
+    "WriteAudit ErrorResponses call Authorize Allow fetch Idempotency EndRevoked Limits BeginAudit Forward attempt "
     "MaskResponse WholeAnswers InjectCredentials wire"
 )
 
