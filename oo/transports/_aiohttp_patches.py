@@ -14,6 +14,7 @@
 | `Connection._notify_release` | the timer of an answer's head ends, though the body goes on |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
 | `ClientResponse._protocol`, `EMPTY_PAYLOAD` | whether a body without a length was cut short |
+| `ClientWebSocketResponse._response` | the connection of a WebSocket is ended without its closing handshake |
 | `DummyCookieJar.update_cookies_from_headers` | no cookies are looked at |
 | `http.HttpProcessingError` | what the parser raises for a broken body |
 """
@@ -184,3 +185,8 @@ def connection_reset(answer: aiohttp.ClientResponse) -> BaseException | None:
     if isinstance(protocol, Connection) and protocol.truncated:
         lost = aiohttp.ClientOSError()
     return lost if isinstance(lost, aiohttp.ClientOSError) else None
+
+
+def abort_socket(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """End the connection of a WebSocket, without the closing handshake."""
+    socket._response.close()
