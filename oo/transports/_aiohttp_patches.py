@@ -31,6 +31,8 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from .unix_sockets import socket_of
+
 _PIECE = 64 << 10  # bytes
 _FRAMING = ("Content-Length", "Transfer-Encoding")
 
@@ -65,9 +67,19 @@ class Connector(aiohttp.TCPConnector):
             for protocol, _ in self._conns.pop(key):
                 protocol.close()
 
+    async def _made(self, request: Any, *args: Any, **keywords: Any) -> ResponseHandler:
+        path = socket_of(request.url.host or "")
+        if path is None:
+            return await super()._create_connection(request, *args, **keywords)
+        try:
+            _, protocol = await self._loop.create_unix_connection(self._factory, path)
+        except OSError as error:
+            raise aiohttp.ClientConnectionError from error
+        return protocol
+
     async def _create_connection(self, *args: Any, **keywords: Any) -> ResponseHandler:
         # On a task of its own: when closing cancels that, the caller must not seem cancelled.
-        making = asyncio.ensure_future(super()._create_connection(*args, **keywords))
+        making = asyncio.ensure_future(self._made(*args, **keywords))
         self._unfinished.add(making)
         try:
             await asyncio.wait([making])

@@ -30,7 +30,7 @@ from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
 from .._http.request import Request
 from .._http.response import Response
-from .._http.urls import is_localhost_name
+from .._http.urls import UNIX, is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
 from .exchange import is_repeatable, note_resent
@@ -41,6 +41,7 @@ from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
+from .unix_sockets import HOST, as_http, socket_of
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
@@ -93,11 +94,12 @@ class AiohttpTransport:
         until, limit = limits(request, now)
         session = answer = proxy = None
         try:
-            url = _url(request.url)
+            url, session = _url(request.url), self._session()
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
-            session = self._session()
+                if session.closed:  # meanwhile
+                    raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
             try:
                 answer = await self._begin(session, request, url, proxy, left)
@@ -158,6 +160,8 @@ class AiohttpTransport:
 
     async def _proxy_for(self, url: URL) -> str | None:
         host = url.host or ""
+        if socket_of(host) is not None:
+            return None
         if is_localhost_name(host):
             with suppress(OSError):  # the connection will not be had either
                 found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
@@ -283,7 +287,7 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
 
 @lru_cache(256)
 def _url(text: str) -> URL:
-    return URL(text, encoded=True)
+    return URL(as_http(text), encoded=True)
 
 
 @lru_cache(64)
@@ -300,6 +304,8 @@ def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] |
 
 def _fields(request: Request) -> Iterable[tuple[str, str]]:
     fields, body = validated_headers(request.headers), request.body
+    if request.url.startswith(UNIX):
+        fields = (*fields, ("Host", HOST))
     if isinstance(body, Body) and body.length is not None:
         return (*fields, ("Content-Length", str(body.length)))
     return fields
