@@ -28,7 +28,7 @@ class DoubleOError(Exception):
         reason: one word: "timeout" (one attempt took too long), "deadline" (the call did), "connection", "tls",
             "status", "protocol" (the answer made no sense), "size", "answer" (the server said no in a 200),
             "token", "argument" (refused before any I/O), "closed".
-        request_id: the server's `X-Request-Id`.
+        request_id: the server's `X-Request-Id` (of an API's answer, the API's own), else a gateway's `X-OO-Request-Id`.
         retry_after: seconds the server asked to wait.
         retry_exactly: whether it said so in milliseconds (`retry-after-ms`): then that holds even where the schedule
             of retries would wait longer.
