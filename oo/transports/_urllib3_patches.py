@@ -141,7 +141,7 @@ class _WaitingPool:
         while True:
             try:
                 return super()._get_conn(wait)  # type: ignore[misc]  # the pool this is mixed into
-            except EmptyPoolError:
+            except EmptyPoolError:  # noqa: PERF203  # a try a turn
                 wait = min(thread.exchange.left(), _LOOK)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import oo
-from oo._http.context import ClientContext
+from oo._client.operations import ClientContext
 from oo._http.request import Request
 from oo.transports.exchange import connection_limit, is_streaming, limits, timed_out
 from tests.support.faults import CLOSE, READ, answer, serving
