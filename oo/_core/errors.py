@@ -33,16 +33,6 @@ _KEPT = 1 << 16  # bytes of an error's body
 _LONGEST = 300  # characters of a server's own words in a message
 
 
-def remember(response: Response) -> None:
-    """Remember what was fetched, for the errors to come."""
-    operation = response.request.context.operation
-    if operation == "secret":
-        seen_values.add(response.value)
-    elif operation == "env":
-        for value in response.value.values():
-            seen_values.add(value)
-
-
 def mask_of(request: Request) -> Mask:
     """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
     base URL, which may well be in an environment that was fetched."""
