@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
 
 from .._http import headers
 from .._http.urls import base_url
 from .errors import StoreError
+from .header_rules import HeaderRules, plain
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
@@ -50,7 +51,7 @@ class Route:
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
-    them, though the gateway would keep them back.
+    them, though the gateway would keep them back, and `drop_headers` those that never go up.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Route:
     allow_plain_http: bool = False
     allow_weak: bool = False
     pass_headers: tuple[str, ...] = ()
+    drop_headers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
@@ -75,7 +77,7 @@ class Route:
                 raise StoreError(f"{name!r} is no header that can be injected")
         if len({name.lower() for name in self.inject}) < len(self.inject):
             raise StoreError("two of the injected headers differ in case alone")
-        for name in self.pass_headers:
+        for name in self.pass_headers + self.drop_headers:
             if not headers.NAME.fullmatch(name):
                 raise StoreError(f"{name!r} is no name of a header")
         for pattern in self.allow:
@@ -84,13 +86,19 @@ class Route:
         if not 0 < self.timeout <= 3600:
             raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
 
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Route:
+        """The route that was stored as JSON, which has lists; one of an earlier version lacks some fields."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+
     @cached_property
-    def _passed(self) -> frozenset[str]:
-        return frozenset(name.lower().replace("_", "-") for name in self.pass_headers)
+    def header_rules(self) -> HeaderRules:
+        """Which of a caller's headers go up."""
+        return HeaderRules(self.pass_headers, (*self.drop_headers, *self.inject))
 
     def passes(self, name: str) -> bool:
         """Whether a header that else does not go up, or is not kept, goes up as the caller sent it."""
-        return name in self._passed
+        return name in map(plain, self.pass_headers)
 
     @cached_property
     def secrets(self) -> frozenset[str]:

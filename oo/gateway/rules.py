@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from .._core.masking import SHORTEST
 from .._http.urls import is_loopback
 from .errors import StoreError
-from .headers import HOP_BY_HOP
+from .header_rules import HOP_BY_HOP, plain
 from .models import PLACEHOLDER, Rate, Route, Variable
 
 MAX_TTL = 100 * 366 * 86400.0
@@ -24,7 +24,7 @@ MAX_COUNT = 10**9
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_FRAMING = HOP_BY_HOP | {"content-length", "content-encoding", "accept-encoding", "expect", "http2-settings"}
+_FRAMING = HOP_BY_HOP | {"content-length", "content-encoding", "accept-encoding", "expect"}
 _SHELLS = re.compile(r"\$[A-Za-z_{(]")
 
 
@@ -90,7 +90,7 @@ def check_injected(inject: Mapping[str, str]) -> None:
     """Refuse a header that is not the route's to set, and a text that was meant for something else."""
     for name, text in injected(inject.items()).items():
         # CGI and WSGI take X_Key for X-Key (RFC 3875, 4.1.18).
-        if name.lower().replace("_", "-") in _FRAMING:
+        if plain(name) in _FRAMING:
             raise StoreError(f"{name} belongs to one connection or to how a body is sent, and cannot be injected")
         if _SHELLS.search(text):
             raise StoreError(f"the text of {name} holds a shell's $name; a secret is named as {{openai-key}}")
@@ -102,7 +102,7 @@ def check_injected(inject: Mapping[str, str]) -> None:
 def check_passed(names: Iterable[str]) -> None:
     """Refuse to pass on what is the gateway's own: how a body is sent, whom it goes to, and the caller's token."""
     for name in names:
-        if name.lower().replace("_", "-") in _FRAMING | {"authorization", "host"}:
+        if plain(name) in _FRAMING | {"authorization", "host"}:
             raise StoreError(f"{name} is not passed on: it is between the caller and the gateway")
 
 

@@ -305,11 +305,7 @@ def _identity(hashed: bytes) -> str:
 
 def _route(records: Records, name: str) -> Route | None:
     stored = records.find_json("route", name)
-    return (
-        None
-        if stored is None
-        else Route(**{**stored, **{name: tuple(stored.get(name, ())) for name in ("allow", "pass_headers")}})
-    )
+    return None if stored is None else Route.of(stored)
 
 
 def _names(records: Records, kind: Kind) -> list[str]:
