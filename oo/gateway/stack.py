@@ -20,6 +20,7 @@ from .middleware.error_responses import ErrorResponses
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
 from .middleware.inject import InjectCredentials
+from .middleware.lead_back import LeadBack
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
 from .middleware.whole_answers import WholeAnswers
@@ -44,6 +45,7 @@ def gateway_chain(store: Store, audit: Audit | None, background: Background) -> 
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads
+        LeadBack(),  # the upstream's own URLs lead back here
         InjectCredentials(store),  # the route's headers, with the secrets in them
         Slot.WIRE,
     ]
