@@ -89,7 +89,10 @@ class Route:
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Route:
         """The route that was stored as JSON, which has lists; one of an earlier version lacks some fields."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
+        return cls(**given)
 
     @cached_property
     def header_rules(self) -> HeaderRules:

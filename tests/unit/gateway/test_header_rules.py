@@ -18,9 +18,10 @@ NAMES = """
 
 OTHERS = """
     Accept Accept-Language Content-Type Content-Encoding Content-Language If-None-Match Idempotency-Key Prefer
-    User-Agent X-User-Agent OpenAI-Beta anthropic-version anthropic-beta X-Stainless-Lang X-Stainless-OS X-Request-Id
-    X-GitHub-Api-Version X-Goog-Api-Client X-Goog-User-Project X-Amz-Date X-Amz-Content-Sha256 X-MS-Version Stripe-Version
-    Origin Referer traceparent Last-Event-ID X-Mine X-Userland X-Emailer Remoteness Forwarder Viable X-Hostess
+    User-Agent X-User-Agent OpenAI-Beta anthropic-version anthropic-beta X-Stainless-Lang X-Stainless-OS
+    X-Request-Id X-GitHub-Api-Version X-Goog-Api-Client X-Goog-User-Project X-Amz-Date X-Amz-Content-Sha256 X-MS-Version
+    Stripe-Version Origin Referer traceparent Last-Event-ID X-Mine X-Userland X-Emailer
+    Remoteness Forwarder Viable X-Hostess
 """.split()
 
 

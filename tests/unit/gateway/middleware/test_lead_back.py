@@ -16,7 +16,7 @@ ROUTE = Route("r", "https://api.test/base")
 
 
 async def led(name: str, value: str, url: str = "https://api.test/base/v1/x?a=1") -> str:
-    request = call(url=url, route=ROUTE).replace(base_url="https://api.test/base")
+    request = call(route=ROUTE).replace(url=url, base_url="https://api.test/base")
     scripted = oo.Response(201, oo.Headers([("Date", "now"), (name, value), ("X-Other", value)]), b"", request=request)
     answer, _ = await through(LeadBack(), request, scripted)
     (_, date), (kept, got), (_, other) = answer.headers.pairs()
