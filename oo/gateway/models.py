@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
-from urllib.parse import unquote
 
 from .._http import headers
 from .._http.urls import base_url
 from .errors import StoreError
 from .header_rules import HeaderRules, plain
+from .path_readings import readings
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
@@ -113,15 +113,20 @@ class Route:
         return {name: PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
 
     def allows(self, method: str, path: str) -> bool:
-        """Whether a caller may make this request. `path` is what follows /api/proxy/, without the query."""
+        """Whether a caller may make this request: one pattern fits the path, however a server may read it. `path` is
+        what follows /api/proxy/, without the query."""
+        try:
+            paths = readings(f"/{path}")
+        except ValueError:
+            return False
         if not self.allow:
             return True
-        # The upstream may or may not decode an escape, so the path must match both encoded and decoded.
-        paths = {f"/{path}", f"/{unquote(path)}"}
-        return any(
-            allowed in ("*", method) and all(fnmatchcase(each, glob) for each in paths)
-            for allowed, glob in (pattern.split(" ", 1) for pattern in self.allow)
-        )
+        return any(allowed in ("*", method) and all(map(match, paths)) for allowed, match in self._patterns)
+
+    @cached_property
+    def _patterns(self) -> tuple[tuple[str, Callable[[str], object]], ...]:
+        split = (pattern.split(" ", 1) for pattern in self.allow)
+        return tuple((method, re.compile(translate(glob)).match) for method, glob in split)
 
 
 @dataclass(frozen=True)
