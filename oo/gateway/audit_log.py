@@ -38,6 +38,7 @@ class Audit(Protocol):
         outcome: str,
         status: int,
         ms: float,
+        upstream: str | None = None,
     ) -> None:
         """Write a decision. On failure, log that a record was lost; never raise, since the call has already
         happened."""
@@ -64,6 +65,7 @@ class AuditFile:
         outcome: str,
         status: int,
         ms: float,
+        upstream: str | None = None,
     ) -> None:
         """Append a line, or count a refusal that gets none of its own, for which an event loop must be running."""
         if target is None and self._is_flood():
@@ -71,7 +73,7 @@ class AuditFile:
                 asyncio.get_running_loop().call_later(1, self._sum_up)
             self._counted[token_id, operation, outcome, status] += 1
             return
-        decision = _decision(token_id, operation, target, outcome, status)
+        decision = _decision(token_id, operation, target, outcome, status, upstream)
         self._append(f'"request_id": "{request_id}", {decision}, "ms": {round(ms, 1)}')
 
     def close(self) -> None:
@@ -112,8 +114,12 @@ def _clock(second: int) -> str:
 
 
 @lru_cache(1024)  # most decisions repeat an earlier one
-def _decision(token_id: str | None, operation: str, target: str | None, outcome: str, status: int) -> str:
+def _decision(
+    token_id: str | None, operation: str, target: str | None, outcome: str, status: int, upstream: str | None = None
+) -> str:
     fields = {"token_id": token_id, "operation": operation, "target": target, "outcome": outcome, "status": status}
+    if upstream is not None:
+        fields["upstream"] = upstream
     return json.dumps(fields)[1:-1]
 
 

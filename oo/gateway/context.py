@@ -20,6 +20,7 @@ class GatewayContext(Context):
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
+        upstream: the URL, as the route has it, of the upstream that was asked last.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
         outcome: the word for the audit, where the gateway itself answers.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
@@ -36,6 +37,7 @@ class GatewayContext(Context):
     key: str | None = None
     paid: bool = False
     route: Route | None = None
+    upstream: str | None = None
     hidden: set[str] | None = None
     outcome: str | None = None
     bytes_in: int = 0

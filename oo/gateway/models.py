@@ -29,6 +29,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
 """Where a secret's value goes in a text."""
 
+MAX_WEIGHT = 1000
+MAX_RETRIES = 10
 _ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
 
 
@@ -44,6 +46,17 @@ Variable: TypeAlias = "str | SecretRef"
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """One of a route's upstreams. It is asked in proportion to its weight."""
+
+    url: str
+    weight: int = 1
+
+    def __str__(self) -> str:
+        return self.url if self.weight == 1 else f"{self.url} weight={self.weight}"
+
+
+@dataclass(frozen=True)
 class Route:
     """An upstream API, and what a caller may do with it.
 
@@ -52,7 +65,8 @@ class Route:
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
     them, though the gateway would keep them back, and `drop_headers` those that never go up. `websocket` lets callers
-    open WebSockets.
+    open WebSockets. `others` are the upstreams besides the first, whose `weight` is its share. `retries` is how often a
+    call that may be repeated is.
     """
 
     name: str
@@ -66,14 +80,24 @@ class Route:
     pass_headers: tuple[str, ...] = ()
     drop_headers: tuple[str, ...] = ()
     websocket: bool = False
+    weight: int = 1
+    others: tuple[Upstream, ...] = ()
+    retries: int = 0
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
         check_name(self.name)
-        try:
-            base_url(self.upstream)
-        except ValueError as error:
-            raise StoreError(str(error).replace("base URL", "upstream")) from None
+        for upstream in self.upstreams:
+            try:
+                base_url(upstream.url)
+            except ValueError as error:
+                raise StoreError(str(error).replace("base URL", "upstream")) from None
+            if not 1 <= upstream.weight <= MAX_WEIGHT:
+                raise StoreError(f"the weight of an upstream is a whole number from 1 to {MAX_WEIGHT}")
+        if len({upstream.url.rstrip("/") for upstream in self.upstreams}) < len(self.upstreams):
+            raise StoreError("the same upstream is named twice: give it a weight instead")
+        if not 0 <= self.retries <= MAX_RETRIES:
+            raise StoreError(f"a route has from 0 to {MAX_RETRIES} retries")
         for name, text in self.inject.items():
             if not headers.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
                 raise StoreError(f"{name!r} is no header that can be injected")
@@ -94,7 +118,13 @@ class Route:
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
         }
+        given["others"] = tuple(Upstream(**other) for other in given.get("others", ()))
         return cls(**given)
+
+    @cached_property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """All of its upstreams."""
+        return (Upstream(self.upstream, self.weight), *self.others)
 
     @cached_property
     def header_rules(self) -> HeaderRules:

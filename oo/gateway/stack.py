@@ -17,12 +17,14 @@ from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
 from .middleware.error_responses import ErrorResponses
+from .middleware.failover import Failover
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
 from .middleware.inject import InjectCredentials
 from .middleware.lead_back import LeadBack
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
+from .middleware.resilience import Resilience
 from .middleware.whole_answers import WholeAnswers
 from .store.base import Store
 from .store_transport import StoreTransport
@@ -42,6 +44,8 @@ def gateway_chain(store: Store, audit: Audit | None, background: Background) -> 
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
+        Resilience(),  # the library's Retry, as often as the route says
+        Failover(),  # which of the route's upstreams
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads

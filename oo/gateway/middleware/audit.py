@@ -50,5 +50,6 @@ def _write(audit: Audit, context: GatewayContext, outcome: str, status: int) -> 
         target=context.target,
         outcome=outcome,
         status=status,
+        upstream=context.upstream,
         ms=(time.monotonic() - context.started) * 1000,
     )

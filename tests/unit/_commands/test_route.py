@@ -26,6 +26,10 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
             "plain_http": False,
             "weak": False,
             "passed": [],
+            "dropped": [],
+            "upstreams": ["https://api.openai.com"],
+            "retries": 0,
+            "websocket": False,
         }
     ]
     assert vault("route", "list").stdout.split("\t")[2:5] == [

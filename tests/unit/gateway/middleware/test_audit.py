@@ -25,7 +25,7 @@ class Lines:
 
 
 async def test_a_line_says_who_asked_for_what_and_what_became_of_it() -> None:
-    lines, request = Lines(), call(token_id="id", target="a", outcome=None)
+    lines, request = Lines(), call(token_id="id", target="a", outcome=None, upstream="https://b")
     await through(WriteAudit(lines), request, 201)
     (line,) = lines.written
     assert line.pop("ms") >= 0
@@ -36,6 +36,7 @@ async def test_a_line_says_who_asked_for_what_and_what_became_of_it() -> None:
         "target": "a",
         "outcome": "allowed",
         "status": 201,
+        "upstream": "https://b",
     }
 
 
