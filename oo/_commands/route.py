@@ -41,6 +41,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "HEADER",
         "help": "Keep this header of callers back.",
     },
+    "cors": {
+        "multiple": True,
+        "metavar": "ORIGIN",
+        "help": "Let programs in browsers call, from pages of this origin.",
+    },
     "retries": {"type": int, "metavar": "N", "help": "How often a call that may be repeated is; 0 unless told."},
     "timeout": {"type": float, "metavar": "SECONDS", "help": "How long one call may take; 60 unless told."},
 }
@@ -123,9 +128,9 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
     from ..gateway.rules import injected, parse_upstreams
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    for name in ("pass_header", "drop_header"):
-        if name in given:
-            given[f"{name}s"] = tuple(filter(None, given.pop(name)))
+    for option, name in (("pass_header", "pass_headers"), ("drop_header", "drop_headers"), ("cors", "cors")):
+        if option in given:
+            given[name] = tuple(filter(None, given.pop(option)))
     if "upstream" in given:
         given.update(parse_upstreams(given["upstream"]))
     if "inject" in given:
@@ -162,6 +167,7 @@ def route_list(as_json: bool) -> None:
                 "passed": list(route.pass_headers),
                 "dropped": list(route.drop_headers),
                 "retries": route.retries,
+                "cors": list(route.cors),
                 "timeout": route.timeout,
                 "websocket": route.websocket,
                 "private": route.allow_private,
@@ -173,7 +179,7 @@ def route_list(as_json: bool) -> None:
         ]
 
     columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private")
-    more = ("plain_http", "weak", "passed", "dropped", "upstreams", "retries", "websocket")
+    more = ("plain_http", "weak", "passed", "dropped", "upstreams", "retries", "cors", "websocket")
     table(with_vault(read), columns + more, as_json, shown=columns)
 
 

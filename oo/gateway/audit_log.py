@@ -117,9 +117,14 @@ def _clock(second: int) -> str:
 def _decision(
     token_id: str | None, operation: str, target: str | None, outcome: str, status: int, upstream: str | None = None
 ) -> str:
-    fields = {"token_id": token_id, "operation": operation, "target": target, "outcome": outcome, "status": status}
-    if upstream is not None:
-        fields["upstream"] = upstream
+    fields = {
+        "token_id": token_id,
+        "operation": operation,
+        "target": target,
+        "outcome": outcome,
+        "status": status,
+        "upstream": upstream,
+    }
     return json.dumps(fields)[1:-1]
 
 

@@ -29,6 +29,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
 """Where a secret's value goes in a text."""
 
+# RFC 6454, 6.2: a scheme and a host in small letters, and a port that is not the scheme's own.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+_USUAL_PORT = re.compile("^http:.*:80$|^https:.*:443$")
 MAX_WEIGHT = 1000
 MAX_RETRIES = 10
 _ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
@@ -66,7 +69,7 @@ class Route:
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
     them, though the gateway would keep them back, and `drop_headers` those that never go up. `websocket` lets callers
     open WebSockets. `others` are the upstreams besides the first, whose `weight` is its share. `retries` is how often a
-    call that may be repeated is.
+    call that may be repeated is. `cors` names the origins whose programs in browsers may call, "*" any.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Route:
     weight: int = 1
     others: tuple[Upstream, ...] = ()
     retries: int = 0
+    cors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
@@ -96,6 +100,9 @@ class Route:
                 raise StoreError(f"the weight of an upstream is a whole number from 1 to {MAX_WEIGHT}")
         if len({upstream.url.rstrip("/") for upstream in self.upstreams}) < len(self.upstreams):
             raise StoreError("the same upstream is named twice: give it a weight instead")
+        for origin in self.cors:
+            if origin != "*" and (not _ORIGIN.fullmatch(origin) or _USUAL_PORT.search(origin)):
+                raise StoreError(f"{origin!r} is no origin as browsers send it, such as https://app.example")
         if not 0 <= self.retries <= MAX_RETRIES:
             raise StoreError(f"a route has from 0 to {MAX_RETRIES} retries")
         for name, text in self.inject.items():

@@ -16,6 +16,7 @@ from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
+from .middleware.cors import Cors
 from .middleware.error_responses import ErrorResponses
 from .middleware.failover import Failover
 from .middleware.forward import Forward
@@ -36,6 +37,7 @@ def gateway_chain(store: Store, audit: Audit | None, background: Background) -> 
     ErrorResponses, so a plugin sees it as it sees a client's error."""
     return [
         WriteAudit(audit),  # a line for each call, when its answer has ended
+        Cors(store),  # preflights, and whose programs may read an answer
         ErrorResponses(),  # every error becomes a response
         Slot.CALL,
         Authorize(store),  # what the token opens and has left; charges its rate

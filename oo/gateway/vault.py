@@ -89,6 +89,9 @@ class Vault:
     async def route(self, name: str) -> Route | None:
         return self._read(("route", name), lambda records: _route(records, name))
 
+    async def cors(self) -> frozenset[str]:
+        return self._read(("cors", ""), _cors)
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found = self._opened(token, "route")
         if isinstance(found, Denial):
@@ -306,6 +309,11 @@ def _identity(hashed: bytes) -> str:
 def _route(records: Records, name: str) -> Route | None:
     stored = records.find_json("route", name)
     return None if stored is None else Route.of(stored)
+
+
+def _cors(records: Records) -> frozenset[str]:
+    routes = [_route(records, name) for name in records.names("route")]
+    return frozenset(origin for route in routes if route is not None for origin in route.cors)
 
 
 def _names(records: Records, kind: Kind) -> list[str]:

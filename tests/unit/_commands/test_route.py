@@ -29,6 +29,7 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
             "dropped": [],
             "upstreams": ["https://api.openai.com"],
             "retries": 0,
+            "cors": [],
             "websocket": False,
         }
     ]

@@ -29,7 +29,7 @@ from tests.support.vaults import spend
 from tests.support.waiting import PATIENCE
 
 CANARY = "canary-77a0"
-FIELDS = ["time", "request_id", "token_id", "operation", "target", "outcome", "status", "ms"]
+FIELDS = ["time", "request_id", "token_id", "operation", "target", "outcome", "status", "upstream", "ms"]
 
 
 class Place(NamedTuple):

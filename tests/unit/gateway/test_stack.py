@@ -8,7 +8,7 @@ from tests.support.calls import call
 from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
-    "WriteAudit ErrorResponses call Authorize Allow fetch Idempotency Limits Forward Resilience Failover attempt "
+    "WriteAudit Cors ErrorResponses call Authorize Allow fetch Idempotency Limits Forward Resilience Failover attempt "
     "MaskResponse WholeAnswers LeadBack InjectCredentials wire"
 )
 
