@@ -41,7 +41,7 @@ FAMILIES = tuple(
         "x-appengine- x-arr- x-auth- x-authenticated- x-authentik- x-azure-clientip x-azure-socketip x-client- "
         "x-consumer- x-envoy- x-forwarded- x-goog-authenticated- x-goog-iap- x-impersonate- x-ms-client-principal "
         "x-ms-token- x-original- x-pomerium- x-proxy- x-real- x-remote- x-rewrite- x-spiffe- x-ssl- x-tls- x-vouch- "
-        "x-webauth- "
+        "x-webauth- x-oo- "
         # What the parts of a server tell one another: Rack's, nginx's, Next.js's.
         "x-accel- x-middleware- x-sendfile-"
     ).split()

@@ -15,12 +15,14 @@ from .context import GatewayContext, passes_encoding
 from .header_rules import CODINGS, HOP, HOP_BY_HOP, PASS, RANGE, plain
 from .models import Route
 
+OWN_ID = "X-OO-Request-Id"
+"""The header of the gateway's own name of a call."""
 # Besides a hop's own: what the gateway says itself, and what a browser would keep for the gateway's whole origin.
 STRIPPED_RESPONSE = HOP_BY_HOP | frozenset(
     (
         "access-control-allow-credentials alt-svc clear-site-data content-encoding content-length date expect-ct nel "
         "public-key-pins public-key-pins-report-only report-to reporting-endpoints server set-cookie set-cookie2 "
-        "strict-transport-security x-oo-source x-request-id"
+        "strict-transport-security x-oo-request-id x-oo-source"
     ).split()
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

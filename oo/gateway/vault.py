@@ -49,7 +49,7 @@ class Vault:
         if not self.path.exists():
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
         self._database = database.Database(self.path, self._keys)
-        self._token_key = sealing.derive(self._database.root, b"double-o token")
+        self._derived = (b"", b"")  # a root, and the key of tokens that is derived from it
         self._reads = ReadCache(self._database.version)
 
     @staticmethod
@@ -64,10 +64,14 @@ class Vault:
         if isinstance(found, Denial):
             return found
         if needs_use and not has_use(found, found.used):
-            return Denial("used up", found.id)
+            return Denial("used up", found.id, label=found.label)
         if found.rate is None:
             return found.grant
         return await self._write(lambda records: token_rows.charge(records, found)) or found.grant
+
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
+        found = self._opened(token, kind)
+        return found if isinstance(found, Denial) else found.grant
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         found = self._opened(token, kind)
@@ -90,7 +94,7 @@ class Vault:
         return self._read(("route", name), lambda records: _route(records, name))
 
     async def cors(self) -> frozenset[str]:
-        return self._read(("cors", ""), _cors)
+        return self._read(("cors", ""), lambda records: frozenset().union(*(each.cors for each in _routes(records))))
 
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found = self._opened(token, "route")
@@ -268,6 +272,13 @@ class Vault:
     ) -> None:
         await self.close()
 
+    @property
+    def _token_key(self) -> bytes:
+        root = self._database.root
+        if root is not self._derived[0]:
+            self._derived = (root, sealing.derive(root, b"double-o token"))
+        return self._derived[1]
+
     def _opened(self, token: str, kind: Kind) -> Token | Denial:
         found = self._find_token(token)
         if isinstance(found, Denial):
@@ -311,9 +322,8 @@ def _route(records: Records, name: str) -> Route | None:
     return None if stored is None else Route.of(stored)
 
 
-def _cors(records: Records) -> frozenset[str]:
-    routes = [_route(records, name) for name in records.names("route")]
-    return frozenset(origin for route in routes if route is not None for origin in route.cors)
+def _routes(records: Records) -> list[Route]:
+    return [route for name in records.names("route") if (route := _route(records, name)) is not None]
 
 
 def _names(records: Records, kind: Kind) -> list[str]:
@@ -323,9 +333,8 @@ def _names(records: Records, kind: Kind) -> list[str]:
 def _referrers(records: Records, secret: str) -> list[str]:
     """The environments and routes that need a secret, in words."""
     envs = {name: records.find_json("env", name).values() for name in records.names("env")}
-    routes = {name: _route(records, name) for name in records.names("route")}
     return [f"the environment {name!r}" for name, values in envs.items() if {"secret": secret} in values] + [
-        f"the route {name!r}" for name, route in routes.items() if route is not None and secret in route.secrets
+        f"the route {route.name!r}" for route in _routes(records) if secret in route.secrets
     ]
 
 

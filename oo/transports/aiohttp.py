@@ -33,8 +33,15 @@ from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .exchange import is_repeatable, note_resent
-from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .exchange import (
+    MAX_CONNECTIONS,
+    connection_limit,
+    is_repeatable,
+    is_streaming,
+    limits,
+    note_resent,
+    timed_out,
+)
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
@@ -50,7 +57,7 @@ DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f
 _LARGE = 1 << 16  # bytes
 _SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
-_UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
 ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
@@ -88,7 +95,7 @@ class AiohttpTransport:
         self._resolver = resolver
         self._streamless = streamless
         self._connect_timeout = connect_timeout
-        self._proxies = Proxies()
+        self._proxies = Proxies() or None
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 
@@ -121,6 +128,7 @@ class AiohttpTransport:
             if not isinstance(error, ERRORS):
                 raise
             failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
+            failure.unsent = isinstance(error, UNCONNECTED)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -325,12 +333,6 @@ def _headers(came: Mapping[str, str]) -> Headers:
 
 def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
     """What an error of aiohttp's or the system's means to the caller."""
-    failure = _failure(error, limit, session)
-    failure.unsent = isinstance(error, _UNCONNECTED)
-    return failure
-
-
-def _failure(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return DoubleOError("no connection in time", reason="timeout", retryable=True)
     if isinstance(error, asyncio.TimeoutError):

@@ -13,7 +13,7 @@ NAMES = """
     CF-Connecting-IP CF-Access-Jwt-Assertion X-Auth-Request-User X-Authenticated-User X-Amzn-Oidc-Identity
     X-MS-CLIENT-PRINCIPAL-NAME X-Goog-Authenticated-User-Email X-Goog-IAP-JWT-Assertion Impersonate-User
     X-Consumer-Username X-Envoy-Original-Path X-Middleware-Subrequest X-Sendfile-Type X-Accel-Mapping Proxy Client-Cert
-    X-User X-User-Id X-Email X-Groups Tailscale-User-Login Connection TE Transfer-Encoding Keep-Alive
+    X-User X-User-Id X-Email X-Groups Tailscale-User-Login Connection TE Transfer-Encoding Keep-Alive X-OO-Request-Id
 """.split()
 
 OTHERS = """
