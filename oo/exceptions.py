@@ -33,11 +33,13 @@ class DoubleOError(Exception):
         retry_exactly: whether it said so in milliseconds (`retry-after-ms`): then that holds even where the schedule
             of retries would wait longer.
         attempts: how many requests were sent.
+        unsent: whether it is known that nothing was sent, since no connection could be made.
         body: the API's own error (`ProxyError`), parsed where it is JSON of up to 64 KiB, else a text.
         retryable: whether the same call may succeed later.
     """
 
     retry_exactly = False
+    unsent = False
 
     def __init__(
         self,

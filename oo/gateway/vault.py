@@ -93,6 +93,9 @@ class Vault:
     async def route(self, name: str) -> Route | None:
         return self._read(("route", name), lambda records: _route(records, name))
 
+    async def cors(self) -> frozenset[str]:
+        return self._read(("cors", ""), lambda records: frozenset().union(*(each.cors for each in _routes(records))))
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found = self._opened(token, "route")
         if isinstance(found, Denial):
@@ -316,11 +319,11 @@ def _identity(hashed: bytes) -> str:
 
 def _route(records: Records, name: str) -> Route | None:
     stored = records.find_json("route", name)
-    return (
-        None
-        if stored is None
-        else Route(**{**stored, **{name: tuple(stored.get(name, ())) for name in ("allow", "pass_headers")}})
-    )
+    return None if stored is None else Route.of(stored)
+
+
+def _routes(records: Records) -> list[Route]:
+    return [route for name in records.names("route") if (route := _route(records, name)) is not None]
 
 
 def _names(records: Records, kind: Kind) -> list[str]:
@@ -330,9 +333,8 @@ def _names(records: Records, kind: Kind) -> list[str]:
 def _referrers(records: Records, secret: str) -> list[str]:
     """The environments and routes that need a secret, in words."""
     envs = {name: records.find_json("env", name).values() for name in records.names("env")}
-    routes = {name: _route(records, name) for name in records.names("route")}
     return [f"the environment {name!r}" for name, values in envs.items() if {"secret": secret} in values] + [
-        f"the route {name!r}" for name, route in routes.items() if route is not None and secret in route.secrets
+        f"the route {route.name!r}" for route in _routes(records) if secret in route.secrets
     ]
 
 
