@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import unquote
 
 from .._http import headers
+from .._http.body import Body
 from .._http.urls import base_url
 from .errors import StoreError
 
@@ -190,11 +191,11 @@ class Denial:
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The first response to an idempotent call."""
+    """The first response to an idempotent call. A large body comes back from a store as a Body, in pieces."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    body: bytes | Body
 
 
 def check_name(name: str) -> str:

@@ -1,11 +1,10 @@
-"""An open vault file: one connection reads on the event loop, another writes on a thread of its own."""
+"""An open vault file: one connection reads on the event loop, another writes on a thread of its own (`writer.py`)."""
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +12,8 @@ from ..errors import IntegrityError, StoreError
 from ..sealing import Keyring, ReloadingKeyring, new_key
 from . import sqlite
 from .records import Records
+from .schema import SCHEMA, upgrade
+from .writer import Writer
 
 T = TypeVar("T")
 
@@ -26,18 +27,14 @@ class Database:
 
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
         self.path = path
-        with sqlite.failures(path):
-            reader = sqlite.reader(path)
-            try:
-                self.records = Records(reader, path, keys)
-                self.root = self._root()
-                # Last, since it carries over into the file what a crash left in the log.
-                self.writer = sqlite.writer(path)
-            except BaseException:
-                reader.close()
-                raise
-        self._writing = Records(self.writer, path, keys)
-        self._thread = ThreadPoolExecutor(1, "oo-vault")
+        with sqlite.failures(path), ExitStack() as opened:
+            self.records = Records(opened.enter_context(closing(sqlite.reader(path))), path, keys)
+            self.root = self._root()
+            # After the root is read, since it carries over into the file what a crash left in the log.
+            self.writer = opened.enter_context(closing(sqlite.writer(path)))
+            upgrade(self.writer)
+            opened.pop_all()
+        self._changes = Writer(Records(self.writer, path, keys), path)
 
     def version(self) -> int:
         """A number that changes when another connection commits."""
@@ -50,21 +47,16 @@ class Database:
             return read(self.records)
 
     async def write(self, change: Callable[[Records], T]) -> T:
-        """Make a change in one transaction. It is on the disk when this returns."""
-
-        def write() -> T:
-            with sqlite.transaction(self.writer):
-                return change(self._writing)
-
-        return await self._on_thread(write)
+        """Make a change, whole or not at all. It is on the disk when this returns."""
+        return await self._changes.write(change)
 
     async def compact(self) -> bool:
         """Write the file anew, without what was replaced; False if other processes are busy with it."""
-        return await self._on_thread(lambda: sqlite.compact(self.writer))
+        return await self._changes.alone(sqlite.compact)
 
     def close(self) -> None:
         """Close the file, after the changes that were begun."""
-        self._thread.shutdown()
+        self._changes.close()
         # The last to close carries the log over into the file, which the reader cannot.
         self.records.db.close()
         self.writer.close()
@@ -75,13 +67,6 @@ class Database:
         except IntegrityError:
             pass
         raise StoreError(f"the master key does not open the vault {self.path}; nothing was changed")
-
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        def safe() -> T:
-            with sqlite.failures(self.path):
-                return work()
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, safe)
 
 
 def create(path: Path, ring: Keyring) -> None:
@@ -95,6 +80,6 @@ def create(path: Path, ring: Keyring) -> None:
 
     try:
         with sqlite.failures(path):
-            sqlite.create(path, fill)
+            sqlite.create(path, SCHEMA, fill)
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
