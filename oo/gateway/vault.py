@@ -49,9 +49,9 @@ class Vault:
         if not self.path.exists():
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
         self._database = database.Database(self.path, self._keys)
-        self._token_key = sealing.derive(self._database.root, b"double-o token")
+        self._derived = (b"", b"")  # a root, and the key of tokens that is derived from it
         self._reads = ReadCache(self._database.version)
-        self._results = Results(home / RESULTS_FILE, self._database.root)
+        self._results = Results(home / RESULTS_FILE, lambda: self._database.root)
         self._calls = KeyedCalls(self._database, self._results)
 
     @staticmethod
@@ -66,12 +66,16 @@ class Vault:
         if isinstance(found, Denial):
             return found
         if not has_use(found, found.used) and (key is None or not self._calls.is_known(found.id, self._call(key))):
-            return Denial("used up", found.id)
+            return Denial("used up", found.id, label=found.label)
         if found.rate is None:
             return found.grant
         if (denial := self._database.read(lambda records: token_rows.too_soon(records, found))) is not None:
             return denial  # which writes nothing
         return await self._write(lambda records: token_rows.charge(records, found)) or found.grant
+
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
+        found = self._opened(token, kind)
+        return found if isinstance(found, Denial) else found.grant
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         found = self._opened(token, kind)
@@ -238,6 +242,13 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def _token_key(self) -> bytes:
+        root = self._database.root
+        if root is not self._derived[0]:
+            self._derived = (root, sealing.derive(root, b"double-o token"))
+        return self._derived[1]
 
     def _opened(self, token: str, kind: Kind) -> Token | Denial:
         found = self._find_token(token)

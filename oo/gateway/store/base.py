@@ -15,6 +15,9 @@ class Store(Protocol):
         """Look whether a token opens a thing of that kind, and charge the call to its rate. A token that is used up is
         denied, unless `key` is that of a call which is known. Counts no use. What is denied writes nothing."""
 
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
+        """Look whether a token opens a thing of that kind still. Charges and counts nothing."""
+
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         """Count one use of a token, whatever its rate."""
 

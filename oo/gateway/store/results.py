@@ -48,13 +48,12 @@ _GIVEN_BACK = 1024  # pages that one step gives back to the disk
 class Results:
     """Keeps answers, and finds them. It is made when the first is kept. StoreError if it fails.
 
-    One thread writes, another reads, and neither is the event loop's. `root` is the vault's random key.
+    One thread writes, another reads, and neither is the event loop's. `root` gives the vault's random key.
     """
 
-    def __init__(self, path: Path, root: bytes) -> None:
+    def __init__(self, path: Path, root: Callable[[], bytes]) -> None:
         self._path = path
         self._root = root
-        self._rings = lru_cache(4)(self._made)
         self._writing = _File(path, sqlite.writer)
         self._reading = _File(path, lambda path, _: sqlite.reader(path))
         self._closed = False
@@ -141,10 +140,7 @@ class Results:
 
     def _ring(self, at: float) -> Keyring:
         # A key of the day, since each of the many pieces draws a random nonce (NIST SP 800-38D, 8.3).
-        return self._rings(int(at // _DAY))
-
-    def _made(self, day: int) -> Keyring:
-        return Keyring([derive(self._root, b"double-o results of day %d" % day)])
+        return _keyring(self._root(), int(at // _DAY))
 
 
 class _File:
@@ -226,6 +222,11 @@ class _File:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+@lru_cache(4)
+def _keyring(root: bytes, day: int) -> Keyring:
+    return Keyring([derive(root, b"double-o results of day %d" % day)])
 
 
 def _give_back(db: sqlite3.Connection) -> bool:

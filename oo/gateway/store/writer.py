@@ -26,10 +26,13 @@ class Writer:
     A change is made whole or not at all, whatever becomes of the others. StoreError where SQLite fails.
     """
 
-    def __init__(self, records: Records, path: Path) -> None:
+    def __init__(self, records: Records, path: Path, end: Callable[[], None] = lambda: None) -> None:
+        """`end` is called on the thread when all is made."""
+        self._end = end
         self._records = records
         self._path = path
         self._waiting: list[Change] = []
+        self._closed = False
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "oo-vault")
 
@@ -52,9 +55,12 @@ class Writer:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, safe)
 
-    def close(self) -> None:
-        """Return when the changes are made that were begun."""
-        self._thread.shutdown()
+    def close(self, *, wait: bool = True) -> None:
+        """Take no further change. Returns when those are made that were begun, unless it is told not to wait."""
+        if not self._closed:
+            self._closed = True
+            self._thread.submit(self._end)
+        self._thread.shutdown(wait=wait)
 
     def _make(self) -> None:
         with self._lock:

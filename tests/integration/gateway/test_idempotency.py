@@ -28,6 +28,7 @@ from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import BODY, CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
 from tests.support.listening import Listener, shut
+from tests.support.stores import Notes
 from tests.support.upstream import OpenAI
 from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
@@ -279,16 +280,11 @@ def test_a_token_that_is_used_up_shows_no_target_for_a_key(gateway: LocalGateway
     # A refusal without a target is what shares lines in a flood.
     gateway.route("r", "http://127.0.0.1:9")
     token = gateway.issue("route", "r", uses=0)
-    notes: list[tuple[object, object]] = []
-
-    class Notes:
-        def write(self, *, target: str | None, outcome: str, **_rest: object) -> None:
-            notes.append((outcome, target))
-
+    notes = Notes()
     with BackgroundLoop() as background:
-        url = background.enter(Gateway(gateway.vault, audit=Notes())).url
+        url = background.enter(Gateway(gateway.vault, audit=notes)).url
         assert charge(url, token)[0] == 401
-    assert notes == [("used up", None)]
+    assert [(note["outcome"], note["target"]) for note in notes.ended] == [("used up", None)]
 
 
 def test_a_repeat_that_leaves_disturbs_nobody(gateway: LocalGateway) -> None:

@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def results(path: Path) -> AsyncIterator[Results]:
-    results = Results(path, ROOT)
+    results = Results(path, lambda: ROOT)
     yield results
     results.close()
 
@@ -76,7 +76,7 @@ async def test_a_large_answer_comes_in_pieces(results: Results) -> None:
 async def test_another_object_finds_it_and_another_root_does_not(results: Results, path: Path) -> None:
     await results.keep(call(), answer())
     for root, found in ((ROOT, answer()), (b"x" * 32, None)):
-        other = Results(path, root)
+        other = Results(path, lambda root=root: root)
         assert await other.find(call()) == found
         other.close()
 
@@ -144,14 +144,14 @@ def replaced(path: Path) -> None:
 @pytest.mark.parametrize("was_open", [True, False])
 async def test_a_file_that_was_damaged_or_deleted_is_made_anew(path: Path, change: object, was_open: bool) -> None:
     assert callable(change)
-    results = Results(path, ROOT)
+    results = Results(path, lambda: ROOT)
     await results.keep(call(), answer())
     if not was_open:
         results.close()
-        results = Results(path, ROOT)
+        results = Results(path, lambda: ROOT)
     if was_open and change is of_another_version:
         results.close()  # what is open is not looked at again
-        results = Results(path, ROOT)
+        results = Results(path, lambda: ROOT)
     change(path)
     # What is in the log of one that is open may still be there.
     assert await results.find(call()) in (None, answer())
@@ -166,7 +166,7 @@ async def test_a_log_of_a_deleted_file_is_not_carried_over(results: Results, pat
     results.close()
     path.unlink()
     shutil.copy(tmp_path / "log", f"{path}-wal")
-    other = Results(path, ROOT)
+    other = Results(path, lambda: ROOT)
     await other.keep(call("next"), answer())
     assert (await other.find(call()), await other.find(call("next"))) == (None, answer())
     other.close()
@@ -208,7 +208,7 @@ async def test_what_is_too_old_is_given_back_to_the_disk(
 
 
 async def test_it_closes_while_it_sweeps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = Results(path, ROOT)
+    results = Results(path, lambda: ROOT)
     for n in range(24):
         await results.keep(call(f"k{n}"), answer(LARGE))
     monkeypatch.setattr(kept, "KEPT", -1.0)
@@ -218,7 +218,7 @@ async def test_it_closes_while_it_sweeps(path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_two_who_make_the_file_at_once_make_one(path: Path) -> None:
-    several = [Results(path, ROOT) for _ in range(6)]
+    several = [Results(path, lambda: ROOT) for _ in range(6)]
     await asyncio.gather(*(each.keep(call(str(n)), answer()) for n, each in enumerate(several)))
     assert [await several[0].find(call(str(n))) for n in range(6)] == [answer()] * 6
     for each in several:
