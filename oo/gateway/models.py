@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from .._http import headers
+from .._http.body import Body
 from .._http.urls import base_url
 from .errors import StoreError
 from .header_rules import HeaderRules, plain
@@ -248,11 +249,11 @@ class Denial:
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The first response to an idempotent call."""
+    """The first response to an idempotent call. A large body comes back from a store as a Body, in pieces."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    body: bytes | Body
 
 
 def check_name(name: str) -> str:
