@@ -12,7 +12,7 @@ from ..context import gateway_context
 class BeginAudit:
     """Writes a line before a secret is read or anything is sent, which is there even if the process is killed.
 
-    GatewayError (503) where the audit is required and the line cannot be written. A call that was refused by now, or is
+    AuditFailed where the audit is required and the line cannot be written. A call that was refused by now, or is
     a repeat, has the line of its end alone; a look at the gateway's health has none.
     """
 
