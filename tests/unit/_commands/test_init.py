@@ -28,6 +28,7 @@ ROUTE = {
     "--allow-private",
     "--allow-plain-http",
     "--allow-weak",
+    "--websocket",
     "--pass-header",
     "--drop-header",
     "--retries",
