@@ -19,7 +19,7 @@ from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http import urls
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import UNPARSED, Response
 from .._plugins import name_plugin
 from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
@@ -144,7 +144,8 @@ class BaseClient:
                 raise no_response(response, pipeline)
             if response.stream is not None:
                 response = await buffer_if_error(response)
-            response.parse()
+            if response.value is UNPARSED:  # a chain of the caller's own, without ErrorMapping
+                response.parse()
             return response
         except Exception as error:
             failure = to_call_error(error, request)

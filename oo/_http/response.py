@@ -15,7 +15,9 @@ from .request import Request
 ByteStream: TypeAlias = Body | AsyncGenerator[bytes, None]
 """A body that is read as it comes: decoded bytes, in pieces of any size. DoubleOError where it breaks off."""
 
-_UNREAD: Any = object()
+UNPARSED: Any = object()
+"""The `value` of an answer that was not parsed yet."""
+
 _REPLACEABLE = frozenset({"status", "headers", "body", "stream", "request"})
 
 
@@ -50,8 +52,8 @@ class Response:
         self.body = body
         self.stream = self._source = stream
         self.request = request
-        self._json = _UNREAD
-        self.value: Any = _UNREAD
+        self._json = UNPARSED
+        self.value: Any = UNPARSED
 
     @property
     def context(self) -> Context:
@@ -92,7 +94,7 @@ class Response:
 
     def json(self) -> JSON:
         """The body as strict JSON (RFC 8259, UTF-8), parsed once; the operation's error where it is none."""
-        if self._json is _UNREAD:
+        if self._json is UNPARSED:
             try:
                 self._json = parse_json(self.body)
             except DoubleOError as error:
@@ -105,7 +107,7 @@ class Response:
 
     def parse(self) -> Any:
         """The operation's value, parsed once; the operation's error where the answer holds none."""
-        if self.value is _UNREAD:
+        if self.value is UNPARSED:
             self.value = self.request.context.parse(self)
         return self.value
 
@@ -130,7 +132,7 @@ class Response:
                 raise TypeError(f"a Response has no {name!r} to replace; it has {', '.join(sorted(_REPLACEABLE))}")
             setattr(other, name, value)
         if "body" in changes or "status" in changes:
-            other._json = other.value = _UNREAD
+            other._json = other.value = UNPARSED
         return other
 
     def __repr__(self) -> str:
