@@ -189,7 +189,7 @@ class Client(BaseClient):
             token,
             method,
             payload,
-            headers,
+            headers=headers,
             data=data,
             files=files,
             params=params,

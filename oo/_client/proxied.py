@@ -44,99 +44,6 @@ RESERVED_HEADERS = frozenset(
 )
 
 
-def proxy(
-    factory: RequestFactory,
-    path: str,
-    token: str,
-    method: str = "POST",
-    payload: JSON = None,
-    headers: Mapping[str, str] | None = None,
-    *,
-    parse: Parser | None = None,
-    stream_response: bool = False,
-    timeout: float | None = None,
-    deadline: float | None = None,
-    **more: Any,
-) -> Request:
-    """METHOD /api/proxy/{path}. `payload` is its JSON body unless it is None; `more` may give `data` or `files` as the
-    body, and `params` for the query. `parse` turns the answer into the call's value."""
-    check_token("proxy", token)
-    _check_method(method)
-    own = _checked_headers(headers)
-    place, body, content_type = checked("proxy", _place_and_content, path, own, payload, **more)
-    request = Request(
-        method.upper(),
-        f"{factory.base_url}/api/proxy/{place}",
-        _fields(content_type, headers, "range" in own),
-        body,
-        base_url=factory.base_url,
-        timeout=factory.timeout,
-        max_body_bytes=factory.max_body_bytes,
-        stream_response=stream_response,
-        context=ClientContext("proxy", parse_proxy if parse is None else parse, token),
-    )
-    return limited(request, timeout, deadline)
-
-
-def stream(
-    factory: RequestFactory,
-    path: str,
-    token: str,
-    method: str = "POST",
-    payload: JSON = None,
-    headers: Mapping[str, str] | None = None,
-    **more: Any,
-) -> Request:
-    """As `proxy`, its answer left to be read as it comes."""
-    headers = {"Accept": "*/*"} if headers is None else headers
-    return proxy(factory, path, token, method, payload, headers, parse=parse_status, stream_response=True, **more)
-
-
-def send(
-    factory: RequestFactory,
-    path: str,
-    token: str,
-    method: str = "POST",
-    payload: JSON = None,
-    headers: Mapping[str, str] | None = None,
-    *,
-    check: bool = True,
-    **more: Any,
-) -> Request:
-    """As `proxy`, its answer read for the status alone, and without `check` not even for that."""
-    parse = parse_answer if check else AnyStatus()
-    return proxy(factory, path, token, method, payload, headers, parse=parse, **more)
-
-
-def chat(
-    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any, **limits: Any
-) -> Request:
-    """A chat completion, in OpenAI's shape."""
-    return _openai(factory, _CHAT, token, {"model": model, "messages": messages, **extra}, **limits)
-
-
-def chat_stream(
-    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any, **limits: Any
-) -> Request:
-    """A chat completion that comes in chunks, as server-sent events."""
-    payload = {"model": model, "messages": messages, **extra, "stream": True}
-    accept = {"Accept": "text/event-stream"}
-    return _openai(factory, _CHAT, token, payload, accept, parse=parse_status, stream_response=True, **limits)
-
-
-def embed(factory: RequestFactory, token: str, texts: Sequence[str], model: str, extra: Any, **limits: Any) -> Request:
-    """Embeddings, in OpenAI's shape."""
-    return _openai(factory, "v1/embeddings", token, {"model": model, "input": texts, **extra}, **limits)
-
-
-def image(
-    factory: RequestFactory, token: str, prompt: str, model: str, n: int, size: str, extra: Any, **limits: Any
-) -> Request:
-    """Generated images, in OpenAI's shape."""
-    payload = {"model": model, "prompt": prompt, "n": n, "size": size, **extra}
-    return _openai(factory, "v1/images/generations", token, payload, **limits)
-
-
 def parse_proxy(response: Response) -> JSON:
     """The API's own JSON; None where it answered without a body."""
     check_status(response)
@@ -172,6 +79,80 @@ class AnyStatus:
         self.answer = None
 
 
+def proxy(
+    factory: RequestFactory,
+    path: str,
+    token: str,
+    method: str = "POST",
+    payload: JSON = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    parse: Parser = parse_proxy,
+    stream_response: bool = False,
+    timeout: float | None = None,
+    deadline: float | None = None,
+    **more: Any,
+) -> Request:
+    """METHOD /api/proxy/{path}. `payload` is its JSON body unless it is None; `more` may give `data` or `files` as the
+    body, and `params` for the query. `parse` turns the answer into the call's value."""
+    check_token("proxy", token)
+    _check_method(method)
+    own = _checked_headers(headers)
+    place, body, content_type = checked("proxy", _place_and_content, path, own, payload, **more)
+    request = Request(
+        method.upper(),
+        f"{factory.base_url}/api/proxy/{place}",
+        _fields(content_type, headers, "range" in own),
+        body,
+        base_url=factory.base_url,
+        timeout=factory.timeout,
+        max_body_bytes=factory.max_body_bytes,
+        stream_response=stream_response,
+        context=ClientContext("proxy", parse, token),
+    )
+    return limited(request, timeout, deadline)
+
+
+def stream(factory: RequestFactory, *call: Any, headers: Mapping[str, str] | None = None, **more: Any) -> Request:
+    """As `proxy`, its answer left to be read as it comes."""
+    more["headers"] = {"Accept": "*/*"} if headers is None else headers
+    return proxy(factory, *call, parse=parse_status, stream_response=True, **more)
+
+
+def send(factory: RequestFactory, *call: Any, check: bool = True, **more: Any) -> Request:
+    """As `proxy`, its answer read for the status alone, and without `check` not even for that."""
+    return proxy(factory, *call, parse=parse_answer if check else AnyStatus(), **more)
+
+
+def chat(
+    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any, **limits: Any
+) -> Request:
+    """A chat completion, in OpenAI's shape."""
+    return _openai(factory, _CHAT, token, {"model": model, "messages": messages, **extra}, **limits)
+
+
+def chat_stream(
+    factory: RequestFactory, token: str, messages: Sequence[Mapping[str, Any]], model: str, extra: Any, **limits: Any
+) -> Request:
+    """A chat completion that comes in chunks, as server-sent events."""
+    payload = {"model": model, "messages": messages, **extra, "stream": True}
+    accept = {"Accept": "text/event-stream"}
+    return _openai(factory, _CHAT, token, payload, accept, parse=parse_status, stream_response=True, **limits)
+
+
+def embed(factory: RequestFactory, token: str, texts: Sequence[str], model: str, extra: Any, **limits: Any) -> Request:
+    """Embeddings, in OpenAI's shape."""
+    return _openai(factory, "v1/embeddings", token, {"model": model, "input": texts, **extra}, **limits)
+
+
+def image(
+    factory: RequestFactory, token: str, prompt: str, model: str, n: int, size: str, extra: Any, **limits: Any
+) -> Request:
+    """Generated images, in OpenAI's shape."""
+    payload = {"model": model, "prompt": prompt, "n": n, "size": size, **extra}
+    return _openai(factory, "v1/images/generations", token, payload, **limits)
+
+
 def unchecked_answer(request: Request, failure: DoubleOError) -> Response | None:
     """The answer that `failure` is about, where the call asked for any status; else None."""
     parse = request.context.parse
@@ -186,12 +167,11 @@ def _openai(
     headers: Mapping[str, str] | None = None,
     *,
     timeout: float | None = None,
-    parse: Parser | None = None,
+    parse: Parser = parse_object,
     **more: Any,
 ) -> Request:
     if timeout is None and factory.timeout == DEFAULT_TIMEOUT:
         timeout = MODEL_TIMEOUT
-    parse = parse_object if parse is None else parse
     return proxy(factory, path, token, "POST", payload, headers, timeout=timeout, parse=parse, **more)
 
 

@@ -40,6 +40,16 @@ class Body:
         self._abort = abort
         self._callbacks: list[Callable[[Outcome], None]] = []
 
+    @classmethod
+    def wrapping(
+        cls, stream: AsyncIterable[bytes], pieces: AsyncIterable[bytes], *, abort: Callable[[], object] | None = None
+    ) -> Body:
+        """A body of `pieces` that are made of a stream's. Its `remaining` begins as the stream's; what makes the pieces
+        sets it anew with each of them. Aborting it aborts the stream, or calls `abort` where that is given."""
+        body = cls(pieces, abort=getattr(stream, "abort", None) if abort is None else abort)
+        body.remaining = remaining_of(stream)
+        return body
+
     @property
     def replayable(self) -> bool:
         """Whether it can be read again from its beginning."""
@@ -93,6 +103,11 @@ class Body:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(outcome)
+
+
+def remaining_of(stream: AsyncIterable[bytes]) -> int | None:
+    """How many bytes of a stream are still to come; None where that is not known."""
+    return getattr(stream, "remaining", None)
 
 
 async def read_whole(body: bytes | Body | None) -> bytes | None:

@@ -57,13 +57,10 @@ class Request:
         stream_response: bool = False,
         context: Context | None = None,
     ) -> None:
-        self.method = method
-        self.url = url
+        self.method, self.url, self.base_url = method, url, base_url
         self.headers = NO_HEADERS if headers is None else headers
         self.body = body
-        self.base_url = base_url
-        self.timeout = timeout
-        self.deadline = deadline
+        self.timeout, self.deadline = timeout, deadline
         self.max_body_bytes = max_body_bytes
         self.stream_response = stream_response
         self.context = Context() if context is None else context

@@ -120,12 +120,8 @@ class Response:
         """This answer with some of status, headers, body, stream and request changed; TypeError for another name. What
         was parsed is forgotten where the body or the status changes."""
         other = Response.__new__(Response)
-        other.status = self.status
-        other.headers = self.headers
-        other.body = self.body
-        other.stream = self.stream
-        other.request = self.request
-        other._source = self._source
+        other.status, other.headers, other.body = self.status, self.headers, self.body
+        other.request, other.stream, other._source = self.request, self.stream, self._source
         other._json, other.value = self._json, self.value
         for name, value in changes.items():
             if name not in _REPLACEABLE:
