@@ -34,7 +34,7 @@ _JSON = Headers([USER_AGENT, ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
 MODEL_TIMEOUT = 300
 """Seconds for an attempt at a model's answer: a picture or a long completion takes its time."""
-_LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
+_LONGEST_METHOD = 32  # characters: a token given here by mistake is longer
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
 # `Expect` would wait for an interim answer in one of the libraries.
@@ -67,7 +67,7 @@ def parse_answer(response: Response) -> None:
 
 
 class AnyStatus:
-    """Parses as `parse_answer` does, so that what may help is tried again, and keeps the last answer for the caller."""
+    """Parses as `parse_answer` does, so that a failed call is retried, and keeps the last answer for the caller."""
 
     def __init__(self) -> None:
         self.answer: Response | None = None
@@ -98,10 +98,10 @@ def proxy(
     check_token("proxy", token)
     _check_method(method)
     own = _checked_headers(headers)
-    place, body, content_type = checked("proxy", _place_and_content, path, own, payload, **more)
+    target, body, content_type = checked("proxy", _target_and_content, path, own, payload, **more)
     request = Request(
         method.upper(),
-        f"{factory.base_url}/api/proxy/{place}",
+        f"{factory.base_url}/api/proxy/{target}",
         _fields(content_type, headers, "range" in own),
         body,
         base_url=factory.base_url,
@@ -154,7 +154,7 @@ def image(
 
 
 def unchecked_answer(request: Request, failure: DoubleOError) -> Response | None:
-    """The answer that `failure` is about, where the call asked for any status; else None."""
+    """The answer that `failure` is about, if the call accepts any status; else None."""
     parse = request.context.parse
     return parse.answer if isinstance(parse, AnyStatus) and failure.reason == "status" else None
 
@@ -193,7 +193,7 @@ def _check_method(method: object) -> None:
         raise refused("proxy", "CONNECT is no method of an API")
 
 
-def _place_and_content(
+def _target_and_content(
     path: object,
     own: Mapping[str, str],
     payload: JSON,
@@ -203,8 +203,8 @@ def _place_and_content(
 ) -> tuple[str, bytes | Body | None, str | None]:
     if not isinstance(path, str):
         raise ValueError(f"the path must be a string, not {type(path).__name__}")
-    place = sent(path if params is None else with_params(path, params))
-    return place, *content(payload, data, files, own.get("content-type"))
+    target = sent(path if params is None else with_params(path, params))
+    return target, *content(payload, data, files, own.get("content-type"))
 
 
 def _checked_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -24,8 +24,8 @@ _REPLACEABLE = frozenset({"status", "headers", "body", "stream", "request"})
 class Response:
     """One answer on its way up.
 
-    Where the request asked for it, `stream` is the body as it comes and `body` is empty. A middleware may put an async
-    generator over `response.stream`, or a `Body` over it, in its place.
+    If the request asked for a stream, `stream` is the body as it comes and `body` is empty. A middleware may
+    replace `stream` by an async generator or a `Body` that reads the old one.
 
     Attributes:
         status: the HTTP status.
@@ -71,7 +71,8 @@ class Response:
         return self.request.context.timeline
 
     def on_end(self, callback: Callable[[Outcome], None]) -> Response:
-        """This answer, which calls `callback` once when its body has ended; at once where that is bytes."""
+        """Call `callback(outcome)` once, when the body ends; at once if the body is bytes. Returns this answer, or
+        a copy of it whose stream is watched."""
         if self.stream is None:
             callback("complete")
             return self
@@ -93,7 +94,7 @@ class Response:
         return self.replace(body=b"".join(parts), stream=None)
 
     def json(self) -> JSON:
-        """The body as strict JSON (RFC 8259, UTF-8), parsed once; the operation's error where it is none."""
+        """The body as strict JSON (RFC 8259, UTF-8), parsed once. Raises the operation's error if it is not JSON."""
         if self._json is UNPARSED:
             try:
                 self._json = parse_json(self.body)
@@ -106,13 +107,13 @@ class Response:
         return self._json
 
     def parse(self) -> Any:
-        """The operation's value, parsed once; the operation's error where the answer holds none."""
+        """The operation's value, parsed once. Raises the operation's error if the answer holds none."""
         if self.value is UNPARSED:
             self.value = self.request.context.parse(self)
         return self.value
 
     def abort(self) -> bool:
-        """Close the connection of a stream that was not read to its end; whether it was one."""
+        """Close the connection of a stream that was not read to its end. Returns whether there was one to close."""
         abort = getattr(self._source, "abort", None)
         return bool(abort is not None and abort())
 

@@ -10,8 +10,8 @@ from .._http.response import Response
 
 
 class ErrorMapping:
-    """Turns a transport's failures, statuses and unreadable answers into the four errors. Stands inside Retry, so
-    that each attempt fails with an error that says whether another may help."""
+    """Turns a transport's failures, error statuses and unreadable answers into the four errors. It stands inside
+    Retry, so that each attempt's error says whether another attempt may help."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = request.context

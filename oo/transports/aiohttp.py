@@ -122,7 +122,8 @@ class AiohttpTransport:
             if not isinstance(error, _ERRORS):
                 raise
             failure = unsent(request.body) or on_the_way(_translated(error, limit, session), request, proxy)
-        # Out here: the foreign error holds the request and so the token, and must not become the context.
+        # Outside the except: the foreign error holds the request, and so the token, and must not become the
+        # context.
         raise failure
 
     def _begin(

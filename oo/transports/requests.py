@@ -91,7 +91,8 @@ class RequestsTransport:
             finally:
                 thread.sending = False
             return await self._response(answer, request, _Source(answer.raw, exchange, request, limit, proxy))
-        # Out here: the foreign error holds the request and so the token, and must not become the context.
+        # Outside the except: the foreign error holds the request, and so the token, and must not become the
+        # context.
         raise failure
 
     async def close(self) -> None:
