@@ -79,7 +79,7 @@ class Plugins:
             return [Plugin(name, self._distributions.get(name, "")) for name in sorted(self._managers)]
 
     def middleware(self, client: ClientInfo) -> dict[Slot, list[Middleware]]:
-        """What the plugins put into each slot of a client's chain."""
+        """The middlewares of the plugins for each slot of a client's chain."""
         slots: dict[Slot, list[Middleware]] = {slot: [] for slot in Slot}
         for plugin in self.found():
             for slot, middleware in self._offers(plugin, client):
@@ -161,8 +161,8 @@ class Plugins:
             return []
 
     def _load(self, plugin: Plugin, entry: EntryPoint) -> None:
-        # Not under the lock: a thread that is importing a plugin's module may wait for it, to make a client. So each
-        # thread loads all that wait, which Python imports once, and the first to come back with one takes it.
+        # Import without our lock: a plugin may make a Client while it is imported, and would deadlock. So several
+        # threads may load one plugin, which Python imports once, and the first to finish registers it.
         claimed = False
         try:
             manager = None if plugin.name in self._managers else _managed(entry.load(), plugin.name)
@@ -201,7 +201,7 @@ class Plugins:
         warnings.warn(text, RuntimeWarning, stacklevel=outside())
 
     def after_fork(self) -> None:
-        """In a child: let go of the lock."""
+        """In a forked child: replace the lock."""
         self._lock = threading.RLock()
         # What was being imported can never be imported in the child, as Python has it, nor what imports the same.
         if any(_is_importing(entry) for _, entry in self._waiting):
@@ -213,7 +213,8 @@ class Plugins:
 
 
 def name_plugin(error: Exception, trace: TracebackType | None, pipeline: Pipeline) -> None:
-    """Note on an error which plugin's middleware raised it, where one did: the last of the chain on the way to it."""
+    """Add to an error a note that names the plugin whose middleware raised it, if any: the innermost one in the
+    traceback."""
     ends = {code_of(each) for each in pipeline.middleware} | {code_of(pipeline.transport.send)}
     codes = [frame.f_code for frame, _ in traceback.walk_tb(trace) if frame.f_code in ends]
     plugin = plugins.origin(codes[-1]) if codes else None

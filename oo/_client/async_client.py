@@ -172,7 +172,7 @@ class AsyncClient(BaseClient):
             token,
             method,
             payload,
-            headers,
+            headers=headers,
             data=data,
             files=files,
             params=params,

@@ -40,9 +40,9 @@ class Client(BaseClient):
         timeout: float | None = None,
         deadline: float | None = None,
     ) -> str:
-        """The secret that a token opens; with `cache_ttl`, an answer younger than that many seconds serves.
-        `timeout` (seconds for an attempt) and `deadline` (for the whole call) stand in for the client's, in this call
-        as in every other. Raises SecretError, AuthenticationError."""
+        """The secret that a token opens. With `cache_ttl`, a stored answer younger than that many seconds is used.
+        `timeout` (seconds for each attempt) and `deadline` (seconds for the whole call) override the client's, here
+        and in every call. Raises SecretError, AuthenticationError."""
         if cache_ttl is not None and self._lookup is not None:
             try:
                 hit = self._lookup(("secret", self.base_url, token), cache_ttl)
@@ -59,8 +59,8 @@ class Client(BaseClient):
         timeout: float | None = None,
         deadline: float | None = None,
     ) -> dict[str, str]:
-        """The environment that a token opens, a dict of the caller's own; `cache_ttl` as in `get_secret`.
-        Raises EnvError, AuthenticationError."""
+        """The environment that a token opens, as a new dict. `cache_ttl` is as in `get_secret`. Raises EnvError,
+        AuthenticationError."""
         return dict(self._send(_operations.fetch(self._factory.env, token, cache_ttl, timeout, deadline)).value)
 
     def load_env(
@@ -189,7 +189,7 @@ class Client(BaseClient):
             token,
             method,
             payload,
-            headers,
+            headers=headers,
             data=data,
             files=files,
             params=params,
@@ -291,7 +291,7 @@ class Client(BaseClient):
         return self._send(request).value  # type: ignore[no-any-return]  # as above
 
     def health(self, *, timeout: float | None = None, deadline: float | None = None) -> bool:
-        """True where the server is up; else ProxyError."""
+        """True if the server is up. Raises ProxyError otherwise."""
         return self._send(_operations.health(self._factory, timeout, deadline)).value  # type: ignore[no-any-return]  # parse_health gave it
 
     def invalidate_cache(self, token: str | None = None) -> None:
@@ -299,7 +299,7 @@ class Client(BaseClient):
         self._invalidate(token)
 
     def close(self) -> None:
-        """Close the connections. A call after that is an error; one under way may end, and sends nothing more."""
+        """Close the connections. Later calls raise an error. A call under way may end, but sends nothing more."""
         if self._mark_closed():
             run_sync(self._pipeline.transport.close())
 

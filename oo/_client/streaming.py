@@ -152,16 +152,16 @@ class BaseStream:
         response = self._response
         if response is None or response.stream is None:
             return
+        failure: DoubleOError | None = None
         try:
             await response.stream.aclose()
-            return
         except Exception as error:
-            failure = to_call_error(error, self._request)
-            if failure is None:
+            if (failure := to_call_error(error, self._request)) is None:
                 raise
         finally:
             response.abort()
-        raise failure
+        if failure is not None:
+            raise failure
 
     def __del__(self) -> None:
         response = self._response

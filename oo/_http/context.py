@@ -32,7 +32,7 @@ class Context:
         attempts: how many requests were sent.
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
         timeline: what happened when.
-        max_seconds: how long the whole call may take, where that was said of this call alone.
+        max_seconds: seconds for the whole call, if the caller gave a deadline for this call; else None.
         token, cache_ttl, parse: a client's, see ClientContext.
     """
 

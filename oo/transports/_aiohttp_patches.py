@@ -183,7 +183,7 @@ def _fail(payload: aiohttp.StreamReader | None, exc: BaseException, *cause: Base
 
 
 def is_stale(error: BaseException) -> bool:
-    """Whether a request failed since its connection, a kept one, was closed before any byte of an answer came."""
+    """Whether a request failed because its kept connection was closed before any byte of the answer came."""
     return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and hasattr(error, "stale")
 
 

@@ -129,7 +129,7 @@ class AiohttpTransport:
                 raise
             failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
             failure.unsent = isinstance(error, UNCONNECTED)
-        # Out here: the foreign error holds the request and so the token, and must not become the context.
+        # Outside the except: the foreign error holds the request, and so the token, and must not become the context.
         raise failure
 
     def _begin(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from ..._core.pipeline import CallNext
-from ..._http.body import Body
+from ..._http.body import Body, remaining_of
 from ..._http.request import Request
 from ..._http.response import ByteStream, Response
 from ...exceptions import DoubleOError
@@ -69,9 +69,8 @@ async def _begun(response: Response, stream: ByteStream) -> Response:
     async def rest(first: bytes) -> AsyncIterator[bytes]:
         yield first
         async for piece in pieces:
-            body.remaining = getattr(stream, "remaining", None)
+            body.remaining = remaining_of(stream)
             yield piece
 
-    body = Body(rest(first), abort=getattr(stream, "abort", None))
-    body.remaining = getattr(stream, "remaining", None)
+    body = Body.wrapping(stream, rest(first))
     return response.replace(stream=body)
