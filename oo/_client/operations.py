@@ -198,7 +198,8 @@ def stream(
     **more: Any,
 ) -> Request:
     """As `proxy`, its answer left to be read as it comes."""
-    headers = {"Accept": "*/*"} if headers is None else headers
+    if headers is None or isinstance(headers, Mapping):
+        headers = {"Accept": "*/*", **(headers or {})}
     return proxy(factory, path, token, method, payload, headers, parse=parse_status, stream_response=True, **more)
 
 
