@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, NoCookies, connection_reset, is_stale
+from ._aiohttp_patches import Connector, NoCookies, connection_reset, fresh, is_stale
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -106,8 +106,11 @@ class AiohttpTransport:
                     raise
             if answer is None:
                 note_resent(request, now)
-                session.connector.close_idle(url.host, url.port)  # type: ignore[union-attr]  # a Connector
-                answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+                before = fresh.set(True)
+                try:
+                    answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+                finally:
+                    fresh.reset(before)
             return await self._response(answer, request, lambda: _Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:
