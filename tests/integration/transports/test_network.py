@@ -90,6 +90,31 @@ def test_no_proxy_exempts(way: Way, exempt: str, monkeypatch: pytest.MonkeyPatch
         assert way.call(server.url if "/" in exempt else named(server.url)) == GOOD
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxy_scheme", ["http", "https"])
+def test_either_scheme_goes_through_a_proxy_of_either(
+    way: Way, scheme: str, proxy_scheme: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certificate.file)
+    tls = {"http": None, "https": certificate.server}
+    with good(tls=tls[scheme]) as server, ForwardProxy(tls[proxy_scheme]) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        for _ in range(2):
+            assert way.call(named(server.url), "v1/x", "POST", {"file": "x" * (1 << 20)}) == GOOD
+        assert (server.connections, len(server.requests), len(proxy.heads)) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_trusted_gets_no_request(
+    way: Way, scheme: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with good() as server, ForwardProxy(certificate.server) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        said = way.call(named(server.url).replace("http:", f"{scheme}:")).said
+        assert f"certificate is not trusted: self-signed certificate (through the proxy {proxy.url})" in said
+        assert (server.connections, proxy.heads) == (0, [])
+
+
 def test_a_proxy_that_is_not_there_is_named(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     with nobody() as dead:
         monkeypatch.setenv("HTTP_PROXY", dead.replace("http://", "http://user:canary@"))
