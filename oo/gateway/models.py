@@ -50,7 +50,7 @@ class Route:
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
-    them, though the gateway would keep them back.
+    them, though the gateway would keep them back. `websocket` lets callers open WebSockets.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Route:
     allow_plain_http: bool = False
     allow_weak: bool = False
     pass_headers: tuple[str, ...] = ()
+    websocket: bool = False
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""

@@ -13,6 +13,7 @@
 | `Connection._notify_release` | the timer of an answer's head ends, though the body goes on |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
 | `ClientResponse._protocol`, `EMPTY_PAYLOAD` | whether a body without a length was cut short |
+| `ClientWebSocketResponse._response` | the connection of a WebSocket is ended without its closing handshake |
 | `DummyCookieJar.update_cookies_from_headers` | no cookies are looked at |
 | `http.HttpProcessingError` | what the parser raises for a broken body |
 | asyncio's TLS transport `_ssl_protocol`, and its `_transport` | what came before a reset is read, as without TLS |
@@ -30,6 +31,8 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
+
+from .unix_sockets import socket_of
 
 fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 """Whether this task's request goes over a new connection: a kept one may be as stale as the one it was lost with."""
@@ -62,9 +65,19 @@ class Connector(aiohttp.TCPConnector):
                 waiting.set_exception(aiohttp.ClientConnectionError())
         await super().close(**settings)
 
+    async def _made(self, request: Any, *args: Any, **keywords: Any) -> ResponseHandler:
+        path = socket_of(request.url.host or "")
+        if path is None:
+            return await super()._create_connection(request, *args, **keywords)
+        try:
+            _, protocol = await self._loop.create_unix_connection(self._factory, path)
+        except OSError as error:
+            raise aiohttp.ClientConnectionError from error
+        return protocol
+
     async def _create_connection(self, *args: Any, **keywords: Any) -> ResponseHandler:
         # On a task of its own: when closing cancels that, the caller must not seem cancelled.
-        making = asyncio.ensure_future(super()._create_connection(*args, **keywords))
+        making = asyncio.ensure_future(self._made(*args, **keywords))
         self._unfinished.add(making)
         try:
             await asyncio.wait([making])
@@ -219,3 +232,8 @@ def connection_reset(answer: aiohttp.ClientResponse) -> BaseException | None:
     if isinstance(protocol, Connection) and protocol.truncated:
         lost = aiohttp.ClientOSError()
     return lost if isinstance(lost, aiohttp.ClientOSError) else None
+
+
+def abort_socket(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """End the connection of a WebSocket, without the closing handshake."""
+    socket._response.close()

@@ -34,7 +34,7 @@ class Authorize:
             raise GatewayError(404, "there is nothing here", "no such place")
         context.kind = kind = _KINDS[context.endpoint]
         context.token = token = _bearer(request)
-        if kind == "route":
+        if kind == "route" and not context.websocket:
             context.key = idempotency_key(request)
         outcome = await self._store.authorize(token, kind, needs_use=context.key is None)
         grant = granted(context, outcome)
