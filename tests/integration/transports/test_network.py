@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -99,6 +100,9 @@ def test_either_scheme_goes_through_a_proxy_of_either(
     tls = {"http": None, "https": certificate.server}
     with good(tls=tls[scheme]) as server, ForwardProxy(tls[proxy_scheme]) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
+        if sys.version_info < (3, 11) and scheme == proxy_scheme == "https" and way.name != "blocking":
+            assert f"through the https proxy {proxy.url} before Python 3.11" in way.call(named(server.url)).said
+            return
         for _ in range(2):
             assert way.call(named(server.url), "v1/x", "POST", {"file": "x" * (1 << 20)}) == GOOD
         assert (server.connections, len(server.requests), len(proxy.heads)) == (1, 2, 1)
@@ -111,7 +115,8 @@ def test_a_proxy_that_is_not_trusted_gets_no_request(
     with good() as server, ForwardProxy(certificate.server) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         said = way.call(named(server.url).replace("http:", f"{scheme}:")).said
-        assert f"certificate is not trusted: self-signed certificate (through the proxy {proxy.url})" in said
+        if not (sys.version_info < (3, 11) and scheme == "https" and way.name != "blocking"):  # refused before that
+            assert f"certificate is not trusted: self-signed certificate (through the proxy {proxy.url})" in said
         assert (server.connections, proxy.heads) == (0, [])
 
 
@@ -299,6 +304,6 @@ def test_no_query_is_in_a_log_line(way: Way, caplog: pytest.LogCaptureFixture) -
         for _ in range(3):
             way.call(server.url, "v1/x?key=canary-query")
     if way.name == "blocking":
-        assert '"GET /api/proxy/v1/x HTTP/1.1" 200' in caplog.text
+        assert '"GET /api/proxy/v1/x HTTP/' in caplog.text
     assert "canary" not in caplog.text
     assert TOKEN not in caplog.text

@@ -141,7 +141,7 @@ def test_a_payload_is_sent_as_it_was_given(
 
 
 def test_bytes_come_from_a_pipe_and_are_sent_as_they_are(api: OpenAI) -> None:
-    picture = bytes(range(256)) * 4096
+    picture = bytes(range(256)) * 2048
     options = ["-X", "PUT", "-H", "Content-Type: image/x", "-d", "@-"]
     command = [sys.executable, "-m", "oo.cli", "proxy", "v1/upload", *options]
     subprocess.run(command, input=picture, check=True, capture_output=True, timeout=PATIENCE)
