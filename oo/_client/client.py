@@ -70,6 +70,8 @@ class Client(BaseClient):
         *,
         allow: Collection[str] = (),
         only: str | Collection[str] | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> dict[str, str]:
         """Put an environment into os.environ, all of it or none, and return it.
 
@@ -77,7 +79,7 @@ class Client(BaseClient):
         programs load or where requests go (`PATH`, `LD_*`, `HTTPS_PROXY`, ...) are refused unless `allow` has them.
         Raises EnvError, AuthenticationError.
         """
-        env = self.get_env(token, cache_ttl)
+        env = self.get_env(token, cache_ttl, timeout, deadline)
         return _dotenv.load(env, allow, only)
 
     def export_env(
@@ -90,6 +92,8 @@ class Client(BaseClient):
         allow: Collection[str] = (),
         only: str | Collection[str] | None = None,
         format: Format = "dotenv",  # noqa: A002  # what it is
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> dict[str, str]:
         """Write an environment to a file (mode 0600, in one step), and return it. Without `overwrite` it is appended.
 
@@ -97,7 +101,7 @@ class Client(BaseClient):
         "systemd". A value that the format cannot hold exactly is an EnvError. `only` and `allow` are those of
         `load_env`. Raises EnvError, AuthenticationError.
         """
-        env = self.get_env(token, cache_ttl)
+        env = self.get_env(token, cache_ttl, timeout, deadline)
         return _dotenv.export(env, path, overwrite, allow, only, format)
 
     def proxy(

@@ -115,7 +115,8 @@ def proxy(
 
 def stream(factory: RequestFactory, *call: Any, headers: Mapping[str, str] | None = None, **more: Any) -> Request:
     """As `proxy`, its answer left to be read as it comes."""
-    more["headers"] = {"Accept": "*/*"} if headers is None else headers
+    own = headers is None or isinstance(headers, Mapping)
+    more["headers"] = {"Accept": "*/*", **(headers or {})} if own else headers
     return proxy(factory, *call, parse=parse_status, stream_response=True, **more)
 
 

@@ -14,6 +14,7 @@ from .._http.json import parse_json
 from .._http.request import Request
 from .._http.response import Response
 from .._http.sse import EventDecoder, LineDecoder, ServerEvent
+from .._plugins import name_plugin
 from ..exceptions import DoubleOError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class BaseStream:
             return
         except Exception as error:
             failure = to_call_error(error, self._request)
+            name_plugin(failure or error, error.__traceback__)
             if failure is None:
                 raise
         finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator
 
 from ..._core.pipeline import CallNext
 from ..._http.body import Body, remaining_of
 from ..._http.request import Request
 from ..._http.response import ByteStream, Response
+from ..._plugins import plugins
 from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
@@ -17,6 +19,8 @@ from ..errors import GatewayError, StoreUnavailable, UpstreamFailed
 logger = logging.getLogger("oo.gateway")
 
 _UNAVAILABLE = GatewayError(503, "the vault cannot be read at the moment", "store unavailable", {"Retry-After": "5"})
+_HERE = os.path.dirname(os.path.dirname(__file__))
+"""The gateway's own code."""
 
 
 class ErrorResponses:
@@ -53,7 +57,9 @@ def error_response(request: Request, error: GatewayError) -> Response:
 def failure_response(request: Request, error: Exception) -> Response:
     """The answer to what should not have happened, which is logged."""
     # Neither the caller nor the log gets the error's text, which may quote the request or the vault.
-    logger.error("request %s failed: %s", request.context.id, type(error).__name__)
+    note = plugins.blamed(error.__traceback__, lambda code: code.co_filename.startswith(_HERE))
+    what = f"{type(error).__name__}, {note}" if note else type(error).__name__
+    logger.error("request %s failed: %s", request.context.id, what)
     return error_response(request, GatewayError(500, "the gateway failed", "failed"))
 
 

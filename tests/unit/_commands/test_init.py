@@ -33,7 +33,6 @@ ROUTE = {
     "--drop-header",
     "--retries",
     "--cors",
-    "--websocket",
 }
 
 
