@@ -44,7 +44,7 @@ from .exchange import (
 )
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
-from .proxy_env import Proxies, name_of_proxy
+from .proxy_env import Proxies, check_tunnel
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
@@ -109,7 +109,7 @@ class AiohttpTransport:
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
-                _check_tunnel(url, proxy)
+                check_tunnel(url.scheme, proxy)
                 if session.closed:  # meanwhile
                     raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
@@ -244,12 +244,6 @@ class AiohttpTransport:
                 self._forget(loop)
                 if session.connector is not None:
                     session.connector._close()
-
-
-def _check_tunnel(url: URL, proxy: str | None) -> None:
-    if sys.version_info < (3, 11) and url.scheme == "https" and proxy is not None and proxy.startswith("https:"):
-        what = f"asyncio reaches no https host through the https proxy {name_of_proxy(proxy)} before Python 3.11"
-        raise DoubleOError(f"{what}; name one of http, or exempt the host by NO_PROXY", reason="argument")
 
 
 class Source:
