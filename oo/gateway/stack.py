@@ -16,34 +16,49 @@ from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
+from .middleware.begin_audit import BeginAudit
+from .middleware.cors import Cors
+from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
+from .middleware.failover import Failover
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
 from .middleware.inject import InjectCredentials
+from .middleware.lead_back import LeadBack
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
+from .middleware.resilience import Resilience
 from .middleware.whole_answers import WholeAnswers
+from .open_calls import OpenCalls
 from .store.base import Store
 from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
 
 
-def gateway_chain(store: Store, audit: Audit | None, background: Background) -> list[Middleware | Slot]:
+def gateway_chain(
+    store: Store, audit: Audit | None, background: Background, calls: OpenCalls
+) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
     ErrorResponses, so a plugin sees it as it sees a client's error."""
     return [
         WriteAudit(audit),  # a line for each call, when its answer has ended
+        Cors(store),  # preflights, and whose programs may read an answer
         ErrorResponses(),  # every error becomes a response
         Slot.CALL,
         Authorize(store),  # what the token opens and has left; charges its rate
         Allow(),  # the route's methods and paths
+        BeginAudit(audit),  # a line before a secret or a kept result is read or anything is sent
         Slot.FETCH,
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
+        EndRevoked(calls),  # ends a call whose token is revoked or expires meanwhile
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
+        Resilience(),  # the library's Retry, as often as the route says
+        Failover(),  # which of the route's upstreams
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads
+        LeadBack(),  # the upstream's own URLs lead back here
         InjectCredentials(store),  # the route's headers, with the secrets in them
         Slot.WIRE,
     ]
@@ -57,8 +72,9 @@ class Stack:
     ) -> None:
         """`offers` are the middlewares of plugins for each slot."""
         self._background = Background()
+        self._calls = OpenCalls(store)
         self._end = _End(store)
-        chain, io = gateway_chain(store, audit, self._background), LoopIO()
+        chain, io = gateway_chain(store, audit, self._background, self._calls), LoopIO()
         self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
         # What is no HTTP cannot be waited for, and no plugin is asked.
         self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
@@ -74,6 +90,7 @@ class Stack:
     async def close(self) -> None:
         """Close the connections, after a second at most for the calls that must be completed."""
         await self._background.close()
+        await self._calls.close()
         await self._end.close()
 
 

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, NoCookies, connection_reset, fresh, is_stale
+from ._aiohttp_patches import Connector, NoCookies, check_tunnel, connection_reset, fresh, is_stale
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -33,11 +33,18 @@ from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .exchange import is_repeatable, note_resent
-from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .exchange import (
+    MAX_CONNECTIONS,
+    connection_limit,
+    is_repeatable,
+    is_streaming,
+    limits,
+    note_resent,
+    timed_out,
+)
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
-from .proxy_env import Proxies, name_of_proxy
+from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
@@ -47,9 +54,9 @@ _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unles
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
-_LARGE = 1 << 16  # bytes
-_SOON = 0.001  # seconds; aiohttp takes 0 for no limit
+_LARGE, _SOON = 1 << 16, 0.001  # bytes; seconds, for aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
+UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
 ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
@@ -69,6 +76,7 @@ class AiohttpTransport:
         max_connections: int = MAX_CONNECTIONS,
         resolver: AbstractResolver | None = None,
         streamless: int = -1,
+        connect_timeout: float | None = None,
     ) -> None:
         """Make one.
 
@@ -79,12 +87,14 @@ class AiohttpTransport:
             resolver: finds the addresses of host names instead of the system's.
             streamless: an answer of up to so many bytes that comes in one piece has its body at once, and no stream,
                 where one was asked for as well.
+            connect_timeout: seconds for a connection to be made; unless told, as long as the attempt may take.
         """
         self._trust = Trust(verify, cert)
         self._connections = connection_limit(max_connections)
         self._resolver = resolver
         self._streamless = streamless
-        self._proxies = Proxies()
+        self._connect_timeout = connect_timeout
+        self._proxies = Proxies() or None
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 
@@ -98,7 +108,7 @@ class AiohttpTransport:
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
-                _check_tunnel(url, proxy)
+                check_tunnel(url, proxy)
                 if session.closed:  # meanwhile
                     raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
@@ -121,6 +131,7 @@ class AiohttpTransport:
             if not isinstance(error, ERRORS):
                 raise
             failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
+            failure.unsent = isinstance(error, UNCONNECTED)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -136,7 +147,7 @@ class AiohttpTransport:
             skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
             allow_redirects=False,
             proxy=proxy,
-            timeout=_total(left),
+            timeout=_timeout(left, self._connect_timeout),
             ssl=self._trust.context if tls else True,
         )
 
@@ -234,12 +245,6 @@ class AiohttpTransport:
                     session.connector._close()
 
 
-def _check_tunnel(url: URL, proxy: str | None) -> None:
-    if sys.version_info < (3, 11) and url.scheme == "https" and proxy is not None and proxy.startswith("https:"):
-        what = f"asyncio reaches no https host through the https proxy {name_of_proxy(proxy)} before Python 3.11"
-        raise DoubleOError(f"{what}; name one of http, or exempt the host by NO_PROXY", reason="argument")
-
-
 class Source:
     """The bytes of an answer of aiohttp's."""
 
@@ -301,8 +306,8 @@ def _url(text: str) -> URL:
 
 
 @lru_cache(64)
-def _total(seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
+def _timeout(seconds: float, connect: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=_EXACT)
 
 
 def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] | None:
@@ -331,6 +336,8 @@ def _headers(came: Mapping[str, str]) -> Headers:
 
 def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
     """What an error of aiohttp's or the system's means to the caller."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return DoubleOError("no connection in time", reason="timeout", retryable=True)
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
     if session is not None and session.closed:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
+from oo.gateway.context import GatewayContext
+from oo.gateway.errors import GatewayError
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
 
 CANARY = "canary-in-an-error-77"
@@ -16,11 +19,17 @@ class LenientStore:
         self.failing = failing
         self.known = known
         self.claiming = claim
-        self.settled: list[StoredResponse | None] = []
+        self.settled: list[StoredResponse | Literal["made"] | None] = []
+        """What became of each claim: stored, made without an answer that is stored, or released."""
+        self.denial: Denial | None = None
 
-    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant:
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant:
         self._check("authorize")
         return Grant("id", kind, "gone")
+
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
+        self._check("opens")
+        return Grant("id", kind, "gone") if self.denial is None else self.denial
 
     async def consume(self, token: str, kind: Kind) -> Grant:
         self._check("consume")
@@ -36,21 +45,25 @@ class LenientStore:
     async def route(self, name: str) -> Route | None:
         return None
 
+    async def cors(self) -> frozenset[str]:
+        return frozenset()
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found: float | Denial | Literal["taken"] = await self.claiming()
         return found
 
-    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
-        return True
-
-    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
-        return self.known
+    async def result(
+        self, token_id: str, key: str, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        return self.known() if callable(self.known) else self.known
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
-        self.settled.append(response)
+    async def complete(
+        self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        self.settled.append(response or "made")
 
     async def release(self, token_id: str, key: str, until: float) -> None:
         self.settled.append(None)
@@ -61,10 +74,27 @@ class LenientStore:
 
 
 class Notes:
-    """An audit."""
+    """An audit: the calls that began, and how each ended."""
 
-    def __init__(self) -> None:
-        self.outcomes: list[str] = []
+    def __init__(self, refusing: GatewayError | None = None) -> None:
+        self.begun: list[str] = []
+        self.ended: list[dict[str, Any]] = []
+        self.refusing = refusing
 
-    def write(self, **note: Any) -> None:
-        self.outcomes.append(note["outcome"])
+    @property
+    def outcomes(self) -> list[str]:
+        return [note["outcome"] for note in self.ended]
+
+    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
+        return fields[0] if peer == "proxy" and fields else None
+
+    def begin(self, context: GatewayContext) -> None:
+        self.begun.append(context.id)
+        if self.refusing is not None:
+            raise self.refusing
+
+    def end(
+        self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
+    ) -> None:
+        noted = {"outcome": outcome, "status": status, "bytes_out": bytes_out, "upstream_id": upstream_id}
+        self.ended.append({**vars(context), **noted})

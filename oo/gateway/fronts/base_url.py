@@ -17,6 +17,7 @@ from ..http_server._aiohttp_patches import has_begun
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
 from .body_reader import body_pieces
+from .request_target import origin_form
 from .websocket import CallerSocket, asks_for_websocket
 from .wire import relay, whole_answer
 
@@ -30,7 +31,7 @@ class Front:
         self._stack = stack
 
     async def handle(self, received: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Every answer has an `X-Request-Id`."""
+        """Answer one request. Every answer has an `X-OO-Request-Id`, and an `X-Request-Id`."""
         context = _context(received)
         caller = CallerSocket(received, context) if asks_for_websocket(received) else None
         request = _request(received, context, caller)
@@ -60,11 +61,15 @@ def _context(received: web.BaseRequest) -> GatewayContext:
     context = GatewayContext()
     context.started = time.monotonic()
     context.peer = received.remote
+    if received.transport is not None:
+        context.hang_up = received.transport.abort
     return context
 
 
 def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerSocket | None) -> Request:
     target = received.raw_path
+    if "Proxy-Authorization" not in received.headers:
+        target = origin_form(target)
     context.endpoint = endpoint = _endpoint(received.method, target.partition("?")[0])
     if endpoint != "other":
         context.operation = cast("Operation", endpoint)

@@ -1,48 +1,92 @@
-"""An open vault file: one connection reads on the event loop, another writes on a thread of its own."""
+"""An open vault file: one connection reads on the event loop, another writes on a thread of its own (`writer.py`)."""
 
 from __future__ import annotations
 
-import asyncio
+import os
 import sqlite3
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import IntegrityError, StoreError
+from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import Keyring, ReloadingKeyring, new_key
+from ..throttled_log import ThrottledLog
 from . import sqlite
 from .records import Records
+from .schema import SCHEMA, upgrade
+from .writer import Writer
 
 T = TypeVar("T")
+_AGAIN = 0.1  # seconds until a file that could not be opened is tried again
+
+
+class _Connections:
+    """Both connections to the file that the path leads to, and what that file's `root` is."""
+
+    def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
+        with sqlite.failures(path), ExitStack() as opened:
+            # Before it is opened: a file that is put in its place meanwhile is noticed at the next look.
+            self.identity = _identity(path)
+            self.records = Records(opened.enter_context(closing(sqlite.reader(path))), path, keys)
+            self.root = self._root(path)
+            # After the root is read, since it carries over into the file what a crash left in the log.
+            self.writer = opened.enter_context(closing(sqlite.writer(path)))
+            upgrade(self.writer)
+            opened.pop_all()
+        self.changes = Writer(Records(self.writer, path, keys), path, self._close)
+
+    def _close(self) -> None:
+        # The last to close carries the log over into the file, which the reader cannot.
+        self.records.db.close()
+        self.writer.close()
+
+    def _root(self, path: Path) -> bytes:
+        try:
+            return self.records.read("root", "root", 1)
+        except IntegrityError:
+            pass
+        raise StoreError(f"the master key does not open the vault {path}; nothing was changed")
 
 
 class Database:
     """The vault's file. StoreError if it fails, or if the master key doesn't open it, in which case it isn't changed.
 
     `records` reads; a change gets records of its own that write. `root` is the random key that only the vault's master
-    key opens.
+    key opens. A file that was put in the place of this one is opened instead (`version`).
     """
 
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
         self.path = path
-        with sqlite.failures(path):
-            reader = sqlite.reader(path)
-            try:
-                self.records = Records(reader, path, keys)
-                self.root = self._root()
-                # Last, since it carries over into the file what a crash left in the log.
-                self.writer = sqlite.writer(path)
-            except BaseException:
-                reader.close()
-                raise
-        self._writing = Records(self.writer, path, keys)
-        self._thread = ThreadPoolExecutor(1, "oo-vault")
+        self._keys = keys
+        self._open = _Connections(path, keys)
+        self._replaced = 0
+        self._again = float("-inf")
+        self._errors = ThrottledLog()
 
-    def version(self) -> int:
-        """A number that changes when another connection commits."""
+    @property
+    def records(self) -> Records:
+        """The records, to read."""
+        return self._open.records
+
+    @property
+    def root(self) -> bytes:
+        """The vault's own random key."""
+        return self._open.root
+
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """The connection that writes."""
+        return self._open.writer
+
+    def version(self) -> tuple[int, int]:
+        """What changes when another connection commits, or when the file is replaced. StoreUnavailable if it was
+        removed, or replaced by one that can't be opened: what was read before must not be used any more."""
+        if _identity(self.path) != self._open.identity:
+            self._reopen()
         version: int = self.records.db.execute("PRAGMA data_version").fetchone()[0]
-        return version
+        return self._replaced, version
 
     def read(self, read: Callable[[Records], T]) -> T:
         """What `read` returns, all of it as of one moment."""
@@ -50,38 +94,30 @@ class Database:
             return read(self.records)
 
     async def write(self, change: Callable[[Records], T]) -> T:
-        """Make a change in one transaction. It is on the disk when this returns."""
-
-        def write() -> T:
-            with sqlite.transaction(self.writer):
-                return change(self._writing)
-
-        return await self._on_thread(write)
+        """Make a change, whole or not at all. It is on the disk when this returns."""
+        return await self._open.changes.write(change)
 
     async def compact(self) -> bool:
         """Write the file anew, without what was replaced; False if other processes are busy with it."""
-        return await self._on_thread(lambda: sqlite.compact(self.writer))
+        return await self._open.changes.alone(sqlite.compact)
 
     def close(self) -> None:
         """Close the file, after the changes that were begun."""
-        self._thread.shutdown()
-        # The last to close carries the log over into the file, which the reader cannot.
-        self.records.db.close()
-        self.writer.close()
+        self._open.changes.close()
 
-    def _root(self) -> bytes:
+    def _reopen(self) -> None:
+        if (now := time.monotonic()) < self._again:
+            raise StoreUnavailable(f"the vault {self.path} was replaced or removed")
         try:
-            return self.records.read("root", "root", 1)
-        except IntegrityError:
-            pass
-        raise StoreError(f"the master key does not open the vault {self.path}; nothing was changed")
-
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        def safe() -> T:
-            with sqlite.failures(self.path):
-                return work()
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, safe)
+            opened = _Connections(self.path, self._keys)
+        except StoreError as error:
+            self._again = now + _AGAIN
+            self._errors.say(f"the vault was replaced or removed, and no call is answered: {error}")
+            raise StoreUnavailable(str(error)) from None
+        self._open.changes.close(wait=False)
+        self._open = opened
+        self._replaced += 1
+        self._errors.say(f"the vault {self.path} was replaced: the new file is served")
 
 
 def create(path: Path, ring: Keyring) -> None:
@@ -95,6 +131,15 @@ def create(path: Path, ring: Keyring) -> None:
 
     try:
         with sqlite.failures(path):
-            sqlite.create(path, fill)
+            sqlite.create(path, SCHEMA, fill)
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells one file from another at the same path; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

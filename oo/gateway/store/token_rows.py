@@ -57,13 +57,19 @@ def charge(records: Records, token: Token) -> Denial | None:
     return None
 
 
+def too_soon(records: Records, token: Token) -> Denial | None:
+    """The Denial that `charge` would give, without a write; None if it might charge."""
+    outcome = spending.charge(token, _counted(records, token)[1], time.time())
+    return outcome if isinstance(outcome, Denial) else None
+
+
 def consume(records: Records, token: Token) -> Denial | None:
     """Count one use of a token that has a limit of them, or say that it has none left."""
     if token.uses is None:
         return None
     used, _ = _counted(records, token)
     if not spending.has_use(token, used):
-        return Denial("used up", token.id)
+        return Denial("used up", token.id, label=token.label)
     records.db.execute("UPDATE tokens SET used = used + 1 WHERE hash = ?", (bytes.fromhex(token.hash),))
     return None
 
