@@ -232,7 +232,7 @@ def state_of(token: Token, now: float) -> State:
 async def _check_new(vault: Vault, kind: Kind, name: str, override: bool) -> None:
     if not override and name in await vault.names(kind):
         raise StoreError(
-            f"the {kind} {name!r} is there already: `oo {kind} update {name}` changes what you name, --replace all of it"
+            f"{kind} {name!r} is there already: `oo {kind} update {name}` changes what you name, --replace all of it"
         )
 
 

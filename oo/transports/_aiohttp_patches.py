@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -32,6 +33,8 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from ..exceptions import DoubleOError
+from .proxy_env import name_of_proxy
 from .unix_sockets import socket_of
 
 fresh: ContextVar[bool] = ContextVar("fresh", default=False)
@@ -237,3 +240,10 @@ def connection_reset(answer: aiohttp.ClientResponse) -> BaseException | None:
 def abort_socket(socket: aiohttp.ClientWebSocketResponse) -> None:
     """End the connection of a WebSocket, without the closing handshake."""
     socket._response.close()
+
+
+def check_tunnel(url: URL, proxy: str | None) -> None:
+    """DoubleOError (reason "argument") for TLS within TLS, which asyncio has from Python 3.11 on."""
+    if sys.version_info < (3, 11) and url.scheme == "https" and proxy is not None and proxy.startswith("https:"):
+        what = f"asyncio reaches no https host through the https proxy {name_of_proxy(proxy)} before Python 3.11"
+        raise DoubleOError(f"{what}; name one of http, or exempt the host by NO_PROXY", reason="argument")

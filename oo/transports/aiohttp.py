@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, NoCookies, connection_reset, fresh, is_stale
+from ._aiohttp_patches import Connector, NoCookies, check_tunnel, connection_reset, fresh, is_stale
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -44,7 +44,7 @@ from .exchange import (
 )
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
-from .proxy_env import Proxies, check_tunnel
+from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
@@ -54,8 +54,7 @@ _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unles
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
-_LARGE = 1 << 16  # bytes
-_SOON = 0.001  # seconds; aiohttp takes 0 for no limit
+_LARGE, _SOON = 1 << 16, 0.001  # bytes; seconds, for aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
@@ -109,7 +108,7 @@ class AiohttpTransport:
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
-                check_tunnel(url.scheme, proxy)
+                check_tunnel(url, proxy)
                 if session.closed:  # meanwhile
                     raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
@@ -133,7 +132,7 @@ class AiohttpTransport:
                 raise
             failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
             failure.unsent = isinstance(error, UNCONNECTED)
-        # Outside the except: the foreign error holds the request, and so the token, and must not become the context.
+        # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
     def _begin(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -112,10 +111,3 @@ def _host_rule(pattern: str) -> Callable[[str], bool]:
     if not domain:
         return lambda _host: False
     return lambda host: host == domain or (host.endswith("." + domain) and address(host) is None)
-
-
-def check_tunnel(scheme: str, proxy: str | None) -> None:
-    """DoubleOError for the tunnel that asyncio cannot make: TLS within TLS, before Python 3.11."""
-    if sys.version_info < (3, 11) and scheme == "https" and proxy is not None and proxy.startswith("https:"):
-        what = f"asyncio reaches no https host through the https proxy {name_of_proxy(proxy)} before Python 3.11"
-        raise DoubleOError(f"{what}; name one of http, or exempt the host by NO_PROXY", reason="argument")
