@@ -39,6 +39,7 @@ STRIPPED_REQUEST = HOP_BY_HOP | {
     "expect",
     "forwarded",
     "host",
+    "private-token",
     "via",
     "x-access-token",
     "x-api-key",

@@ -9,6 +9,7 @@ import pytest
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.models import Denial, Grant, Kind, Route
 from oo.gateway.stack import Stack
+from tests.support.calls import unauthorized
 from tests.support.exchanging import exchange, request
 from tests.support.stores import LenientStore, Notes
 
@@ -112,7 +113,7 @@ async def test_who_holds_a_token_is_told_why_and_nobody_else(
 ) -> None:
     place.store.denial = denial
     status, headers, body = await place.ask("GET", TOKEN, path=path)
-    assert (status, body) == (401, {"error": f"the token was not accepted{reason}"})
+    assert (status, body) == (401, unauthorized(path, reason))
     assert (headers["X-OO-Source"], place.notes.outcomes) == ("gateway", [denial.why])
 
 
