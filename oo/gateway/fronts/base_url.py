@@ -59,7 +59,11 @@ def _context(received: web.BaseRequest) -> GatewayContext:
 
 def _request(received: web.BaseRequest, context: GatewayContext) -> Request:
     target = received.raw_path
-    context.endpoint = endpoint = _endpoint(received.method, target.partition("?")[0])
+    path, mark, query = target.partition("?")
+    if path == "/api/proxy":  # an SDK calls its base URL itself
+        path = "/api/proxy/"
+        target = path + mark + query
+    context.endpoint = endpoint = _endpoint(received.method, path)
     if endpoint != "other":
         context.operation = cast("Operation", endpoint)
     hosts = len(received.headers.getall("Host", ()))

@@ -61,4 +61,3 @@ def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
         raise Unauthorized(outcome.why, outcome.reason)
     wait = {"Retry-After": str(math.ceil(outcome.retry_after))}  # RFC 9110, 10.2.3: whole seconds
     raise GatewayError(429, "this token is used too often", outcome.why, wait)
-

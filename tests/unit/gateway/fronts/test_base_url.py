@@ -123,6 +123,11 @@ async def test_a_rate_says_when_to_come_again_in_whole_seconds(place: Place) -> 
     assert (status, headers["Retry-After"], place.notes.outcomes) == (429, "3", ["rate"])
 
 
+@pytest.mark.parametrize(("path", "status"), [("/api/proxy", 403), ("/api/proxy?a=1", 403), ("/api/proxyx", 404)])
+async def test_the_base_url_itself_is_the_root_of_the_api(place: Place, path: str, status: int) -> None:
+    assert (await place.ask("GET", TOKEN, path=path))[0] == status
+
+
 @pytest.mark.parametrize(("version", "status"), [("1.1", 400), ("1.0", 200)])
 async def test_only_http_1_0_goes_without_a_host(place: Place, version: str, status: int) -> None:
     got = await exchange(place.front.handle, f"GET /health HTTP/{version}\r\nConnection: close\r\n\r\n".encode())
