@@ -219,6 +219,13 @@ class Vault:
         """The id of a token that was issued here."""
         return _identity(fingerprint(self._token_key, token))
 
+    async def terms(self, token: str) -> tuple[Token, float] | Denial:
+        """The terms of a token, and what `spending.charge` gave last; charges nothing."""
+        found = self._find_token(token)
+        if isinstance(found, Denial):
+            return found
+        return found, self._database.read(lambda records: token_rows.counted(records, found))[1]
+
     async def tokens(self) -> list[Token]:
         """Every token that was issued, the oldest first."""
         return sorted(self._database.read(token_rows.every), key=lambda token: token.issued)

@@ -1,5 +1,5 @@
-"""An upstream of our own that speaks as the APIs whose SDKs are tried do: OpenAI, Azure, Anthropic, Google, AWS, GitHub,
-Stripe."""
+"""An upstream of our own that speaks as the APIs do whose SDKs are tried: OpenAI, Azure, Anthropic, Google, AWS, GitHub
+and Stripe."""
 
 from __future__ import annotations
 

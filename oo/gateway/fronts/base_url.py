@@ -63,7 +63,7 @@ def _request(received: web.BaseRequest, context: GatewayContext) -> Request:
     if path == "/api/proxy":  # an SDK calls its base URL itself
         path = "/api/proxy/"
         target = path + mark + query
-    context.endpoint = endpoint = _endpoint(received.method, path)
+    context.endpoint = endpoint = endpoint_of(received.method, path)
     if endpoint != "other":
         context.operation = cast("Operation", endpoint)
     hosts = len(received.headers.getall("Host", ()))
@@ -76,7 +76,8 @@ def _request(received: web.BaseRequest, context: GatewayContext) -> Request:
     return Request(received.method, target, headers, body, stream_response=True, context=context)
 
 
-def _endpoint(method: str, path: str) -> str:
+def endpoint_of(method: str, path: str) -> str:
+    """What a request asks for: "secret", "env", "proxy", "health" or "other"."""
     if path.startswith("/api/proxy/"):
         return "proxy"
     place = _PLACES.get(path, "other")
