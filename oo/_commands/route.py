@@ -32,6 +32,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "HEADER",
         "help": "Pass this header on as the caller sent it, Range say.",
     },
+    "with": {
+        "multiple": True,
+        "metavar": "'NAME KEY=VALUE ...'",
+        "help": "Settings for the plugin NAME; with none, it has none.",
+    },
     "timeout": {"type": float, "metavar": "SECONDS", "help": "How long one call may take; 60 unless told."},
 }
 _FLAGS = {
@@ -109,11 +114,14 @@ def route_update(name: str, drop: tuple[str, ...], allow_all: bool, **settings: 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Route that the options name."""
+    from ..gateway.plugin_settings import parse_settings
     from ..gateway.rules import injected
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     if passed := given.pop("pass_header", ()):
         given["pass_headers"] = passed
+    if texts := given.pop("with", ()):
+        given["settings"] = parse_settings(texts)
     if "inject" in given:
         given["inject"] = injected(map(_header, given["inject"]))
     return given
@@ -134,6 +142,7 @@ def route_list(as_json: bool) -> None:
 
     Example: oo route list
     """
+    from ..gateway.plugin_settings import listed_settings
 
     async def read(vault: Vault) -> list[dict[str, Any]]:
         routes = [await vault.route(name) for name in await vault.names("route")]
@@ -145,6 +154,7 @@ def route_list(as_json: bool) -> None:
                 "secrets": sorted(route.secrets),
                 "allow": list(route.allow) or ["* /*"],
                 "passed": list(route.pass_headers),
+                "with": listed_settings(route.settings),
                 "timeout": route.timeout,
                 "private": route.allow_private,
                 "plain_http": route.allow_plain_http,
@@ -155,7 +165,7 @@ def route_list(as_json: bool) -> None:
         ]
 
     columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private", "plain_http", "weak", "passed")
-    table(with_vault(read), columns, as_json, shown=columns[:-3])
+    table(with_vault(read), (*columns, "with"), as_json, shown=columns[:-3])
 
 
 add_rm(route, "route")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .._http.context import Context
 from .._http.request import Request
 from .models import Kind, Route
@@ -38,6 +40,9 @@ class GatewayContext(Context):
     outcome: str | None = None
     bytes_in: int = 0
     bytes_out: int = 0
+
+    def settings(self, name: str) -> Mapping[str, str]:
+        return {} if self.route is None else self.route.settings.get(name, {})
 
 
 def gateway_context(request: Request) -> GatewayContext:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from .._http import headers
 from .._http.urls import base_url
 from .errors import StoreError
+from .plugin_settings import PluginSettings, check_settings
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
@@ -50,7 +51,7 @@ class Route:
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
-    them, though the gateway would keep them back.
+    them, though the gateway would keep them back. `settings` are those of plugins, by the plugin's name.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Route:
     allow_plain_http: bool = False
     allow_weak: bool = False
     pass_headers: tuple[str, ...] = ()
+    settings: PluginSettings = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
@@ -81,6 +83,7 @@ class Route:
         for pattern in self.allow:
             if not _ALLOW.fullmatch(pattern):
                 raise StoreError(f"{pattern!r} is no pattern such as 'POST /v1/*'")
+        check_settings(self.settings)
         if not 0 < self.timeout <= 3600:
             raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
 
