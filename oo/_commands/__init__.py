@@ -31,10 +31,10 @@ for command in (
     route.route,
     token.token,
     gateway.serve,
-    explain.explain,
     vault.audit,
     vault.rekey,
     *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
+    explain.explain,
     plugins.plugins,
     gateway.demo,
 ):

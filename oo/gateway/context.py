@@ -18,6 +18,7 @@ class GatewayContext(Context):
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
         token_id, label: the caller's token, once it is known.
         kind, target: what the token opened, and its name.
+        websocket: whether the call asks for a WebSocket; its bodies are then of Messages.
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
@@ -33,6 +34,7 @@ class GatewayContext(Context):
     label: str = ""
     kind: Kind | None = None
     target: str | None = None
+    websocket: bool = False
     key: str | None = None
     paid: bool = False
     route: Route | None = None

@@ -51,7 +51,8 @@ class Route:
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
-    them, though the gateway would keep them back. `settings` are those of plugins, by the plugin's name.
+    them, though the gateway would keep them back. `websocket` lets callers open WebSockets. `settings` are those of
+    plugins, by the plugin's name.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Route:
     allow_plain_http: bool = False
     allow_weak: bool = False
     pass_headers: tuple[str, ...] = ()
+    websocket: bool = False
     settings: PluginSettings = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ from .exchange import thread
 from .strict_http import StrictResponse
 from .timed_socket import TimedSocket, send_until_answered
 from .trust import Trust
+from .unix_sockets import socket_of
 
 _UNWATCHED = 64 << 10  # bytes of a request that are sent without looking for an early answer
 _LOOK = 0.2  # seconds after which who waits for a connection looks whether the pool was closed
@@ -71,8 +72,11 @@ class _Timed:
     def _new_conn(self) -> socket.socket:
         # urllib3 gives each address of a host all of the time, and then the TLS handshake as well.
         host, port, left = self._dns_host, self.port, thread.exchange.left  # type: ignore[attr-defined]  # a connection's
-        # RFC 6761, 6.3: no name server is asked for localhost.
-        addresses = resolve(host, port, left, local=host == "localhost" or is_ipaddress(host))
+        if (path := socket_of(host)) is None:
+            # RFC 6761, 6.3: no name server is asked for localhost.
+            addresses = resolve(host, port, left, local=host == "localhost" or is_ipaddress(host))
+        else:
+            addresses = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
         try:
             return connect(addresses, left)
         except OSError as error:

@@ -23,7 +23,7 @@ from .._http.body import Body
 from .._http.headers import Headers, validated_headers
 from .._http.request import Request
 from .._http.response import Response
-from .._http.urls import is_localhost_name
+from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
 from ._urllib3_patches import Adapter, check_urllib3, hide_queries, refused_tunnel
 from .connecting import resolve
@@ -34,6 +34,7 @@ from .network_errors import causes, closed, invalid_http, is_closed_connection, 
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, CHUNK, Framing, outgoing, streamed, unsent, whole
 from .trust import Certificate, Trust, Verify
+from .unix_sockets import HOST, as_http
 
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
 
@@ -119,6 +120,8 @@ class RequestsTransport:
             self._pid = os.getpid()
 
     def _proxy_for(self, text: str, exchange: Exchange) -> str | None:
+        if text.startswith(UNIX):
+            return None
         url = urlsplit(text)
         host = url.hostname or ""
         if is_localhost_name(host):
@@ -165,7 +168,7 @@ def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
     # Filled in by hand: the URL is built and checked already, and `prepare()` would take it apart again.
     prepared = PreparedRequest()
     prepared.method = request.method
-    prepared.url = request.url
+    prepared.url = as_http(request.url)
     body = request.body
     prepared.body = iterate_sync(_in_time(body, exchange)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
     # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
@@ -175,6 +178,8 @@ def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
             for name, value in validated_headers(request.headers)
         ]
     )
+    if request.url.startswith(UNIX):
+        headers["Host"] = HOST
     headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
     headers.setdefault("User-Agent", SKIP_HEADER)
     length = body.length if isinstance(body, Body) else None if body is None else len(body)

@@ -38,7 +38,7 @@ class Authorize:
         context.token, request = take_token(request, in_query=kind == "route")
         if not context.token:
             raise Unauthorized("no token")
-        if kind == "route":
+        if kind == "route" and not context.websocket:
             context.key = idempotency_key(request)
         outcome = await self._store.authorize(context.token, kind, needs_use=context.key is None)
         grant = granted(context, outcome)

@@ -25,7 +25,7 @@ class Forward:
         route = context.route
         if route is None:
             return await call_next(request)
-        body = await read_whole(request.body)
+        body = request.body if context.websocket else await read_whole(request.body)
         path, pairs = request.url[len(PREFIX) :], request.headers.pairs()
         try:
             response = await call_next(upstream_request(route, request.method, path, pairs, body, context))

@@ -29,6 +29,8 @@ ROUTE = {
     "--allow-plain-http",
     "--allow-weak",
     "--pass-header",
+    "--websocket",
+    "--with",
 }
 
 
@@ -62,6 +64,7 @@ COMMANDS = {
     "proxy": {*CALLER, "--method", "-X", "--data", "-d", "--header", "-H", "--output", "-o", "--include", "-i"},
     "chat": {*CALLER, "--model", "--system", "--timeout"},
     "health": {"--base-url"},
+    "explain": {"--token-file"},
     "plugins": {"--json", "--gateway", "--plugins"},
     "demo": set(),
 }
