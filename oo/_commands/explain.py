@@ -19,9 +19,9 @@ from ._values import FilePath
 def explain(call: str, token_file: str | None) -> None:
     """Say what would become of a call, step by step.
 
-    Where a step refuses it, say which, and what would mend that; the exit code is then 1. The call runs through the gateway's
-    own chain here, over the vault: nothing is sent, counted or written down. PATH is the API's, or /api/secret,
-    /api/env or /health.
+    Where a step refuses it, say which, and what would mend that; the exit code is then 1. The call runs through the
+    gateway's own chain here, over the vault: nothing is sent, counted or written down. PATH is the API's, or
+    /api/secret, /api/env or /health.
 
     Example: OO_TOKEN=... oo explain 'POST /v1/chat/completions'
     """
