@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .._http.context import Context
 from .._http.request import Request
@@ -14,7 +14,9 @@ class GatewayContext(Context):
 
     Attributes:
         malformed: what is wrong with the HTTP of the call, or None.
-        peer: the address of the caller, where it is known.
+        peer: the address of whoever has connected, where it is known.
+        method, path: what was asked for, as it was written, without the query.
+        forwarded_for: the address of the caller, as a trusted proxy tells it.
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
         token_id, label: the caller's token, once it is known.
         kind, target: what the token opened, and its name.
@@ -23,12 +25,18 @@ class GatewayContext(Context):
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
+        audited: what both of the call's lines in the audit hold, once the first was written.
         outcome: the word for the audit, where the gateway itself answers.
+        ended: why the call was ended before its answer was whole: "revoked", "expired".
+        hang_up: closes the caller's connection at once.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
     """
 
     malformed: str | None = None
     peer: str | None = None
+    method: str = ""
+    path: str = ""
+    forwarded_for: str | None = None
     endpoint: str = "other"
     token_id: str | None = None
     label: str = ""
@@ -39,7 +47,10 @@ class GatewayContext(Context):
     paid: bool = False
     route: Route | None = None
     hidden: set[str] | None = None
+    audited: str = ""
     outcome: str | None = None
+    ended: str | None = None
+    hang_up: Callable[[], object] | None = None
     bytes_in: int = 0
     bytes_out: int = 0
 

@@ -27,9 +27,11 @@ from .middleware.forward import Forward
 from .middleware.inject import InjectCredentials
 from .middleware.limits import Limits
 from .models import PLACEHOLDER, Denial, Grant, Kind, Route, Token
+from .open_calls import OpenCalls
 from .rules import format_rate
 from .spending import calls_at_once, charge, has_use
 from .stack import gateway_chain
+from .store import token_rows
 from .store.records import Records
 from .store_transport import StoreTransport
 from .vault import Vault
@@ -59,6 +61,13 @@ class Explanation:
 class LookingVault(Vault):
     """A vault in which a call changes nothing."""
 
+    async def terms(self, token: str) -> tuple[Token, float] | Denial:
+        """The terms of a token, and what `spending.charge` gave last; charges nothing."""
+        found = self._find_token(token)
+        if isinstance(found, Denial):
+            return found
+        return found, self._database.read(lambda records: token_rows.counted(records, found))[1]
+
     async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
         found = await self.terms(token)
         if isinstance(found, Denial):
@@ -68,7 +77,7 @@ class LookingVault(Vault):
         if isinstance(opened, Denial):
             return opened
         if needs_use and not has_use(terms, terms.used):
-            return Denial("used up", terms.id)
+            return Denial("used up", terms.id, label=terms.label)
         charged = charge(terms, tat, time.time())
         return charged if isinstance(charged, Denial) else opened
 
@@ -86,11 +95,15 @@ async def explain(vault: LookingVault, token: str, method: str, path: str) -> Ex
     context.endpoint = endpoint_of(method, target.partition("?")[0])
     request = Request(method, target, Headers([("Authorization", f"Bearer {token}")]), context=context)
     told = _Told(vault, token)
-    layers = [layer for layer in gateway_chain(vault, None, Background()) if not isinstance(layer, Slot)]
+    calls = OpenCalls(vault)
+    layers = [each for each in gateway_chain(vault, None, Background(), calls) if not isinstance(each, Slot)]
     chain: list[Middleware] = []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         chain += layer, _Watch(told, layer, "the end" if following is None else type(following).__name__)
-    await Pipeline(chain, _Nowhere(vault), LoopIO()).handle(request)
+    try:
+        await Pipeline(chain, _Nowhere(vault), LoopIO()).handle(request)
+    finally:
+        await calls.close()
     if told.explanation.refusal is None:
         told.explanation.words.append(("answer", "the gateway's" if context.route is None else "the upstream's"))
     return told.explanation
@@ -99,7 +112,7 @@ async def explain(vault: LookingVault, token: str, method: str, path: str) -> Ex
 class _Told:
     """What was told so far."""
 
-    def __init__(self, vault: Vault, token: str) -> None:
+    def __init__(self, vault: LookingVault, token: str) -> None:
         self.explanation = Explanation()
         self._vault = vault
         self._token = token

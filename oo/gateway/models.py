@@ -162,10 +162,12 @@ class Token:
     def opens(self, kind: Kind, now: float) -> Grant | Denial:
         """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at."""
         if self.revoked is not None:
-            return Denial("revoked", self.id)
+            return Denial("revoked", self.id, label=self.label)
         if self.expires is not None and now >= self.expires:
-            return Denial("expired", self.id)
-        return self.grant if self.kind == kind else Denial("wrong kind", self.id, opens=self.kind)
+            return Denial("expired", self.id, label=self.label)
+        if self.kind != kind:
+            return Denial("wrong kind", self.id, opens=self.kind, label=self.label)
+        return self.grant
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ class Denial:
     token_id: str | None = None
     retry_after: float | None = None
     opens: Kind | None = None
+    label: str = ""
 
     @property
     def reason(self) -> str:

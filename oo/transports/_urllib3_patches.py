@@ -42,9 +42,8 @@ from urllib3.poolmanager import ProxyManager
 from urllib3.util.ssl_ import is_ipaddress
 
 from .connecting import connect, resolve
-from .exchange import thread
+from .exchange import TimedSocket, send_until_answered, thread
 from .strict_http import StrictResponse
-from .timed_socket import TimedSocket, send_until_answered
 from .trust import Trust
 from .unix_sockets import socket_of
 
@@ -142,13 +141,12 @@ class _WaitingPool:
     """A pool of so many connections: a thread waits for one as long as its exchange may take."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002  # the exchange's holds
+        wait = 0.0
         while True:
-            left = thread.exchange.left()
             try:
-                return super()._get_conn(min(left, _LOOK))  # type: ignore[misc]  # the pool this is mixed into
-            except EmptyPoolError:
-                if left <= _LOOK:
-                    raise
+                return super()._get_conn(wait)  # type: ignore[misc]  # the pool this is mixed into
+            except EmptyPoolError:  # noqa: PERF203  # a try a turn
+                wait = min(thread.exchange.left(), _LOOK)
 
 
 class _HTTPPool(_WaitingPool, HTTPConnectionPool):

@@ -33,8 +33,15 @@ from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .exchange import is_repeatable, note_resent
-from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .exchange import (
+    MAX_CONNECTIONS,
+    connection_limit,
+    is_repeatable,
+    is_streaming,
+    limits,
+    note_resent,
+    timed_out,
+)
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
@@ -84,7 +91,7 @@ class AiohttpTransport:
         self._connections = connection_limit(max_connections)
         self._resolver = resolver
         self._streamless = streamless
-        self._proxies = Proxies()
+        self._proxies = Proxies() or None
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 

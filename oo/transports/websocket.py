@@ -27,7 +27,7 @@ from .._http.response import Response
 from ..exceptions import DoubleOError
 from ._aiohttp_patches import NoCookies, abort_socket
 from .aiohttp import DEFAULTS, ERRORS, AiohttpTransport, Source, translated
-from .limits import limits
+from .exchange import limits
 from .network_errors import on_the_way
 from .strict_http import LONGEST_LINE
 

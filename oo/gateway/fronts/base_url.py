@@ -30,7 +30,7 @@ class Front:
         self._stack = stack
 
     async def handle(self, received: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Every answer has an `X-Request-Id`."""
+        """Answer one request. Every answer has an `X-OO-Request-Id`, and an `X-Request-Id`."""
         context = _context(received)
         caller = CallerSocket(received, context) if asks_for_websocket(received) else None
         request = _request(received, context, caller)
@@ -60,6 +60,8 @@ def _context(received: web.BaseRequest) -> GatewayContext:
     context = GatewayContext()
     context.started = time.monotonic()
     context.peer = received.remote
+    if received.transport is not None:
+        context.hang_up = received.transport.abort
     return context
 
 

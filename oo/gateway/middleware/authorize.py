@@ -52,9 +52,9 @@ class Authorize:
 
 def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
     """What the token opens, noted for the audit; the answer to a Denial is raised."""
-    context.token_id = outcome.token_id
+    context.token_id, context.label = outcome.token_id, outcome.label
     if isinstance(outcome, Grant):
-        context.target, context.label = outcome.name, outcome.label
+        context.target = outcome.name
         return outcome
     context.target = None  # which an earlier look may have set
     if outcome.retry_after is None:

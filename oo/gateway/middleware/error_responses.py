@@ -12,10 +12,12 @@ from ..._http.response import ByteStream, Response
 from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
-from ..errors import GatewayError, UpstreamFailed
+from ..errors import GatewayError, StoreUnavailable, UpstreamFailed
 from ..refusals import refusal
 
 logger = logging.getLogger("oo.gateway")
+
+_UNAVAILABLE = GatewayError(503, "the vault cannot be read at the moment", "store unavailable", {"Retry-After": "5"})
 
 
 class ErrorResponses:
@@ -35,6 +37,8 @@ class ErrorResponses:
             return error_response(request, error)
         except DoubleOError as error:
             return error_response(request, UpstreamFailed("the call failed", error))
+        except StoreUnavailable:
+            return error_response(request, _UNAVAILABLE)
         except ConnectionError:
             raise
         except Exception as error:

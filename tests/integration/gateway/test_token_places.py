@@ -11,7 +11,7 @@ import pytest
 
 import oo.testing
 from oo.gateway.app import Gateway
-from oo.gateway.audit_log import AUDIT_FILE, AuditFile
+from oo.gateway.audit_log import AUDIT_FILE, AuditSettings
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.wire import Recorder, recording
@@ -58,7 +58,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, gateway: oo.testing.LocalGateway) -> Any:
-    audit = AuditFile(tmp_path)
+    audit = AuditSettings().open(tmp_path)
     with recording() as upstream, BackgroundLoop() as background:
         yield Site(tmp_path, gateway, background.enter(Gateway(gateway.vault, audit=audit)).url, upstream)
     audit.close()

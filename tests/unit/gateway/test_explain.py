@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oo.gateway.explain import Explanation, LookingVault, explain
-from oo.gateway.models import Grant, Rate, Route
+from oo.gateway.models import Denial, Grant, Rate, Route
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import Vault
 from tests.support.vaults import spend
@@ -80,6 +81,20 @@ async def test_what_opens_no_route_is_the_gateways_to_answer(place: Place, kind:
 @pytest.mark.parametrize("token", ["", "no token at all"])
 async def test_health_is_for_everybody(place: Place, token: str) -> None:
     assert await place.ask(token, "GET /health") == Explanation([("answer", "the gateway's")])
+
+
+async def test_the_terms_of_a_token_are_told_and_nothing_is_charged(place: Place) -> None:
+    token = await place.fill(uses=3, rate=Rate(2, 60.0))
+    async with LookingVault(place.home, place.load) as looking, Vault(place.home, place.load) as vault:
+        for _ in range(3):
+            found = await looking.terms(token)
+            assert isinstance(found, tuple)
+            assert (found[0].id, found[0].used, found[1]) == (vault.id_of(token), 0, 0.0)
+        await spend(vault, token, "route")
+        found = await looking.terms(token)
+        assert isinstance(found, tuple)
+        assert (found[0].used, found[1] > time.time() + 25) == (1, True)
+        assert await looking.terms("oo_x") == Denial("malformed")
 
 
 @pytest.mark.parametrize("terms", [{}, {"uses": 1}, {"rate": Rate(1, 1000.0)}, {"uses": 1, "rate": Rate(1, 1000.0)}])

@@ -4,14 +4,13 @@ import asyncio
 import base64
 import shutil
 import stat
-import time
 from pathlib import Path
 
 import pytest
 
 from oo._http.json import MAX_ANSWER
 from oo.gateway.errors import StoreError
-from oo.gateway.models import Denial, Rate, Route, SecretRef, StoredResponse
+from oo.gateway.models import Route, SecretRef, StoredResponse
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import files
@@ -150,19 +149,6 @@ async def test_a_value_comes_back_as_it_was_up_to_a_size(vault: Vault) -> None:
     ):
         with pytest.raises(StoreError, match="larger than"):
             await work
-
-
-async def test_the_terms_of_a_token_are_told_and_nothing_is_charged(vault: Vault) -> None:
-    token = await vault.issue("secret", "a", uses=3, rate=Rate(2, 60.0))
-    for _ in range(3):
-        found = await vault.terms(token)
-        assert isinstance(found, tuple)
-        assert (found[0].id, found[0].used, found[1]) == (vault.id_of(token), 0, 0.0)
-    await vault.authorize(token, "secret")
-    found = await vault.terms(token)
-    assert isinstance(found, tuple)
-    assert found[1] > time.time() + 25
-    assert await vault.terms("oo_x") == Denial("malformed")
 
 
 async def test_a_change_by_another_shows_at_once(kept: Kept, vault: Vault) -> None:
