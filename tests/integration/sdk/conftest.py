@@ -17,10 +17,15 @@ class Shop:
     `token`."""
 
     def __init__(self, gateway: oo.testing.LocalGateway, upstream: APIs) -> None:
+        self._gateway = gateway
         gateway.secret("key", KEY)
         self.token = gateway.route("api", upstream.url, {"X-Real-Key": "{key}"}, allow=("* /*",))
         self.base = f"{gateway.url}/api/proxy"
         self.upstream = upstream
+
+    def allow_nothing(self) -> None:
+        """Refuse what the token asks for from now on."""
+        self.token = self._gateway.route("none", self.upstream.url, allow=("GET /none",))
 
     def assert_clean(self, calls: int) -> None:
         """So many calls went upstream, each with the API's key, none with the caller's token."""

@@ -128,3 +128,25 @@ def test_stripe(shop: Shop) -> None:
     client = stripe.StripeClient(shop.token, base_addresses={"api": shop.base})
     assert client.v1.customers.create({"email": "a@b.example"}).email == "a@b.example"
     shop.assert_clean(1)
+
+
+def test_a_refusal_is_the_sdks_own_error(shop: Shop) -> None:
+    shop.allow_nothing()
+    with (
+        openai.OpenAI(base_url=f"{shop.base}/v1", api_key=shop.token, max_retries=0) as one,
+        pytest.raises(openai.PermissionDeniedError, match="does not allow") as caught,
+    ):
+        one.chat.completions.create(model="m", messages=MESSAGES)
+    assert (caught.value.type, caught.value.code) == ("permission_error", "not_allowed")
+    with (
+        anthropic.Anthropic(base_url=shop.base, api_key="no-token", max_retries=0) as other,
+        pytest.raises(anthropic.AuthenticationError, match="not accepted"),
+    ):
+        other.messages.create(model="m", max_tokens=9, messages=MESSAGES)
+    options = types.HttpOptions(base_url=shop.base)
+    with (
+        genai.Client(api_key=shop.token, http_options=options) as third,
+        pytest.raises(genai.errors.ClientError, match="does not allow"),
+    ):
+        third.models.generate_content(model="gemini", contents="Hello?")
+    assert shop.upstream.seen == []
