@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .._http.request import TOKEN
 from ._caller import token_from
 from ._output import printable
 from ._values import FilePath
@@ -53,4 +54,4 @@ def explain(call: str, token_file: str | None) -> None:
 
 
 def _say(what: str, word: str) -> None:
-    click.echo(printable(f"{what:9} {word}"))
+    click.echo(printable(f"{what:9} {TOKEN.sub('oo_***', word)}"))  # one may stand in the path, by mistake

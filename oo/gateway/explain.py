@@ -99,7 +99,7 @@ async def explain(vault: LookingVault, token: str, method: str, path: str) -> Ex
     layers = [each for each in gateway_chain(vault, None, Background(), calls) if not isinstance(each, Slot)]
     chain: list[Middleware] = []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        chain += layer, _Watch(told, layer, "the end" if following is None else type(following).__name__)
+        chain += layer, _Watch(told, layer, "the transport" if following is None else type(following).__name__)
     try:
         await Pipeline(chain, _Nowhere(vault), LoopIO()).handle(request)
     finally:

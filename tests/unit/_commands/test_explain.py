@@ -47,6 +47,17 @@ def test_what_is_no_token_is_not_said_again(inside: Inside, token: str, tmp_path
     assert result.stdout.splitlines()[0] == "refused   by Authorize: the token was not accepted"
 
 
+@pytest.mark.parametrize(
+    ("path", "said"), [("/v1/x?key={}", "must be given in one place"), ("/v1/{}", "https://api.example/v1/oo_***")]
+)
+def test_a_token_in_the_path_is_not_said_again(inside: Inside, token: str, path: str, said: str) -> None:
+    result = inside("explain", f"POST {path.format(token)}")
+    assert said in result.stdout
+    assert token not in result.output
+    assert result.exit_code == ("key" in path)
+    assert "mend" not in result.stdout
+
+
 @pytest.mark.parametrize("call", ["POST", "POST v1/x", "", "https://api.example/v1/x"])
 def test_what_is_no_call_is_refused(inside: Inside, token: str, call: str) -> None:
     assert "such as 'POST /v1/chat/completions'" in refused(inside("explain", call), 2)

@@ -149,6 +149,13 @@ async def test_who_says_no_and_what_would_mend_it(
     assert [what for what, _ in said.words][:2] == ["token", "left"]
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/api/proxy/v1/models"])
+async def test_a_path_is_the_apis_with_or_without_the_gateways_place(place: Place, path: str) -> None:
+    said = await place.ask(await place.fill(), f"GET {path}")
+    assert ("goes to", "GET https://api.example/base/v1/models") in said.words
+    assert ("allowed", "by GET /v1/models") in said.words
+
+
 @pytest.mark.parametrize(("token", "mend"), [("oo_x", "49 characters"), ("", "oo token issue")])
 async def test_of_a_token_that_is_none_there_is_nothing_to_tell(place: Place, token: str, mend: str) -> None:
     await place.fill()
@@ -161,7 +168,7 @@ async def test_what_would_be_refused_on_its_way_out_is_refused(place: Place) -> 
     await place.fill()
     said = await place.ask(await place.issue("route", "open"), "GET /v1/models")
     assert said.refusal is not None
-    assert (said.refusal.by, "private" in said.refusal.message) == ("the end", True)
+    assert (said.refusal.by, "private" in said.refusal.message) == ("the transport", True)
     assert "oo route list" in said.refusal.mend
     assert ("injected", "nothing") in said.words
     assert ("allowed", "the route allows everything") in said.words
