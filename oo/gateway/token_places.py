@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from .._http.headers import Headers
 from .._http.request import Request
 from .errors import GatewayError
-from .tokens import is_token
+from .tokens import has_form
 
 HEADERS = frozenset({"api-key", "authorization", "private-token", "x-api-key", "x-goog-api-key"})
 """The headers in which a token may stand, in small letters."""
@@ -29,7 +29,7 @@ def take_token(request: Request, *, in_query: bool) -> tuple[str, Request]:
     """
     found, kept = [], []
     for pair in request.headers.pairs():
-        if _is_place(pair[0]) and is_token(text := _text_in(*pair)):
+        if _is_place(pair[0]) and has_form(text := _text_in(*pair)):
             found.append(text)
         else:
             kept.append(pair)
@@ -79,7 +79,7 @@ def _taken_from_query(url: str) -> tuple[list[str], str]:
     found, kept = [], []
     for part in query.split("&"):
         name, _, value = part.partition("=")
-        if unquote_plus(name) == PARAMETER and is_token(text := unquote_plus(value)):
+        if unquote_plus(name) == PARAMETER and has_form(text := unquote_plus(value)):
             found.append(text)
         else:
             kept.append(part)
