@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from .._core.io import LoopIO
 from .._core.pipeline import CallNext, Middleware, Pipeline
@@ -37,6 +37,7 @@ from .store_transport import StoreTransport
 from .vault import Vault
 
 T = TypeVar("T")
+_NOTHING = "a call that is explained writes nothing"
 
 OWN = ("/api/secret", "/api/env", "/health")
 """The gateway's own places; any other path is one of the upstream's."""
@@ -68,7 +69,7 @@ class LookingVault(Vault):
             return found
         return found, self._database.read(lambda records: token_rows.counted(records, found))[1]
 
-    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:  # noqa: ARG002
         found = await self.terms(token)
         if isinstance(found, Denial):
             return found
@@ -76,7 +77,7 @@ class LookingVault(Vault):
         opened = terms.opens(kind, time.time())
         if isinstance(opened, Denial):
             return opened
-        if needs_use and not has_use(terms, terms.used):
+        if not has_use(terms, terms.used):
             return Denial("used up", terms.id, label=terms.label)
         charged = charge(terms, tat, time.time())
         return charged if isinstance(charged, Denial) else opened
@@ -84,8 +85,11 @@ class LookingVault(Vault):
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         return await self.authorize(token, kind)
 
+    async def claim(self, token: str, key: str, seconds: float) -> NoReturn:  # noqa: ARG002
+        raise RuntimeError(_NOTHING)
+
     async def _write(self, change: Callable[[Records], T]) -> T:  # noqa: ARG002  # what a Vault does
-        raise RuntimeError("a call that is explained writes nothing")
+        raise RuntimeError(_NOTHING)
 
 
 async def explain(vault: LookingVault, token: str, method: str, path: str) -> Explanation:

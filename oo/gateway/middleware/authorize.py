@@ -40,7 +40,7 @@ class Authorize:
             raise Unauthorized("no token")
         if kind == "route" and not context.websocket:
             context.key = idempotency_key(request)
-        outcome = await self._store.authorize(context.token, kind, needs_use=context.key is None)
+        outcome = await self._store.authorize(context.token, kind, key=context.key)
         grant = granted(context, outcome)
         context.paid = not grant.counted
         if kind == "route":

@@ -29,6 +29,9 @@ ROUTE = {
     "--allow-plain-http",
     "--allow-weak",
     "--pass-header",
+    "--drop-header",
+    "--retries",
+    "--cors",
     "--websocket",
     "--with",
 }
