@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -57,6 +57,11 @@ class Context:
     @cached_property
     def extensions(self) -> dict[str, Any]:
         """A dict for plugins alone; the library neither reads nor writes it."""
+        return {}
+
+    def settings(self, name: str) -> Mapping[str, str]:  # noqa: ARG002  # the gateway's has some
+        """What the route of this call sets for the plugin of that name (`oo route set --with`). Empty in a client, and
+        in a gateway until the route is known: from `Slot.FETCH` on it is."""
         return {}
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
 from ..errors import GatewayError, StoreUnavailable, UpstreamFailed
+from ..refusals import refusal
 
 logger = logging.getLogger("oo.gateway")
 
@@ -50,8 +51,9 @@ class ErrorResponses:
 
 def error_response(request: Request, error: GatewayError) -> Response:
     """The answer that an error is."""
-    gateway_context(request).outcome = error.outcome
-    return json_answer(request, error.status, {"error": error.message}, error.headers)
+    context = gateway_context(request)
+    context.outcome = error.outcome
+    return json_answer(request, error.status, refusal(error, context.endpoint), error.headers)
 
 
 def failure_response(request: Request, error: Exception) -> Response:

@@ -33,6 +33,7 @@ ROUTE = {
     "--drop-header",
     "--retries",
     "--cors",
+    "--with",
 }
 
 
@@ -69,6 +70,7 @@ COMMANDS = {
     "proxy": {*CALLER, "--method", "-X", "--data", "-d", "--header", "-H", "--output", "-o", "--include", "-i"},
     "chat": {*CALLER, "--model", "--system", "--timeout"},
     "health": {"--base-url"},
+    "explain": {"--token-file"},
     "plugins": {"--json", "--gateway", "--plugins"},
     "demo": set(),
 }

@@ -18,7 +18,7 @@ import pytest
 import oo.testing
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route
-from oo.gateway.tokens import fingerprint, is_token, new_token
+from oo.gateway.tokens import fingerprint, has_form, is_token, new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, get
 from tests.support.vaults import claimed, spend
@@ -73,6 +73,25 @@ def test_the_checksum_catches_every_typo_of_one_character() -> None:
     } - {token}
     assert len(typos) == len(token) * 101
     assert [typo for typo in typos if is_token(typo)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("oo_" + "a" * 49, True),
+        ("oo_" + "-_" * 24 + "0", True),
+        ("oo_" + "a" * 48, False),
+        ("oo_" + "a" * 50, False),
+        ("OO_" + "a" * 49, False),
+        ("oo_" + "a" * 48 + "=", False),
+        ("oo_" + "a" * 49 + "\n", False),
+        (" oo_" + "a" * 49, False),
+        ("", False),
+    ],
+)
+def test_the_form_of_a_token_is_its_prefix_and_length(text: str, has: bool) -> None:
+    assert has_form(text) is has
+    assert has_form(new_token())
 
 
 def test_the_checksum_catches_what_was_left_out_doubled_or_swapped() -> None:
