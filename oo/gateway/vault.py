@@ -99,6 +99,9 @@ class Vault:
     async def route(self, name: str) -> Route | None:
         return self._read(("route", name), lambda records: things.route(records, name))
 
+    async def cors(self) -> frozenset[str]:
+        return self._read(("cors", ""), lambda records: things.origins(records))
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found = self._opened(token, "route")
         if isinstance(found, Denial):

@@ -45,6 +45,9 @@ class LenientStore:
     async def route(self, name: str) -> Route | None:
         return None
 
+    async def cors(self) -> frozenset[str]:
+        return frozenset()
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found: float | Denial | Literal["taken"] = await self.claiming()
         return found

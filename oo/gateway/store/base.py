@@ -30,6 +30,9 @@ class Store(Protocol):
     async def route(self, name: str) -> Route | None:
         """A route."""
 
+    async def cors(self) -> frozenset[str]:
+        """The origins that any route names."""
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         """Claim a route's call and count one use of the token, both or neither. Returns the claim's expiry (`seconds`
         from now, in seconds since 1970), or the Denial, or "taken": the call is known, so that it costs no use."""

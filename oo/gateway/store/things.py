@@ -21,9 +21,12 @@ def names(records: Records, kind: Kind) -> list[str]:
 def route(records: Records, name: str) -> Route | None:
     """A route, or None."""
     stored = records.find_json("route", name)
-    if stored is None:
-        return None
-    return Route(**{**stored, **{name: tuple(stored.get(name, ())) for name in ("allow", "pass_headers")}})
+    return None if stored is None else Route.of(stored)
+
+
+def origins(records: Records) -> frozenset[str]:
+    """The origins whose programs may read what some route answers."""
+    return frozenset().union(*(each.cors for each in _routes(records)))
 
 
 def put_route(records: Records, route: Route) -> None:
@@ -67,9 +70,8 @@ def remove(records: Records, kind: Kind, name: str) -> None:
 def referrers(records: Records, secret: str) -> list[str]:
     """The environments and routes that need a secret, in words."""
     envs = {name: records.find_json("env", name).values() for name in records.names("env")}
-    routes = {name: route(records, name) for name in records.names("route")}
     return [f"the environment {name!r}" for name, values in envs.items() if {"secret": secret} in values] + [
-        f"the route {name!r}" for name, found in routes.items() if found is not None and secret in found.secrets
+        f"the route {each.name!r}" for each in _routes(records) if secret in each.secrets
     ]
 
 
@@ -84,3 +86,7 @@ def _put_referrer(records: Records, kind: Kind, name: str, data: JSON, needed: I
         if records.find_json("head", secret) is None:
             raise StoreError(f"there is no secret {secret!r}: `oo secret set {secret}` first")
     records.put(kind, name, 0, data)
+
+
+def _routes(records: Records) -> list[Route]:
+    return [found for name in records.names("route") if (found := route(records, name)) is not None]
