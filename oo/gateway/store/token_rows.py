@@ -57,6 +57,11 @@ def charge(records: Records, token: Token) -> Denial | None:
     return None
 
 
+def is_used_up(records: Records, token: Token) -> bool:
+    """Whether a token has no use left."""
+    return token.uses is not None and not spending.has_use(token, _counted(records, token)[0])
+
+
 def too_soon(records: Records, token: Token) -> Denial | None:
     """The Denial that `charge` would give, without a write; None if it might charge."""
     outcome = spending.charge(token, counted(records, token)[1], time.time())
