@@ -50,3 +50,9 @@ class ClientInfo:
 def oo_middleware(client: ClientInfo) -> Iterable[tuple[Slot, Middleware]]:  # noqa: ARG001  # a specification
     """The plugin's middlewares for this client, each with its slot. Called once for each client that is made."""
     return []
+
+
+@hookspec
+def oo_credentials() -> Iterable[type]:
+    """The kinds of credentials that the plugin adds to a gateway: subclasses of its `Credential`. Called once."""
+    return []

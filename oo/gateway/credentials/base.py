@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+AUTHORIZATION = "the header authorization"
+"""What most kinds set."""
+
+
 class CredentialTools(Protocol):
     """What a kind is given of the call and of the gateway."""
 
@@ -77,11 +81,21 @@ class Credential(ABC):
         """Its fixed texts. Where one holds the value of a stored secret, the route is to be refused."""
         return tuple(text for template in self.templates for text in template.literals)
 
-    def check(self, values: Mapping[str, str]) -> None:
+    @property
+    def sets(self) -> str | None:
+        """The header or parameter that it sets, as a message names it. No two credentials of a route set the same."""
+        return None
+
+    def check(self, values: Mapping[str, str]) -> None:  # noqa: B027  # most have nothing to check
         """DoubleOError where these values could not be sent: asked when a route or a secret is set. Those of all its
         `secrets` must be there."""
 
-    def refused(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> bool:
+    def refused(
+        self,
+        request: Request,  # noqa: ARG002  # for kinds that fetch
+        values: Mapping[str, str],  # noqa: ARG002
+        tools: CredentialTools,  # noqa: ARG002
+    ) -> bool:
         """Told that the upstream answered the `request` that `apply` gave with 401. Whether applying it anew may help:
         what was fetched for it is forgotten then."""
         return False

@@ -11,7 +11,7 @@ from ..._core.masking import basic_values
 from ..._http.request import Request
 from ...exceptions import DoubleOError
 from ..errors import StoreError
-from .base import Credential, CredentialTools, with_header
+from .base import AUTHORIZATION, Credential, CredentialTools, with_header
 from .template import Template
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class BasicCredential(Credential):
         header = basic(*self._rendered(values))
         tools.hide(basic_values(header))
         return with_header(request, "Authorization", header)
+
+    @property
+    def sets(self) -> str:
+        return AUTHORIZATION
 
     def check(self, values: Mapping[str, str]) -> None:
         self._rendered(values)

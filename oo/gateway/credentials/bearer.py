@@ -6,17 +6,18 @@ from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 
 from ..._http.request import Request
-from .base import Credential, CredentialTools, with_header
+from .base import AUTHORIZATION, CredentialTools, with_header
+from .options import OptionsCredential
 from .template import Template
 from .token_source import FetchedToken, TokenSource
 
 
-class FetchedBearer(Credential):
+class FetchedBearer(OptionsCredential):
     """Sends `Authorization: Bearer` with a token that `fetch` gets. The token is kept until 80 % of its life are over,
     and fetched anew where the upstream refuses it."""
 
-    def __init__(self, *templates: Template) -> None:
-        super().__init__(*templates)
+    def __init__(self, options: Mapping[str, Template]) -> None:
+        super().__init__(options)
         self.tokens = TokenSource()
 
     @abstractmethod
@@ -27,6 +28,10 @@ class FetchedBearer(Credential):
         token = await self.tokens.get(self.key(values), lambda: self.fetch(request, values, tools), request, tools.io)
         tools.hide([token])
         return with_header(request, "Authorization", f"Bearer {token}")
+
+    @property
+    def sets(self) -> str:
+        return AUTHORIZATION
 
     def refused(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> bool:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")

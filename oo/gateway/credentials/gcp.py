@@ -12,7 +12,6 @@ from ..._http.urls import base_url
 from ...exceptions import DoubleOError
 from .base import CredentialTools
 from .bearer import FetchedBearer
-from .options import OptionsCredential
 from .signing import check_key, signed_jwt
 from .template import Template
 from .token_source import FetchedToken, ask, life_of, token_of, token_request
@@ -22,7 +21,7 @@ _TOKEN_URL = "https://oauth2.googleapis.com/token"
 _LIFE = 3600  # seconds of an assertion, the most that Google takes
 
 
-class GcpServiceAccountCredential(FetchedBearer, OptionsCredential):
+class GcpServiceAccountCredential(FetchedBearer):
     """Sends an access token of a service account, whose `key` is the JSON file that Google gives out. `subject` is the
     user to act for; `token_url` stands in the place of the file's own."""
 

@@ -13,7 +13,6 @@ from ...exceptions import DoubleOError
 from ..errors import StoreError
 from .base import CredentialTools
 from .bearer import FetchedBearer
-from .options import OptionsCredential
 from .signing import check_key, signed_jwt
 from .template import Template
 from .token_source import FetchedToken, ask, token_of, token_request
@@ -22,7 +21,7 @@ _DRIFT = 60  # seconds that GitHub's clock may be behind, as its documents have 
 _LIFE = 540  # seconds of an assertion; GitHub takes 600 at most
 
 
-class GitHubAppCredential(FetchedBearer, OptionsCredential):
+class GitHubAppCredential(FetchedBearer):
     """Sends an installation's access token. It is fetched with an assertion that the app signs.
 
     `app_id` is the app's id or its client id. `api` is the API of a GitHub of one's own, such as

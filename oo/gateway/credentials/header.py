@@ -55,6 +55,10 @@ class HeaderCredential(Credential):
         tools.hide(basic_values(value))
         return with_header(request, self.name, value)
 
+    @property
+    def sets(self) -> str:
+        return f"the header {plain_name(self.name)}"
+
     def check(self, values: Mapping[str, str]) -> None:
         self._rendered(values)
 

@@ -9,13 +9,12 @@ from ..._http.request import Request
 from ..errors import StoreError
 from .base import CredentialTools
 from .bearer import FetchedBearer
-from .options import OptionsCredential
 from .signing import ALGORITHMS, check_key, signed_jwt
 from .template import Template
 from .token_source import FetchedToken
 
 
-class JwtCredential(FetchedBearer, OptionsCredential):
+class JwtCredential(FetchedBearer):
     """Sends a JWT that it signs by RS256, ES256 or HS256. `ttl` is its life in seconds, 300 by default; one is used
     until 80 % of that are over."""
 
@@ -31,7 +30,9 @@ class JwtCredential(FetchedBearer, OptionsCredential):
             raise StoreError(f"alg must be one of {', '.join(ALGORITHMS)}")
         self.ttl = self.whole("ttl", 300, 86400)
 
-    async def fetch(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> FetchedToken:
+    async def fetch(
+        self, request: Request, values: Mapping[str, str], tools: CredentialTools
+    ) -> FetchedToken:  # noqa: ARG002  # a kind's contract
         given, now = self.rendered(values), int(tools.now())
         claims: dict[str, JSON] = {name: given[name] for name in ("iss", "sub", "aud", "scope") if name in given}
         claims |= {"iat": now, "exp": now + self.ttl}

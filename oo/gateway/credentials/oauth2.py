@@ -13,7 +13,6 @@ from ..errors import StoreError
 from .base import CredentialTools
 from .basic import basic
 from .bearer import FetchedBearer
-from .options import OptionsCredential
 from .template import Template
 from .token_source import FetchedToken, answer_of, ask, life_of, token_of, token_request
 
@@ -22,7 +21,7 @@ _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 _AUTHENTICATED = frozenset({"invalid_grant", "invalid_scope", "unauthorized_client", "unsupported_grant_type"})
 
 
-class OAuth2Credential(FetchedBearer, OptionsCredential):
+class OAuth2Credential(FetchedBearer):
     """Sends an access token that it fetches from `token_url`.
 
     The grant is client credentials, or `refresh_token`, whose successor is kept as a new version of its secret. The

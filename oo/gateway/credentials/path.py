@@ -32,7 +32,7 @@ class PathCredential(Credential):
         self.template = template
         self.upstream = template.text.rstrip("/")
         # With one brace: as a template, "{{" is one.
-        stands_for = template.render({name: "x" for name in template.secrets})
+        stands_for = template.render(dict.fromkeys(template.secrets, "x"))
         try:
             base_url(stands_for)
         except ValueError as error:
@@ -47,7 +47,9 @@ class PathCredential(Credential):
         """An upstream's URL with `{secret}` in its path."""
         return cls(Template(text))
 
-    async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
+    async def apply(
+        self, request: Request, values: Mapping[str, str], tools: CredentialTools
+    ) -> Request:  # noqa: ARG002  # a kind's contract
         if request.base_url.rstrip("/") != self.upstream:
             return request
         rest = request.url[len(self.upstream) :]

@@ -41,11 +41,17 @@ class QueryCredential(Credential):
             raise StoreError("a parameter without '=' is no 'name=text'")
         return cls(name.strip(), Template(value))
 
-    async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
+    async def apply(
+        self, request: Request, values: Mapping[str, str], tools: CredentialTools
+    ) -> Request:  # noqa: ARG002  # a kind's contract
         added = f"{quote(self.name, safe='')}={quote(self._rendered(values), safe='')}"
         place, _, query = request.url.partition("?")
         kept = without_parameter(query, self.name)
         return request.replace(url=f"{place}?{kept}&{added}" if kept else f"{place}?{added}")
+
+    @property
+    def sets(self) -> str:
+        return f"the parameter {self.name}"
 
     def check(self, values: Mapping[str, str]) -> None:
         self._rendered(values)

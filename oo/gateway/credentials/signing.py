@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..._http.json import JSON
@@ -61,11 +62,9 @@ def _private_key(alg: str, pem: str, *, is_known: bool = True) -> PrivateKeyType
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     key: PrivateKeyTypes | None = None
-    try:
+    with suppress(ValueError, TypeError, UnsupportedAlgorithm):
         # It was validated when it was set; that takes longer than an event loop may be held.
         key = load_pem_private_key(pem.encode("utf-8", "replace"), None, unsafe_skip_rsa_key_validation=is_known)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        pass
     if alg == "RS256" and isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _SHORTEST_RSA:
         return key
     if alg == "ES256" and isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
