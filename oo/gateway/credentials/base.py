@@ -90,12 +90,7 @@ class Credential(ABC):
         """DoubleOError where these values could not be sent: asked when a route or a secret is set. Those of all its
         `secrets` must be there."""
 
-    def refused(
-        self,
-        request: Request,  # noqa: ARG002  # for kinds that fetch
-        values: Mapping[str, str],  # noqa: ARG002
-        tools: CredentialTools,  # noqa: ARG002
-    ) -> bool:
+    def refused(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> bool:
         """Told that the upstream answered the `request` that `apply` gave with 401. Whether applying it anew may help:
         what was fetched for it is forgotten then."""
         return False

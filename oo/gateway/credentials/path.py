@@ -47,9 +47,7 @@ class PathCredential(Credential):
         """An upstream's URL with `{secret}` in its path."""
         return cls(Template(text))
 
-    async def apply(
-        self, request: Request, values: Mapping[str, str], tools: CredentialTools
-    ) -> Request:  # noqa: ARG002  # a kind's contract
+    async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
         if request.base_url.rstrip("/") != self.upstream:
             return request
         rest = request.url[len(self.upstream) :]

@@ -41,9 +41,7 @@ class QueryCredential(Credential):
             raise StoreError("a parameter without '=' is no 'name=text'")
         return cls(name.strip(), Template(value))
 
-    async def apply(
-        self, request: Request, values: Mapping[str, str], tools: CredentialTools
-    ) -> Request:  # noqa: ARG002  # a kind's contract
+    async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
         added = f"{quote(self.name, safe='')}={quote(self._rendered(values), safe='')}"
         place, _, query = request.url.partition("?")
         kept = without_parameter(query, self.name)

@@ -38,7 +38,7 @@ class Registry:
                 raise StoreError(f"there is a kind of credentials {each.kind!r} already")
             self._added[each.kind] = each
         self.of = lru_cache(1024)(self._of)
-        """`of(texts)`: the credentials of a route; the same object for the same texts, since it holds what it fetched."""
+        """`of(texts)`: the credentials of a route. The same object for the same texts: it holds what it fetched."""
 
     @property
     def kinds(self) -> list[str]:
