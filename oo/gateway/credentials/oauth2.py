@@ -18,7 +18,7 @@ from .token_source import FetchedToken, answer_of, ask, life_of, token_of, token
 
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 # With these the server knew the client (RFC 6749, 5.2); to authenticate in another way would change nothing.
-_AUTHENTICATED = frozenset({"invalid_grant", "invalid_scope", "unauthorized_client", "unsupported_grant_type"})
+_AUTHENTICATED = ("invalid_grant", "invalid_scope", "unauthorized_client", "unsupported_grant_type")
 
 
 class OAuth2Credential(FetchedBearer):

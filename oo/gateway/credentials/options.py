@@ -75,7 +75,9 @@ class OptionsCredential(Credential):
         return int(text)
 
     def shown(self) -> str:
-        return " ".join([self.kind, *(f"{name}={template.shown}" for name, template in self.options.items())])
+        # Those that must be secret are placeholders alone; a URL's query may hold a key.
+        shown = (f"{name}={template.text.partition('?')[0]}" for name, template in self.options.items())
+        return " ".join([self.kind, *shown])
 
 
 def _words(text: str) -> list[str]:

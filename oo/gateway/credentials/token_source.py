@@ -123,7 +123,8 @@ def token_of(response: Response, what: str, field: str = "access_token") -> tupl
     return token, said
 
 
-_ERRORS = frozenset(  # RFC 6749, 5.2
+# RFC 6749, 5.2. A tuple, since what stands there may be any JSON.
+_ERRORS = tuple(
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope".split()
 )
 
