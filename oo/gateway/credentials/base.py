@@ -77,6 +77,12 @@ class Credential(ABC):
         return frozenset().union(*(template.secrets for template in self.templates))
 
     @property
+    def masked(self) -> frozenset[str]:
+        """The names of those whose values are masked in all that comes back: all, but for private keys, which nobody is
+        sent. They are so long that masking them would hold back whole streams."""
+        return self.secrets
+
+    @property
     def literals(self) -> tuple[str, ...]:
         """Its fixed texts. Where one holds the value of a stored secret, the route is to be refused."""
         return tuple(text for template in self.templates for text in template.literals)

@@ -17,6 +17,8 @@ class Credentials:
         self.parts = sorted(parts, key=lambda part: part.is_last)
         self.secrets = frozenset[str]().union(*(part.secrets for part in self.parts))
         """The names of the secrets that they need."""
+        self.masked = frozenset[str]().union(*(part.masked for part in self.parts))
+        """The names of those whose values are masked in all that comes back."""
         self.literals = tuple(text for part in self.parts for text in part.literals)
         """Their fixed texts. Where one holds the value of a stored secret, the route is to be refused."""
         places = [place for part in self.parts if (place := part.sets) is not None]
@@ -24,9 +26,9 @@ class Credentials:
             raise StoreError(f"{twice[0]} is set twice")
 
     async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
-        """The request as it goes upstream. `values` holds those of all `secrets`, which are hidden before they are
-        used; DoubleOError where one is missing or cannot be sent."""
-        tools.hide(values[name] for name in self.secrets if name in values)
+        """The request as it goes upstream. `values` holds those of all `secrets`; what may come back of them is
+        hidden before any is used. DoubleOError where one is missing or cannot be sent."""
+        tools.hide(values[name] for name in self.masked if name in values)
         for part in self.parts:
             request = await part.apply(request, values, tools)
         return request

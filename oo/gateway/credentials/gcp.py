@@ -28,7 +28,7 @@ class GcpServiceAccountCredential(FetchedBearer):
     kind = "gcp-service-account"
     required = "key scope"
     optional = "subject token_url"
-    secret = "key"
+    secret = private = "key"
 
     def __init__(self, options: Mapping[str, Template]) -> None:
         super().__init__(options)
@@ -38,8 +38,6 @@ class GcpServiceAccountCredential(FetchedBearer):
         given, now = self.rendered(values), int(tools.now())
         account = _account(given["key"])
         url = self.token_url or account["token_uri"]
-        # The key alone is not masked by the mask of the file that it stands in.
-        tools.hide([account["private_key"]])
         claims: dict[str, JSON] = {"iss": account["client_email"], "scope": given["scope"], "aud": account["token_uri"]}
         claims |= {"iat": now, "exp": now + _LIFE, **({"sub": given["subject"]} if "subject" in given else {})}
         header = {"kid": account["private_key_id"]} if account["private_key_id"] else {}

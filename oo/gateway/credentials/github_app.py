@@ -31,7 +31,7 @@ class GitHubAppCredential(FetchedBearer):
     kind = "github-app"
     required = "app_id installation_id key"
     optional = "api"
-    secret = "key"
+    secret = private = "key"
 
     def __init__(self, options: Mapping[str, Template]) -> None:
         super().__init__(options)

@@ -28,6 +28,7 @@ class JwtCredential(FetchedBearer):
         self.alg = self.literal("alg")
         if self.alg not in ALGORITHMS:
             raise StoreError(f"alg must be one of {', '.join(ALGORITHMS)}")
+        self.private = "" if self.alg == "HS256" else "key"
         self.ttl = self.whole("ttl", 300, 86400)
 
     async def fetch(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> FetchedToken:

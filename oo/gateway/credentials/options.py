@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class OptionsCredential(Credential):
     """A credential that is set by options, each `name=text {secret}`, in quotes where it holds a space.
 
-    `required`, `optional` and `secret` name the options of a kind; `secret` ones must be all placeholder.
+    `required`, `optional` and `secret` name the options of a kind; `secret` ones must be all placeholder, and
+    `private` ones are keys that sign and are themselves sent to nobody.
     """
 
     required: str = ""
     optional: str = ""
     secret: str = ""
+    private: str = ""
 
     def __init__(self, options: Mapping[str, Template]) -> None:
         super().__init__(*options.values())
@@ -46,6 +48,11 @@ class OptionsCredential(Credential):
         if missing := [name for name in cls.required.split() if name not in options]:
             raise StoreError(f"{cls.kind} needs {', '.join(missing)}")
         return cls(options)
+
+    @property
+    def masked(self) -> frozenset[str]:
+        private = self.private.split()
+        return frozenset().union(*(each.secrets for name, each in self.options.items() if name not in private))
 
     def rendered(self, values: Mapping[str, str]) -> dict[str, str]:
         """The options with the values of their secrets; DoubleOError where one is missing."""
