@@ -24,8 +24,9 @@ AUTHORIZATION = "the header authorization"
 class CredentialTools(Protocol):
     """What a kind is given of the call and of the gateway."""
 
-    io: IO
-    """How to wait, on a monotonic clock."""
+    @property
+    def io(self) -> IO:
+        """How to wait, on a monotonic clock."""
 
     def now(self) -> float:
         """Seconds since 1970."""

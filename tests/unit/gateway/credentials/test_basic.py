@@ -42,12 +42,11 @@ def test_what_is_no_user_and_password_is_refused_and_not_quoted(text: str) -> No
 @pytest.mark.parametrize(("text", "name"), [("{password}:x", "password"), ("{tab}:x", "tab"), ("x:{tab}", "tab")])
 async def test_a_value_that_would_be_read_otherwise_is_not_sent(text: str, name: str, tools: Tools) -> None:
     credential = BasicCredential.parse(text)
-    for refuse in (lambda: credential.check(VALUES), None):
-        with pytest.raises(oo.DoubleOError, match="a value cannot be a user or a password") as caught:
-            if refuse is not None:
-                refuse()
-            await credential.apply(oo.Request("GET", "http://x/"), VALUES, tools)
-        assert VALUES[name] not in str(caught.value)
+    with pytest.raises(oo.DoubleOError, match="a value cannot be a user or a password"):
+        credential.check(VALUES)
+    with pytest.raises(oo.DoubleOError) as caught:
+        await credential.apply(oo.Request("GET", "http://x/"), VALUES, tools)
+    assert VALUES[name] not in str(caught.value)
 
 
 def test_it_shows_its_secrets_alone() -> None:

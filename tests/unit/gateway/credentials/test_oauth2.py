@@ -17,7 +17,7 @@ REQUEST = oo.Request("GET", "http://upstream/", oo.Headers({"authorization": "Be
 
 
 class OAuth2:
-    """Answers with `token-1`, `token-2`, ...; each refresh token is good once. It takes the client by the `ways` given."""
+    """Answers with `token-1`, `token-2`, ...; each refresh token is good once. The client shows itself by `ways`."""
 
     def __init__(self, *ways: str) -> None:
         self.ways = ways or ("basic", "body")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from aiohttp import web
 from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -94,7 +96,7 @@ async def test_a_callers_own_signature_is_removed(tools: Tools, monkeypatch: pyt
     sent = await credential("s3").apply(call, VALUES, tools)
     assert sent.url == f"{place}?versionId=1"
     assert "fake" not in str(sent.headers.pairs())
-    assert [name for name in sent.headers] == ["x-amz-date", "x-amz-content-sha256", "authorization"]
+    assert list(sent.headers) == ["x-amz-date", "x-amz-content-sha256", "authorization"]
     assert sent.headers["X-Amz-Content-Sha256"] == EMPTY
     assert sent.headers["Authorization"] == reference(sent, "s3", b"", monkeypatch)
 
@@ -103,6 +105,37 @@ async def test_a_query_goes_as_it_was_signed(tools: Tools, monkeypatch: pytest.M
     sent = await credential("sqs").apply(request("GET", "https://h/q?b=x+y&a"), VALUES, tools)
     assert sent.url == "https://h/q?a=&b=x%20y"
     assert sent.headers["Authorization"] == reference(sent, "sqs", b"", monkeypatch)
+
+
+@pytest.mark.parametrize("service", ["s3", "dynamodb"])
+@pytest.mark.parametrize("target", ["/a%20b/k%3Dv%2Bw?x-id=a%2Fb&acl", "//k//", "/"])
+@pytest.mark.parametrize("body", [b"data", None])
+async def test_the_bytes_that_go_over_the_wire_are_those_that_were_signed(
+    service: str, target: str, body: bytes | None, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[web.BaseRequest, bytes]] = []
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        seen.append((request, await request.read()))
+        return web.Response()
+
+    async with web_server(handle) as url:
+        call = request("POST" if body else "GET", f"{url}{target}", body, Content_Type="text/plain")
+        await tools.send(await credential(service).apply(call, VALUES, tools))
+    ((got, data),) = seen
+    came = oo.Request(got.method, f"http://{got.headers['Host']}{got.raw_path}", oo.Headers(list(got.headers.items())))
+    assert got.headers["Authorization"] == reference(came, service, data, monkeypatch)
+
+
+@asynccontextmanager
+async def web_server(handle: Any) -> AsyncIterator[str]:
+    runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 def flowing(*, replayable: bool = False) -> Body:
@@ -154,8 +187,8 @@ async def test_a_digest_that_a_service_asks_for_is_the_bodys_own(tools: Tools) -
     [("s3", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), ("dynamodb", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")],
 )
 async def test_a_body_signed_in_chunks_is_refused(service: str, declared: str, tools: Tools) -> None:
+    call = request("PUT", "https://h/k", b"", X_Amz_Content_Sha256=declared)
     with pytest.raises(oo.DoubleOError, match="signed its body in chunks"):
-        call = request("PUT", "https://h/k", b"", X_Amz_Content_Sha256=declared)
         await credential(service).apply(call, VALUES, tools)
 
 

@@ -32,7 +32,7 @@ def test_a_placeholder_is_its_secret_and_two_braces_are_one(
 
 @pytest.mark.parametrize("text", ["{", "x{a", "{}", "{ a}", "{a b}", "{-a}", "{a{b}}", "{a\n}", "{" + "a" * 129 + "}"])
 def test_a_brace_that_is_not_closed_or_holds_no_name_is_refused_and_not_quoted(text: str) -> None:
-    with pytest.raises(StoreError, match="write '{{' for a brace") as caught:
+    with pytest.raises(StoreError, match="for a brace") as caught:
         Template("sk-canary" + text)
     assert "canary" not in str(caught.value)
 
