@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ..._core.io import IO
@@ -110,6 +111,7 @@ class Credential(ABC):
         return f"<{type(self).__name__} {self.shown()}>"
 
 
+@lru_cache(512)  # most calls have the same names
 def plain_name(name: str) -> str:
     """A header's name as the loosest reader has it: CGI reads X_Key and X-Key as the same (RFC 3875, 4.1.18)."""
     return name.lower().replace("_", "-")
@@ -125,4 +127,4 @@ def without_headers(request: Request, names: Iterable[str]) -> Request:
 
 def with_header(request: Request, name: str, value: str) -> Request:
     """The request with one header field set, and none of the caller's own that could be read for it."""
-    return without_headers(request, [name]).with_header(name, value)
+    return without_headers(request, (name,)).with_header(name, value)

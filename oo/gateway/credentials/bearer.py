@@ -19,6 +19,7 @@ class FetchedBearer(OptionsCredential):
     def __init__(self, options: Mapping[str, Template]) -> None:
         super().__init__(options)
         self.tokens = TokenSource()
+        self._names = sorted(self.secrets)
 
     @abstractmethod
     async def fetch(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> FetchedToken:
@@ -39,4 +40,4 @@ class FetchedBearer(OptionsCredential):
 
     def key(self, values: Mapping[str, str]) -> Hashable:
         """What a token is kept by: the values that it is fetched with, so that a changed secret fetches another."""
-        return tuple(sorted((name, values.get(name)) for name in self.secrets))
+        return tuple([values.get(name) for name in self._names])

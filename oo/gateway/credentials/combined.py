@@ -28,7 +28,7 @@ class Credentials:
     async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
         """The request as it goes upstream. `values` holds those of all `secrets`; what may come back of them is
         hidden before any is used. DoubleOError where one is missing or cannot be sent."""
-        tools.hide(values[name] for name in self.masked if name in values)
+        tools.hide([values[name] for name in self.masked if name in values])
         for part in self.parts:
             request = await part.apply(request, values, tools)
         return request

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
 
 from ...exceptions import DoubleOError
 from ..errors import StoreError
@@ -36,7 +38,7 @@ class Template:
                 self._parts.append((name, True))
         self._add(text[start:])
 
-    @property
+    @cached_property
     def secrets(self) -> frozenset[str]:
         """The names of its secrets."""
         return frozenset(part for part, is_name in self._parts if is_name)
@@ -58,9 +60,9 @@ class Template:
 
     def render(self, values: Mapping[str, str]) -> str:
         """The text with the values of its secrets; DoubleOError where one is missing."""
-        if not self.secrets <= values.keys():
-            raise DoubleOError("a secret that it injects is missing", reason="argument")
-        return "".join(values[part] if is_name else part for part, is_name in self._parts)
+        with suppress(KeyError):
+            return "".join([values[part] if is_name else part for part, is_name in self._parts])
+        raise DoubleOError("a secret that it injects is missing", reason="argument")
 
     def split(self, mark: str) -> tuple[Template, Template] | None:
         """The templates before and behind the first `mark` that is in no placeholder; None where there is none."""
