@@ -123,6 +123,17 @@ class Plugins:
             raise ValueError(f"{len(found) or 'no'} installed distributions have a plugin of that name")
         return Plugin(name, _name(found[0].dist)), _managed(found[0].load(), name)
 
+    def credentials(self) -> list[type]:
+        """The kinds of credentials that the plugins add."""
+        kinds: list[type] = []
+        for plugin in self.found():
+            manager = self._managers.get(plugin.name)
+            try:
+                kinds += [kind for result in manager.hook.oo_credentials() for kind in result] if manager else []
+            except (Exception, SystemExit) as error:  # as above
+                self._leave_out(plugin, error)
+        return kinds
+
     def _scan(self) -> None:
         if not self._scanned:
             wanted = self._wanted(os.environ.get("OO_PLUGINS", ""))
@@ -262,7 +273,7 @@ def _managed(plugin: object, name: str) -> pluggy.PluginManager:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise ValueError(str(error)) from None
-    found = manager.hook.oo_middleware.get_hookimpls()
+    found = [*manager.hook.oo_middleware.get_hookimpls(), *manager.hook.oo_credentials.get_hookimpls()]
     if not found:
         raise ValueError(f"plugin {name} has no `@oo.hookimpl def oo_middleware(client)`")
     for each in found:

@@ -200,6 +200,29 @@ def test_a_module_may_be_a_plugin() -> None:
     assert {plugin.distribution for plugin in _plugins.plugins.found()} == {""}
 
 
+class Kinds:
+    """A plugin that adds kinds of credentials, and nothing else."""
+
+    def __init__(self, *kinds: Any) -> None:
+        self.kinds = kinds
+
+    @oo.hookimpl
+    def oo_credentials(self) -> Any:
+        if not self.kinds:
+            raise ValueError("no kinds")
+        return self.kinds
+
+
+def test_plugins_add_kinds_of_credentials_and_one_that_breaks_is_left_out() -> None:
+    oo.register(Kinds(str, int), "b")
+    oo.register(Kinds(bytes), "a")
+    oo.register(Offering(), "c")
+    assert _plugins.plugins.credentials() == [bytes, str, int]
+    oo.register(Kinds(), "d")
+    with pytest.warns(RuntimeWarning, match="plugin d is left out: ValueError: no kinds"):
+        assert _plugins.plugins.credentials() == [bytes, str, int]
+
+
 class NoHook:
     def oo_middleware(self, client: oo.ClientInfo) -> Any:
         return []
