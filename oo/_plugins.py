@@ -123,16 +123,16 @@ class Plugins:
             raise ValueError(f"{len(found) or 'no'} installed distributions have a plugin of that name")
         return Plugin(name, _name(found[0].dist)), _managed(found[0].load(), name)
 
-    def credentials(self) -> list[type]:
-        """The kinds of credentials that the plugins add."""
-        kinds: list[type] = []
-        for plugin in self.found():
-            manager = self._managers.get(plugin.name)
-            try:
-                kinds += [kind for result in manager.hook.oo_credentials() for kind in result] if manager else []
-            except (Exception, SystemExit) as error:  # as above
-                self._leave_out(plugin, error)
-        return kinds
+    def credentials(self, names: Iterable[str]) -> list[type]:
+        """The kinds of credentials that the plugins of these names add. No other is loaded; ValueError as above."""
+        return [kind for name in sorted(set(names)) for kind in self._kinds(name)]
+
+    def _kinds(self, name: str) -> list[type]:
+        try:
+            _, manager = self._named(name)
+            return [kind for result in manager.hook.oo_credentials() for kind in result]
+        except (Exception, SystemExit) as error:  # as above
+            raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}: {error}") from None
 
     def _scan(self) -> None:
         if not self._scanned:

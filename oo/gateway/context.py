@@ -60,4 +60,4 @@ def passes_encoding(request: Request) -> bool:
     context = request.context
     if not isinstance(context, GatewayContext) or context.route is None:
         return False
-    return not (context.route.inject or context.hidden)
+    return not (context.route.texts or context.hidden)

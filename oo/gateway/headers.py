@@ -77,7 +77,7 @@ def upstream_request(
     """Make the request to the route's upstream. `path` is what followed /api/proxy/, already checked."""
     context.route = route
     pairs = tuple(headers)
-    dropped = _named_by_connection(pairs) | {_plain(name) for name in route.inject}
+    dropped = _named_by_connection(pairs)
     base = route.upstream.rstrip("/")
     passed = [
         (name, _sendable(value))
@@ -104,7 +104,7 @@ def _codings(route: Route, pairs: Iterable[tuple[str, str]], passed: Container[s
     """What the upstream may encode its answer in; "" for what the transport undoes."""
     if "range" in passed:  # RFC 9110, 14.2: it would be a range of the compressed bytes
         return "identity"
-    if route.inject:
+    if route.texts:
         return ""
     # The answer is passed on in its coding, so the caller says in which.
     return ", ".join(_sendable(value) for name, value in pairs if _plain(name) == "accept-encoding") or "identity"

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .._core.io import LoopIO
-from .._core.pipeline import Middleware, Pipeline
+from .._core.io import IO, LoopIO
+from .._core.pipeline import Middleware, Pipeline, Transport
 from .._core.slots import Slot, compose
 from .._http.request import Request
 from .._http.response import Response
 from .audit_log import Audit
 from .background import Background
 from .context import gateway_context
+from .credentials.registry import Registry
 from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
+from .middleware.call_tools import Workshop
+from .middleware.credentials import ApplyCredentials
 from .middleware.error_responses import ErrorResponses
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
-from .middleware.inject import InjectCredentials
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
 from .middleware.whole_answers import WholeAnswers
@@ -28,9 +30,12 @@ from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
 
 
-def gateway_chain(store: Store, audit: Audit | None, background: Background) -> list[Middleware | Slot]:
+def gateway_chain(
+    store: Store, audit: Audit | None, background: Background, upstream: Transport, kinds: Registry
+) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
-    ErrorResponses, so a plugin sees it as it sees a client's error."""
+    ErrorResponses, so a plugin sees it as it sees a client's error. `kinds` are those of the credentials, which fetch
+    what they need by `upstream`."""
     return [
         WriteAudit(audit),  # a line for each call, when its answer has ended
         ErrorResponses(),  # every error becomes a response
@@ -44,7 +49,7 @@ def gateway_chain(store: Store, audit: Audit | None, background: Background) -> 
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads
-        InjectCredentials(store),  # the route's headers, with the secrets in them
+        ApplyCredentials(Workshop(store, upstream, background), kinds),  # the route's secrets, where each belongs
         Slot.WIRE,
     ]
 
@@ -53,12 +58,19 @@ class Stack:
     """The composed chain over its transports: to the upstream for a route's call, to the store for any other."""
 
     def __init__(
-        self, store: Store, audit: Audit | None = None, offers: Mapping[Slot, Sequence[Middleware]] | None = None
+        self,
+        store: Store,
+        audit: Audit | None = None,
+        offers: Mapping[Slot, Sequence[Middleware]] | None = None,
+        *,
+        kinds: Registry | None = None,
+        io: IO | None = None,
     ) -> None:
-        """`offers` are the middlewares of plugins for each slot."""
+        """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs."""
         self._background = Background()
         self._end = _End(store)
-        chain, io = gateway_chain(store, audit, self._background), LoopIO()
+        io = LoopIO() if io is None else io
+        chain = gateway_chain(store, audit, self._background, self._end.upstream, kinds or Registry())
         self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
         # What is no HTTP cannot be waited for, and no plugin is asked.
         self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)

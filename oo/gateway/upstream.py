@@ -28,7 +28,7 @@ class UpstreamTransport:
         """The upstream's answer, whatever its status; DoubleOError if none came."""
         route = of_route(request)
         if not route.allow_private:
-            check_literal(route.upstream)
+            check_literal(request.base_url)
         return await self._transports[route.allow_private].send(request)
 
     async def close(self) -> None:

@@ -308,7 +308,9 @@ def _route(records: Records, name: str) -> Route | None:
     return (
         None
         if stored is None
-        else Route(**{**stored, **{name: tuple(stored.get(name, ())) for name in ("allow", "pass_headers")}})
+        else Route(
+            **{**stored, **{name: tuple(stored.get(name, ())) for name in ("allow", "pass_headers", "credentials")}}
+        )
     )
 
 

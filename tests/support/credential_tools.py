@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_plus
 
 from aiohttp import web
@@ -13,8 +14,11 @@ from aiohttp import web
 import oo
 from oo._core.io import LoopIO
 from oo._http.body import Body
+from oo.gateway.background import Background
 from oo.testing import VirtualClock
 from oo.transports.aiohttp import AiohttpTransport
+
+T = TypeVar("T")
 
 
 class Tools:
@@ -27,6 +31,7 @@ class Tools:
         self.sent: list[oo.Request] = []
         self.versions: list[tuple[str, str]] = []
         self.spooled = 0
+        self.background = Background()
         self._transport = AiohttpTransport()
 
     def now(self) -> float:
@@ -38,6 +43,9 @@ class Tools:
     async def send(self, request: oo.Request) -> oo.Response:
         self.sent.append(request)
         return await self._transport.send(request)
+
+    async def complete(self, work: Coroutine[Any, Any, T]) -> T:
+        return await self.background.complete(work)
 
     async def spool(self, body: Body) -> Body:
         self.spooled += 1
@@ -58,6 +66,7 @@ class Tools:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self.background.close()
         await self._transport.close()
 
 

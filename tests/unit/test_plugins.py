@@ -213,14 +213,16 @@ class Kinds:
         return self.kinds
 
 
-def test_plugins_add_kinds_of_credentials_and_one_that_breaks_is_left_out() -> None:
+def test_plugins_that_are_named_add_kinds_of_credentials_and_no_other_is_asked() -> None:
     oo.register(Kinds(str, int), "b")
     oo.register(Kinds(bytes), "a")
     oo.register(Offering(), "c")
-    assert _plugins.plugins.credentials() == [bytes, str, int]
     oo.register(Kinds(), "d")
-    with pytest.warns(RuntimeWarning, match="plugin d is left out: ValueError: no kinds"):
-        assert _plugins.plugins.credentials() == [bytes, str, int]
+    assert _plugins.plugins.credentials(["c", "b", "a", "b"]) == [bytes, str, int]
+    assert _plugins.plugins.credentials([]) == []
+    for name, why in (("d", "ValueError: no kinds"), ("e", "no installed distributions")):
+        with pytest.raises(ValueError, match=f"plugin {name} cannot be loaded: .*{why}"):
+            _plugins.plugins.credentials([name])
 
 
 class NoHook:

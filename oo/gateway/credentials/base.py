@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..._core.io import IO
 from ..._http.body import Body
@@ -17,6 +17,7 @@ from .template import Template
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+T = TypeVar("T")
 
 AUTHORIZATION = "the header authorization"
 """What most kinds set."""
@@ -38,6 +39,9 @@ class CredentialTools(Protocol):
     async def send(self, request: Request) -> Response:
         """Send a request of the kind's own, by the rules of egress that hold for the route; DoubleOError where no
         answer came."""
+
+    async def complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """What some work returns, which goes on to its end where the caller leaves."""
 
     async def spool(self, body: Body) -> Body:
         """The same bytes as a body that can be read twice."""
@@ -88,6 +92,11 @@ class Credential(ABC):
     def literals(self) -> tuple[str, ...]:
         """Its fixed texts. Where one holds the value of a stored secret, the route is to be refused."""
         return tuple(text for template in self.templates for text in template.literals)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The URLs that it calls itself, as far as they are known before a call."""
+        return ()
 
     @property
     def sets(self) -> str | None:

@@ -26,7 +26,7 @@ class FetchedBearer(OptionsCredential):
         """A new token; DoubleOError where none can be had."""
 
     async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
-        token = await self.tokens.get(self.key(values), lambda: self.fetch(request, values, tools), request, tools.io)
+        token = await self.tokens.get(self.key(values), lambda: self.fetch(request, values, tools), request, tools)
         tools.hide([token])
         return with_header(request, "Authorization", f"Bearer {token}")
 

@@ -21,6 +21,8 @@ class Credentials:
         """The names of those whose values are masked in all that comes back."""
         self.literals = tuple(text for part in self.parts for text in part.literals)
         """Their fixed texts. Where one holds the value of a stored secret, the route is to be refused."""
+        self.urls = [url for part in self.parts for url in part.urls]
+        """What they call to fetch something."""
         places = [place for part in self.parts if (place := part.sets) is not None]
         if twice := [place for place in places if places.count(place) > 1]:
             raise StoreError(f"{twice[0]} is set twice")

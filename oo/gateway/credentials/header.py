@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # What frames the message is the transport's to say, and an encoding that it does not undo would pass the mask.
-_REFUSED = HOP_BY_HOP | {"accept-encoding", "content-encoding", "content-length", "expect", "host"}
+_REFUSED = HOP_BY_HOP | {"accept-encoding", "content-encoding", "content-length", "expect", "host", "http2-settings"}
 _LITERAL = re.compile("[ -~]*")
 _VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
 

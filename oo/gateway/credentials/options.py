@@ -30,6 +30,7 @@ class OptionsCredential(Credential):
     def __init__(self, options: Mapping[str, Template]) -> None:
         super().__init__(*options.values())
         self.options = options
+        self._urls: list[str] = []
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -72,7 +73,12 @@ class OptionsCredential(Credential):
             base_url(url.partition("?")[0])  # RFC 6749, 3.2: the token endpoint may have a query
         except ValueError as error:
             raise StoreError(str(error).replace("the base URL", name)) from None
+        self._urls.append(url)
         return url
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(self._urls)
 
     def whole(self, name: str, default: int, most: int) -> int:
         """An option that is a whole number of seconds, from 1 to `most`; StoreError where it is none."""

@@ -57,8 +57,8 @@ class Registry:
     def parse(self, text: str) -> Credential:
         """The credential of a text: its kind's name, a space, and what the kind takes. StoreError where it can never be
         sent."""
-        name, _, option = text.strip().partition(" ")
-        return self.kind(name).parse(option.strip())
+        name, _, option = text.partition(" ")
+        return self.kind(name).parse(option)
 
     def _of(self, texts: tuple[str, ...]) -> Credentials:
         return Credentials([self.parse(text) for text in texts])

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
 from ..._core.errors import overdue
-from ..._core.io import IO
 from ..._core.validation import LONGEST
 from ..._http.json import JSON, parse_json
 from ..._http.request import Request
@@ -46,15 +45,18 @@ class TokenSource:
         self._store = SecretCache(64, timer=lambda: self._now)
         self._refused: dict[Hashable, float] = {}  # when a token of that key was last thrown away
 
-    async def get(self, key: Hashable, fetch: Callable[[], Awaitable[FetchedToken]], request: Request, io: IO) -> str:
-        """The token of a key, from the store or from `fetch`; DoubleOError past the request's deadline."""
-        place = ("token", key)
+    async def get(
+        self, key: Hashable, fetch: Callable[[], Awaitable[FetchedToken]], request: Request, tools: CredentialTools
+    ) -> str:
+        """The token of a key, from the store or from `fetch`; DoubleOError past the request's deadline. A fetch goes on
+        where its caller leaves: others wait for it, and it may have used up what it was made with."""
+        place, io = ("token", key), tools.io
         while True:
             self._now = io.now()
             flight = Flight(io.scope(), place, io.event())
             found = self._store.join(flight, float("inf"))
             if found is flight:
-                return (await self._lead(flight, fetch)).value
+                return (await tools.complete(self._lead(flight, fetch))).value
             if isinstance(found, FetchedToken):
                 return found.value
             left = None if request.deadline is None else request.deadline - io.now()
@@ -64,7 +66,7 @@ class TokenSource:
                 return found.outcome.value
             if isinstance(found.outcome, DoubleOError) and found.outcome.reason not in ("deadline", "closed"):
                 raise copy.copy(found.outcome)  # shared, one object would grow one traceback
-            # Whoever fetched was cancelled, or had no time left: the first to come by fetches.
+            # Whoever fetched was stopped, or had no time left: the first to come by fetches.
 
     def keep(self, key: Hashable, token: FetchedToken) -> None:
         """Have a token serve another key as well."""

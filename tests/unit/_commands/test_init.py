@@ -29,6 +29,13 @@ ROUTE = {
     "--allow-plain-http",
     "--allow-weak",
     "--pass-header",
+    "--query",
+    "--basic",
+    "--credential",
+    "--ca",
+    "--cert",
+    "--key",
+    "--plugins",
 }
 
 
@@ -48,6 +55,7 @@ COMMANDS = {
     "route set": {*ROUTE, "--replace"},
     "route update": {*ROUTE, "--drop", "--allow-all"},
     "route list": {"--json"},
+    "route show": {"--json"},
     "route rm": set(),
     "token issue": {*THINGS, "--ttl", "--uses", "--rate", "--label", "--json"},
     "token list": {*THINGS, "--state", "--label", "--json"},

@@ -9,7 +9,7 @@ from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
     "WriteAudit ErrorResponses call Authorize Allow fetch Idempotency Limits Forward attempt MaskResponse "
-    "WholeAnswers InjectCredentials wire"
+    "WholeAnswers ApplyCredentials wire"
 )
 
 

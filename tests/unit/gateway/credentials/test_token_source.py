@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 import oo
-from oo._core.io import LoopIO
 from oo.gateway.credentials.token_source import (
     LIFE,
     FetchedToken,
@@ -15,7 +14,7 @@ from oo.gateway.credentials.token_source import (
     token_of,
     token_request,
 )
-from oo.testing import VirtualClock
+from tests.support.credential_tools import Tools
 
 REQUEST = oo.Request("GET", "http://x/")
 
@@ -37,108 +36,104 @@ class Fetching:
         return FetchedToken(f"t{self.count}", 100.0)
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock(LoopIO())
-
-
-async def test_it_is_fetched_anew_at_four_fifths_of_its_life(clock: VirtualClock) -> None:
+async def test_it_is_fetched_anew_at_four_fifths_of_its_life(tools: Tools) -> None:
     source, fetch, got = TokenSource(), Fetching(), []
     for seconds in (0, 79, 0.9, 0.2, 79, 1.1):
-        clock.advance(seconds)
-        got.append(await source.get("key", fetch, REQUEST, clock))
+        tools.io.advance(seconds)
+        got.append(await source.get("key", fetch, REQUEST, tools))
     assert got == ["t1", "t1", "t1", "t2", "t2", "t3"]
 
 
-async def test_each_key_has_its_own(clock: VirtualClock) -> None:
+async def test_each_key_has_its_own(tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
-    assert [await source.get(key, fetch, REQUEST, clock) for key in ("a", "b", "a")] == ["t1", "t2", "t1"]
+    assert [await source.get(key, fetch, REQUEST, tools) for key in ("a", "b", "a")] == ["t1", "t2", "t1"]
     source.keep("c", FetchedToken("kept", 10.0))
-    assert await source.get("c", fetch, REQUEST, clock) == "kept"
+    assert await source.get("c", fetch, REQUEST, tools) == "kept"
 
 
-async def test_a_hundred_calls_wait_for_one(clock: VirtualClock) -> None:
+async def test_a_hundred_calls_wait_for_one(tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
     fetch.go.clear()
-    calls = [asyncio.create_task(source.get("key", fetch, REQUEST, clock)) for _ in range(100)]
+    calls = [asyncio.create_task(source.get("key", fetch, REQUEST, tools)) for _ in range(100)]
     await asyncio.sleep(0)
     fetch.go.set()
     assert set(await asyncio.gather(*calls)) == {"t1"}
     assert fetch.count == 1
 
 
-async def test_an_error_is_each_waiters_own_and_not_kept(clock: VirtualClock) -> None:
+async def test_an_error_is_each_waiters_own_and_not_kept(tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
     fetch.failing.append(oo.DoubleOError("no", reason="status"))
     fetch.go.clear()
-    calls = [asyncio.create_task(source.get("key", fetch, REQUEST, clock)) for _ in range(3)]
+    calls = [asyncio.create_task(source.get("key", fetch, REQUEST, tools)) for _ in range(3)]
     await asyncio.sleep(0)
     fetch.go.set()
     errors = await asyncio.gather(*calls, return_exceptions=True)
     assert [str(error) for error in errors] == ["no"] * 3
     assert len(set(map(id, errors))) == 3
-    assert await source.get("key", fetch, REQUEST, clock) == "t1"
+    assert await source.get("key", fetch, REQUEST, tools) == "t1"
 
 
 @pytest.mark.parametrize("failure", ["cancelled", "deadline", "bug"])
-async def test_whoever_waits_fetches_where_the_first_gave_up(failure: str, clock: VirtualClock) -> None:
+async def test_whoever_waits_fetches_where_the_first_gave_up(failure: str, tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
     if failure != "cancelled":
         fetch.failing.append(oo.DoubleOError("", reason="deadline") if failure == "deadline" else KeyError("bug"))
     fetch.go.clear()
-    first, second = [asyncio.create_task(source.get("key", fetch, REQUEST, clock)) for _ in range(2)]
+    first, second = [asyncio.create_task(source.get("key", fetch, REQUEST, tools)) for _ in range(2)]
     await asyncio.sleep(0)
     if failure == "cancelled":
         first.cancel()
     fetch.go.set()
     assert await second == "t1"
+    assert fetch.count == 1  # it went on where its caller was cancelled
     assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], BaseException)
 
 
-async def test_a_waiter_waits_no_longer_than_its_deadline(clock: VirtualClock) -> None:
+async def test_a_waiter_waits_no_longer_than_its_deadline(tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
     fetch.go.clear()
-    first = asyncio.create_task(source.get("key", fetch, REQUEST, clock))
+    first = asyncio.create_task(source.get("key", fetch, REQUEST, tools))
     await asyncio.sleep(0)
     with pytest.raises(oo.DoubleOError) as caught:
-        await source.get("key", fetch, REQUEST.replace(deadline=clock.now() + 0.01), clock)
+        await source.get("key", fetch, REQUEST.replace(deadline=tools.io.now() + 0.01), tools)
     assert caught.value.reason == "deadline"
     fetch.go.set()
     assert await first == "t1"
 
 
-async def test_in_an_outage_the_old_one_serves_to_the_end_of_its_life(clock: VirtualClock) -> None:
+async def test_in_an_outage_the_old_one_serves_to_the_end_of_its_life(tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
-    await source.get("key", fetch, REQUEST, clock)
+    await source.get("key", fetch, REQUEST, tools)
     outage = oo.DoubleOError("gone", reason="connection", retryable=True)
-    clock.advance(90)
+    tools.io.advance(90)
     fetch.failing += [outage, oo.DoubleOError("bad client", reason="status"), outage]
-    assert await source.get("key", fetch, REQUEST, clock) == "t1"
+    assert await source.get("key", fetch, REQUEST, tools) == "t1"
     with pytest.raises(oo.DoubleOError, match="bad client"):
-        await source.get("key", fetch, REQUEST, clock)
-    clock.advance(11)
+        await source.get("key", fetch, REQUEST, tools)
+    tools.io.advance(11)
     with pytest.raises(oo.DoubleOError, match="gone"):
-        await source.get("key", fetch, REQUEST, clock)
+        await source.get("key", fetch, REQUEST, tools)
 
 
-async def test_a_refused_one_is_fetched_anew_once(clock: VirtualClock) -> None:
+async def test_a_refused_one_is_fetched_anew_once(tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
-    first = await source.get("key", fetch, REQUEST, clock)
-    assert [source.refused("key", first, clock.now()) for _ in range(3)] == [True] * 3  # three calls had that one
-    second = await source.get("key", fetch, REQUEST, clock)
-    assert (second, source.refused("key", first, clock.now())) == ("t2", True)  # a late one, which gets t2 as well
+    first = await source.get("key", fetch, REQUEST, tools)
+    assert [source.refused("key", first, tools.io.now()) for _ in range(3)] == [True] * 3  # three calls had that one
+    second = await source.get("key", fetch, REQUEST, tools)
+    assert (second, source.refused("key", first, tools.io.now())) == ("t2", True)  # a late one, which gets t2 as well
     # An upstream that refuses every token does not have one fetched for every call.
-    assert source.refused("key", second, clock.now()) is False
-    assert await source.get("key", fetch, REQUEST, clock) == "t2"
-    clock.advance(10)
-    assert source.refused("key", second, clock.now()) is True
-    assert await source.get("key", fetch, REQUEST, clock) == "t3"
+    assert source.refused("key", second, tools.io.now()) is False
+    assert await source.get("key", fetch, REQUEST, tools) == "t2"
+    tools.io.advance(10)
+    assert source.refused("key", second, tools.io.now()) is True
+    assert await source.get("key", fetch, REQUEST, tools) == "t3"
 
 
-async def test_what_was_refused_when_is_not_kept_without_end(clock: VirtualClock) -> None:
+async def test_what_was_refused_when_is_not_kept_without_end(tools: Tools) -> None:
     source, fetch = TokenSource(), Fetching()
     for key in range(200):
-        assert source.refused(key, await source.get(key, fetch, REQUEST, clock), clock.now())
+        assert source.refused(key, await source.get(key, fetch, REQUEST, tools), tools.io.now())
     assert len(source._refused) <= 64
 
 
