@@ -39,6 +39,7 @@ class HeaderCredential(Credential):
             raise StoreError(f"the text to be injected as {name} cannot be a header")
         self.name = name
         self.value = value
+        self._last: tuple[Mapping[str, str] | None, str, list[str]] = (None, "", [])
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -49,8 +50,11 @@ class HeaderCredential(Credential):
         return cls(name.strip(), Template(value.strip()))
 
     async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
-        value = self._rendered(values)
-        tools.hide(basic_values(value))
+        if self._last[0] != values:  # they seldom change, and to look whether they can be sent costs more
+            value = self._rendered(values)
+            self._last = {**values}, value, basic_values(value)
+        _, value, hidden = self._last
+        tools.hide(hidden)
         return with_header(request, self.name, value)
 
     @property
