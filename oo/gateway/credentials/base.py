@@ -137,6 +137,6 @@ def without_headers(request: Request, names: Iterable[str]) -> Request:
 def with_header(request: Request, name: str, value: str) -> Request:
     """The request with one header field set, and none of the caller's own that could be read for it."""
     plain = plain_name(name)
-    if any([plain_name(pair[0]) == plain for pair in request.headers.pairs()]):
+    if plain in [plain_name(pair[0]) for pair in request.headers.pairs()]:
         request = without_headers(request, (name,))
     return request.with_header(name, value)
