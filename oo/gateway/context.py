@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .._http.context import Context
 from .._http.request import Request
 from .models import Kind, Route
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class GatewayContext(Context):
@@ -19,6 +24,7 @@ class GatewayContext(Context):
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
+        tls: what the connection to the upstream is made with, where its route has its own.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
         outcome: the word for the audit, where the gateway itself answers.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
@@ -34,6 +40,7 @@ class GatewayContext(Context):
     key: str | None = None
     paid: bool = False
     route: Route | None = None
+    tls: ssl.SSLContext | None = None
     hidden: set[str] | None = None
     outcome: str | None = None
     bytes_in: int = 0

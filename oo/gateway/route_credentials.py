@@ -12,11 +12,11 @@ from typing import Any
 
 from .._core.masking import Mask
 from ..exceptions import DoubleOError
-from . import rules
+from . import rules, upstream_tls
 from .credentials.combined import Credentials
 from .credentials.registry import Registry
 from .errors import StoreError
-from .models import Route
+from .models import Route, names_in
 from .vault import Vault
 
 KINDS = Registry()
@@ -45,6 +45,7 @@ async def check(vault: Vault, route: Route, credentials: Credentials) -> None:
         if _quotes(route, value, *credentials.literals):
             raise StoreError(f"the route holds the value of the secret {name!r} as text: write {{{name}}} there")
     _check_values(route, credentials, values)
+    upstream_tls.check(route, "".join(values.get(name, "") for name in names_in(route.key or "")))
 
 
 async def check_value(vault: Vault, secret: str, value: str | None = None) -> None:
@@ -54,6 +55,8 @@ async def check_value(vault: Vault, secret: str, value: str | None = None) -> No
         if secret not in route.secrets:
             continue
         stored = {name: await vault.secret(name) or "" for name in route.secrets}
+        if secret in names_in(route.key or ""):
+            upstream_tls.check_key({**stored, **given}[secret])  # not whether it fits: its certificate may follow
         try:
             credentials = KINDS.of(route.texts)
         except StoreError:  # of a plugin, which is not loaded here

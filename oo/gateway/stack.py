@@ -94,7 +94,7 @@ class _End:
 
     def __init__(self, store: Store) -> None:
         self.store = StoreTransport(store)
-        self.upstream = UpstreamTransport()
+        self.upstream = UpstreamTransport(store)
 
     async def send(self, request: Request) -> Response:
         transport = self.store if gateway_context(request).route is None else self.upstream

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
+from typing import Any
+
 from .._http.request import Request
 from .._http.response import Response
 from ..transports.aiohttp import AiohttpTransport
 from ..transports.proxy_env import Proxies
-from .context import of_route
+from .context import gateway_context, of_route
 from .egress import PublicResolver, check_literal
+from .store.base import Store
+from .upstream_tls import UpstreamTLS
 
 _SMALL = 64 << 10  # bytes: an answer up to that size comes whole, not as a stream
 _CONNECTIONS = 4096  # as many as callers may have
@@ -16,12 +21,12 @@ _CONNECTIONS = 4096  # as many as callers may have
 class UpstreamTransport:
     """Sends a proxied call: by one transport to public addresses alone, by another to any, as its route says."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
+        self._tls = UpstreamTLS(store)
+        settings: dict[str, Any] = {"streamless": _SMALL, "max_connections": _CONNECTIONS, "tls": _context_of}
         self._transports = {
-            False: AiohttpTransport(
-                resolver=PublicResolver(Proxies().places()), streamless=_SMALL, max_connections=_CONNECTIONS
-            ),
-            True: AiohttpTransport(streamless=_SMALL, max_connections=_CONNECTIONS),
+            False: AiohttpTransport(resolver=PublicResolver(Proxies().places()), **settings),
+            True: AiohttpTransport(**settings),
         }
 
     async def send(self, request: Request) -> Response:
@@ -29,9 +34,15 @@ class UpstreamTransport:
         route = of_route(request)
         if not route.allow_private:
             check_literal(request.base_url)
+        if route.ca is not None or route.cert is not None:
+            gateway_context(request).tls = await self._tls.context(route)
         return await self._transports[route.allow_private].send(request)
 
     async def close(self) -> None:
         """Close the connections."""
         for transport in self._transports.values():
             await transport.close()
+
+
+def _context_of(request: Request) -> ssl.SSLContext | None:
+    return gateway_context(request).tls

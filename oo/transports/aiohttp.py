@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -68,6 +69,7 @@ class AiohttpTransport:
         max_connections: int = MAX_CONNECTIONS,
         resolver: AbstractResolver | None = None,
         streamless: int = -1,
+        tls: Callable[[Request], ssl.SSLContext | None] | None = None,
     ) -> None:
         """Make one.
 
@@ -78,11 +80,13 @@ class AiohttpTransport:
             resolver: finds the addresses of host names instead of the system's.
             streamless: an answer of up to so many bytes that comes in one piece has its body at once, and no stream,
                 where one was asked for as well.
+            tls: gives the context of one request, in the place of that of `verify` and `cert`; None for that.
         """
         self._trust = Trust(verify, cert)
         self._connections = connection_limit(max_connections)
         self._resolver = resolver
         self._streamless = streamless
+        self._tls = tls
         self._proxies = Proxies()
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
@@ -131,7 +135,7 @@ class AiohttpTransport:
             allow_redirects=False,
             proxy=proxy,
             timeout=_total(left),
-            ssl=self._trust.context if tls else True,
+            ssl=(self._tls and self._tls(request)) or self._trust.context if tls else True,
         )
 
     async def _response(
