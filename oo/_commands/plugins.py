@@ -84,6 +84,7 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
     from ..gateway.app import gateway_info
     from ..gateway.background import Background
     from ..gateway.credentials.registry import Registry
+    from ..gateway.open_calls import OpenCalls
     from ..gateway.stack import gateway_chain
 
     try:
@@ -91,4 +92,5 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     nothing: Any = None  # no call comes through this chain
-    return listed, compose(gateway_chain(nothing, None, Background(), nothing, Registry()), offers)
+    chain = gateway_chain(nothing, None, Background(), OpenCalls(nothing), nothing, Registry())
+    return listed, compose(chain, offers)

@@ -58,6 +58,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _FLAGS = {
     "allow-private": "Let the upstream be at a private or loopback address.",
     "allow-plain-http": "Let what is sent go in clear, over http to another machine.",
+    "websocket": "Let callers open WebSockets; each message is masked.",
     "allow-weak": "Inject a value of less than 8 characters, which is not masked in what comes back.",
 }
 
@@ -206,6 +207,7 @@ def _row(route: Route) -> dict[str, Any]:
         "allow": list(route.allow) or ["* /*"],
         "passed": list(route.pass_headers),
         "timeout": route.timeout,
+        "websocket": route.websocket,
         "private": route.allow_private,
         "plain_http": route.allow_plain_http,
         "weak": route.allow_weak,

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from functools import lru_cache
 
 from .._core.errors import SOURCE
+from .._http.body import Body
 from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
@@ -48,20 +49,23 @@ STRIPPED_REQUEST = HOP_BY_HOP | {
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-oo-request-id",
     "x-original-host",
     "x-original-url",
     "x-real-ip",
     "x-rewrite-url",
 }
 _FORWARDED = "x-forwarded-"
+OWN_ID = "X-OO-Request-Id"
+"""The header of the gateway's own name of a call."""
 STRIPPED_RESPONSE = HOP_BY_HOP | {
     "content-encoding",
     "content-length",
     "date",
     "server",
     "set-cookie",
+    "x-oo-request-id",
     "x-oo-source",
-    "x-request-id",
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -71,7 +75,7 @@ def upstream_request(
     method: str,
     path: str,
     headers: Iterable[tuple[str, str]],
-    body: bytes | None,
+    body: bytes | Body | None,
     context: GatewayContext,
 ) -> Request:
     """Make the request to the route's upstream. `path` is what followed /api/proxy/, already checked."""

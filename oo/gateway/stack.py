@@ -17,21 +17,24 @@ from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
+from .middleware.begin_audit import BeginAudit
 from .middleware.call_tools import Workshop
 from .middleware.credentials import ApplyCredentials
+from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
 from .middleware.whole_answers import WholeAnswers
+from .open_calls import OpenCalls
 from .store.base import Store
 from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
 
 
 def gateway_chain(
-    store: Store, audit: Audit | None, background: Background, upstream: Transport, kinds: Registry
+    store: Store, audit: Audit | None, background: Background, calls: OpenCalls, upstream: Transport, kinds: Registry
 ) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
     ErrorResponses, so a plugin sees it as it sees a client's error. `kinds` are those of the credentials, which fetch
@@ -42,8 +45,10 @@ def gateway_chain(
         Slot.CALL,
         Authorize(store),  # what the token opens and has left; charges its rate
         Allow(),  # the route's methods and paths
+        BeginAudit(audit),  # a line before a secret is read or anything is sent
         Slot.FETCH,
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
+        EndRevoked(calls),  # ends a call whose token is revoked or expires meanwhile
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
         Slot.ATTEMPT,
@@ -68,9 +73,10 @@ class Stack:
     ) -> None:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs."""
         self._background = Background()
+        self._calls = OpenCalls(store)
         self._end = _End(store)
         io = LoopIO() if io is None else io
-        chain = gateway_chain(store, audit, self._background, self._end.upstream, kinds or Registry())
+        chain = gateway_chain(store, audit, self._background, self._calls, self._end.upstream, kinds or Registry())
         self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
         # What is no HTTP cannot be waited for, and no plugin is asked.
         self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
@@ -86,6 +92,7 @@ class Stack:
     async def close(self) -> None:
         """Close the connections, after a second at most for the calls that must be completed."""
         await self._background.close()
+        await self._calls.close()
         await self._end.close()
 
 
@@ -109,7 +116,7 @@ class _Malformed:
 
     async def send(self, request: Request) -> Response:
         context = gateway_context(request)
-        raise GatewayError(400, context.malformed or "", "bad request", {"X-Request-Id": context.id})
+        raise GatewayError(400, context.malformed or "", "bad request")
 
     async def close(self) -> None:
         """Do nothing."""

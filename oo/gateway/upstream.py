@@ -7,8 +7,8 @@ from typing import Any
 
 from .._http.request import Request
 from .._http.response import Response
-from ..transports.aiohttp import AiohttpTransport
 from ..transports.proxy_env import Proxies
+from ..transports.websocket import WebSocketTransport
 from .context import gateway_context, of_route
 from .egress import PublicResolver, check_literal
 from .store.base import Store
@@ -25,8 +25,8 @@ class UpstreamTransport:
         self._tls = UpstreamTLS(store)
         settings: dict[str, Any] = {"streamless": _SMALL, "max_connections": _CONNECTIONS, "tls": _context_of}
         self._transports = {
-            False: AiohttpTransport(resolver=PublicResolver(Proxies().places()), **settings),
-            True: AiohttpTransport(**settings),
+            False: WebSocketTransport(resolver=PublicResolver(Proxies().places()), **settings),
+            True: WebSocketTransport(**settings),
         }
 
     async def send(self, request: Request) -> Response:
@@ -36,7 +36,8 @@ class UpstreamTransport:
             check_literal(request.base_url)
         if route.ca is not None or route.cert is not None:
             gateway_context(request).tls = await self._tls.context(route)
-        return await self._transports[route.allow_private].send(request)
+        transport = self._transports[route.allow_private]
+        return await (transport.upgrade if gateway_context(request).websocket else transport.send)(request)
 
     async def close(self) -> None:
         """Close the connections."""

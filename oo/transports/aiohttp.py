@@ -31,27 +31,35 @@ from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
 from .._http.request import Request
 from .._http.response import Response
-from .._http.urls import is_localhost_name
+from .._http.urls import UNIX, is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .exchange import is_repeatable, note_resent
-from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .exchange import (
+    MAX_CONNECTIONS,
+    connection_limit,
+    is_repeatable,
+    is_streaming,
+    limits,
+    note_resent,
+    timed_out,
+)
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
+from .unix_sockets import HOST, as_http, socket_of
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
-_DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
+DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
 _LARGE = 1 << 16  # bytes
 _SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
-_ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
+ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
 
 class AiohttpTransport:
@@ -87,7 +95,7 @@ class AiohttpTransport:
         self._resolver = resolver
         self._streamless = streamless
         self._tls = tls
-        self._proxies = Proxies()
+        self._proxies = Proxies() or None
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 
@@ -97,11 +105,12 @@ class AiohttpTransport:
         until, limit = limits(request, now)
         session = answer = proxy = None
         try:
-            url = _url(request.url)
+            url, session = _url(request.url), self._session()
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
-            session = self._session()
+                if session.closed:  # meanwhile
+                    raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
             try:
                 answer = await self._begin(session, request, url, proxy, left)
@@ -112,13 +121,13 @@ class AiohttpTransport:
                 note_resent(request, now)
                 session.connector.close_idle(url.host, url.port)  # type: ignore[union-attr]  # a Connector
                 answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
-            return await self._response(answer, request, lambda: _Source(answer, request, limit, session, proxy), proxy)
+            return await self._response(answer, request, lambda: Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:
                 answer.close()
-            if not isinstance(error, _ERRORS):
+            if not isinstance(error, ERRORS):
                 raise
-            failure = unsent(request.body) or on_the_way(_translated(error, limit, session), request, proxy)
+            failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -135,11 +144,11 @@ class AiohttpTransport:
             allow_redirects=False,
             proxy=proxy,
             timeout=_total(left),
-            ssl=(self._tls and self._tls(request)) or self._trust.context if tls else True,
+            ssl=self._context(request) if tls else True,
         )
 
     async def _response(
-        self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], _Source], proxy: str | None
+        self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], Source], proxy: str | None
     ) -> Response:
         if is_streaming(request, answer.status) and answer.connection is not None:
             # The headers had to come in time, however they dripped; the body may take longer.
@@ -160,8 +169,13 @@ class AiohttpTransport:
             return Response(answer.status, headers, request=request, stream=streamed(source, framing))
         return Response(answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request)
 
+    def _context(self, request: Request) -> ssl.SSLContext:
+        return (self._tls and self._tls(request)) or self._trust.context
+
     async def _proxy_for(self, url: URL) -> str | None:
         host = url.host or ""
+        if socket_of(host) is not None:
+            return None
         if is_localhost_name(host):
             with suppress(OSError):  # the connection will not be had either
                 found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
@@ -198,7 +212,7 @@ class AiohttpTransport:
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=NoCookies(),
-            headers=_DEFAULTS,
+            headers=DEFAULTS,
             auto_decompress=False,
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
@@ -230,7 +244,7 @@ class AiohttpTransport:
                     session.connector._close()
 
 
-class _Source:
+class Source:
     """The bytes of an answer of aiohttp's."""
 
     __slots__ = ("_answer", "_limit", "_request", "_session", "proxy")
@@ -268,8 +282,8 @@ class _Source:
             if data or not (lost := connection_reset(self._answer)):
                 return data
             failure = network_error(lost)
-        except _ERRORS as error:
-            failure = _translated(error, limit, self._session)
+        except ERRORS as error:
+            failure = translated(error, limit, self._session)
         raise on_the_way(failure, self._request, self.proxy)
 
     def release(self) -> None:
@@ -287,7 +301,7 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
 
 @lru_cache(256)
 def _url(text: str) -> URL:
-    return URL(text, encoded=True)
+    return URL(as_http(text), encoded=True)
 
 
 @lru_cache(64)
@@ -304,6 +318,8 @@ def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] |
 
 def _fields(request: Request) -> Iterable[tuple[str, str]]:
     fields, body = validated_headers(request.headers), request.body
+    if request.url.startswith(UNIX):
+        fields = (*fields, ("Host", HOST))
     if isinstance(body, Body) and body.length is not None:
         return (*fields, ("Content-Length", str(body.length)))
     return fields
@@ -317,7 +333,8 @@ def _headers(came: Mapping[str, str]) -> Headers:
     return Headers([(name, field_text(value)) for name, value in came.items()])
 
 
-def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
+def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
+    """What an error of aiohttp's or the system's means to the caller."""
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
     if session is not None and session.closed:

@@ -25,8 +25,10 @@ class Forward:
         route = context.route
         if route is None:
             return await call_next(request)
-        body = await read_whole(request.body)
+        body = request.body if context.websocket else await read_whole(request.body)
         path, pairs = request.url[len(PREFIX) :], request.headers.pairs()
+        if "X-Request-Id" not in request.headers:  # a caller's own is the one that its logs have
+            pairs = (*pairs, ("X-Request-Id", context.id))
         try:
             response = await call_next(upstream_request(route, request.method, path, pairs, body, context))
         except DoubleOError as error:

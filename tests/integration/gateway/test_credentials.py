@@ -17,7 +17,7 @@ import pytest
 import oo
 import oo.testing
 from oo.gateway.app import Gateway
-from oo.gateway.audit_log import AUDIT_FILE, AuditFile
+from oo.gateway.audit_log import AUDIT_FILE, AuditSettings
 from oo.gateway.context import GatewayContext
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
@@ -41,7 +41,7 @@ def echoed(raw: bytes) -> bytes:
 @contextmanager
 def audited(gateway: LocalGateway, home: Path, *plugins: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """Another gateway over the same vault that writes an audit, and what is in that."""
-    audit = AuditFile(home)
+    audit = AuditSettings().open(home)
     with BackgroundLoop() as background:
         url = background.enter(Gateway(gateway.vault, audit=audit, plugins=plugins)).url
         yield url, (home / AUDIT_FILE).read_text

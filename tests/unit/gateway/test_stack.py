@@ -8,8 +8,8 @@ from tests.support.calls import call
 from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
-    "WriteAudit ErrorResponses call Authorize Allow fetch Idempotency Limits Forward attempt MaskResponse "
-    "WholeAnswers ApplyCredentials wire"
+    "WriteAudit ErrorResponses call Authorize Allow BeginAudit fetch Idempotency EndRevoked Limits Forward attempt "
+    "MaskResponse WholeAnswers ApplyCredentials wire"
 )
 
 
