@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "upstream": {"metavar": "URL", "help": "The API's base URL; its path may hold {name}, a secret's value."},
+    "upstream": {
+        "multiple": True,
+        "metavar": "'URL [weight=N]'",
+        "help": "The API's base URL, or one of several; its path may hold {name}, a secret's value.",
+    },
     "inject": {
         "multiple": True,
         "metavar": "'HEADER: TEXT'",
@@ -53,6 +57,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "HEADER",
         "help": "Pass this header on as the caller sent it, Range say.",
     },
+    "drop-header": {
+        "multiple": True,
+        "metavar": "HEADER",
+        "help": "Keep this header of callers back.",
+    },
+    "cors": {
+        "multiple": True,
+        "metavar": "ORIGIN",
+        "help": "Let programs in browsers call, from pages of this origin.",
+    },
+    "retries": {"type": int, "metavar": "N", "help": "How often a call that may be repeated is; 0 unless told."},
     "timeout": {"type": float, "metavar": "SECONDS", "help": "How long one call may take; 60 unless told."},
 }
 _FLAGS = {
@@ -98,7 +113,7 @@ def route_set(name: str, replace: bool, plugins: list[str], **settings: Any) -> 
     from ..gateway.models import Route
     from ..gateway.services import put_route
 
-    if settings["upstream"] is None:
+    if not settings["upstream"]:
         raise click.UsageError("a route needs --upstream, the API's base URL")
     made, kinds = Route(name, **_given(settings)), kinds_of(plugins)
     with_vault(lambda vault: put_route(vault, made, override=replace, kinds=kinds))
@@ -131,13 +146,17 @@ def route_update(name: str, drop: tuple[str, ...], allow_all: bool, plugins: lis
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Route that the options name."""
-    from ..gateway.rules import injected
+    from ..gateway.rules import injected, parse_upstreams
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    if passed := given.pop("pass_header", ()):
-        given["pass_headers"] = passed
-    if credentials := given.pop("credential", ()):
-        given["credentials"] = credentials
+    for option, name in (
+        *(("pass_header", "pass_headers"), ("drop_header", "drop_headers"), ("cors", "cors")),
+        ("credential", "credentials"),
+    ):
+        if option in given:
+            given[name] = tuple(filter(None, given.pop(option)))
+    if "upstream" in given:
+        given.update(parse_upstreams(given["upstream"]))
     if "inject" in given:
         given["inject"] = injected(
             _named(text, ":", "an --inject without ':' is no 'Header: text'") for text in given["inject"]
@@ -170,7 +189,18 @@ def route_list(as_json: bool) -> None:
         return [_row(route) for route in routes if route is not None]
 
     columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private")
-    more = ("plain_http", "weak", "passed", "credentials", "tls")
+    more = (
+        "plain_http",
+        "weak",
+        "passed",
+        "dropped",
+        "upstreams",
+        "retries",
+        "cors",
+        "websocket",
+        "credentials",
+        "tls",
+    )
     table(with_vault(read), columns + more, as_json, shown=(*columns, "credentials"))
 
 
@@ -199,13 +229,17 @@ def _row(route: Route) -> dict[str, Any]:
 
     return {
         "name": route.name,
-        "upstream": route.upstream,
+        "upstream": ", ".join(map(str, route.upstreams)),
+        "upstreams": list(map(str, route.upstreams)),
         "inject": list(route.inject),
         "credentials": shown(route),
         "secrets": sorted(route.secrets),
         "tls": [what for what in ("ca", "cert", "key") if getattr(route, what)],
         "allow": list(route.allow) or ["* /*"],
         "passed": list(route.pass_headers),
+        "dropped": list(route.drop_headers),
+        "retries": route.retries,
+        "cors": list(route.cors),
         "timeout": route.timeout,
         "websocket": route.websocket,
         "private": route.allow_private,

@@ -120,7 +120,7 @@ def _check_values(route: Route, credentials: Credentials, values: Mapping[str, s
 
 
 def _quotes(route: Route, value: str, *more: str) -> bool:
-    text = "\n".join([route.upstream, *route.texts, *more])
+    text = "\n".join([*(upstream.url for upstream in route.upstreams), *route.texts, *more])
     return Mask([value]).text(text) != text
 
 

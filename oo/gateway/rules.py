@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 from urllib.parse import urlsplit
 
 from .._core.masking import SHORTEST
 from .._http.urls import is_loopback
 from .errors import StoreError
-from .headers import HOP_BY_HOP
-from .models import Rate, Route, Variable
+from .header_rules import HOP_BY_HOP, plain
+from .models import Rate, Route, Upstream, Variable
 
 MAX_TTL = 100 * 366 * 86400.0
 """Seconds that a token may last."""
@@ -25,6 +26,7 @@ MAX_COUNT = 10**9
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _FRAMING = HOP_BY_HOP | {"content-length", "content-encoding", "accept-encoding", "expect", "http2-settings"}
+_UPSTREAM = re.compile(r"(\S+)(?:\s+weight=([0-9]{1,9}))?")
 
 
 def check_variable(name: str, value: Variable) -> None:
@@ -88,13 +90,26 @@ def injected(texts: Iterable[tuple[str, str]]) -> dict[str, str]:
 def check_passed(names: Iterable[str]) -> None:
     """Refuse to pass on what is the gateway's own: how a body is sent, whom it goes to, and the caller's token."""
     for name in names:
-        if name.lower().replace("_", "-") in _FRAMING | {"authorization", "host"}:
+        if plain(name) in _FRAMING | {"authorization", "host"}:
             raise StoreError(f"{name} is not passed on: it is between the caller and the gateway")
+
+
+def parse_upstreams(texts: Iterable[str]) -> dict[str, Any]:
+    """The fields of a Route that texts such as `https://b.example weight=2` say."""
+    found = []
+    for text in texts:
+        match = _UPSTREAM.fullmatch(text.strip())
+        if match is None:  # it may hold a key, and is not said again
+            raise StoreError("an --upstream is a URL, and has a weight or none: 'https://b.example weight=2'")
+        found.append(Upstream(match[1], int(match[2] or 1)))
+    first, *others = found
+    return {"upstream": first.url, "weight": first.weight, "others": tuple(others)}
 
 
 def check_upstream(route: Route) -> None:
     """Refuse an upstream that the gateway would not call, or to which a key would go in clear."""
-    check_called(route, route.upstream, "the upstream")
+    for upstream in route.upstreams:
+        check_called(route, upstream.url, "the upstream")
 
 
 def check_called(route: Route, url: str, what: str) -> None:

@@ -26,7 +26,14 @@ State = Literal["open", "revoked", "expired", "used up"]
 
 _TEXTS = ("inject", "query")
 _UNSHOWN = ("basic", "credentials", "ca", "cert", "key")
-_CHECKED = {*_TEXTS, *_UNSHOWN, "upstream", "allow_weak"}  # with these, what is injected is looked at anew
+_CHECKED = {
+    *_TEXTS,
+    *_UNSHOWN,
+    "upstream",
+    "others",
+    "allow_weak",
+    "pass_headers",
+}  # with these, what is injected is looked at anew
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,7 +188,7 @@ async def update_route(
         field: route_credentials.merged(getattr(less, field), changes[field]) for field in _TEXTS if field in changes
     }
     after = replace(less, **{**changes, **joined})
-    if {"upstream", "allow_private", "allow_plain_http"} & changes.keys():
+    if {"upstream", "others", "allow_private", "allow_plain_http"} & changes.keys():
         rules.check_upstream(after)
     if drop or _CHECKED & changes.keys():
         await _check_credentials(vault, after, kinds)
@@ -286,7 +293,7 @@ def _differences(before: Route, after: Route) -> list[str]:
             changed.append(f"{field.name}: {'changed' if old and new else 'added' if new else 'dropped'}")
             continue
         if field.name not in _TEXTS:
-            changed.append(f"{field.name.replace('_', ' ')}: {_shown(old)} -> {_shown(new)}")
+            changed.append(f"{field.name.replace('_', ' ')}: {_shown(old, field.name)} -> {_shown(new, field.name)}")
             continue
         for name in {**old, **new}:
             if old.get(name) != new.get(name):
@@ -295,9 +302,9 @@ def _differences(before: Route, after: Route) -> list[str]:
     return changed
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, field: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return ", ".join(value) or "everything"
+        return ", ".join(map(str, value)) or ("everything" if field == "allow" else "none")
     return f"{value:g}" if isinstance(value, float) else str(value)

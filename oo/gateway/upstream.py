@@ -8,6 +8,7 @@ from typing import Any
 from .._http.request import Request
 from .._http.response import Response
 from ..transports.proxy_env import Proxies
+from ..transports.trust import Trust
 from ..transports.websocket import WebSocketTransport
 from .context import gateway_context, of_route
 from .egress import PublicResolver, check_literal
@@ -16,6 +17,7 @@ from .upstream_tls import UpstreamTLS
 
 _SMALL = 64 << 10  # bytes: an answer up to that size comes whole, not as a stream
 _CONNECTIONS = 4096  # as many as callers may have
+_CONNECT = 10.0  # seconds until another upstream is asked
 
 
 class UpstreamTransport:
@@ -23,10 +25,14 @@ class UpstreamTransport:
 
     def __init__(self, store: Store) -> None:
         self._tls = UpstreamTLS(store)
-        settings: dict[str, Any] = {"streamless": _SMALL, "max_connections": _CONNECTIONS, "tls": _context_of}
+        settings: dict[str, Any] = {
+            "streamless": _SMALL,
+            "max_connections": _CONNECTIONS,
+            "connect_timeout": _CONNECT,
+        }
         self._transports = {
-            False: WebSocketTransport(resolver=PublicResolver(Proxies().places()), **settings),
-            True: WebSocketTransport(**settings),
+            False: _RouteTransport(resolver=PublicResolver(Proxies().places()), **settings),
+            True: _RouteTransport(**settings),
         }
 
     async def send(self, request: Request) -> Response:
@@ -45,5 +51,14 @@ class UpstreamTransport:
             await transport.close()
 
 
-def _context_of(request: Request) -> ssl.SSLContext | None:
-    return gateway_context(request).tls
+class _RouteTransport(WebSocketTransport):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._trust = _RouteTrust()
+
+
+class _RouteTrust(Trust):
+    """The context of a call, where its route has its own."""
+
+    def of(self, request: Request) -> ssl.SSLContext:
+        return gateway_context(request).tls or self.context

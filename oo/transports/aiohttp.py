@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -58,6 +57,7 @@ DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f
 _LARGE = 1 << 16  # bytes
 _SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
+UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
 ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
@@ -77,7 +77,7 @@ class AiohttpTransport:
         max_connections: int = MAX_CONNECTIONS,
         resolver: AbstractResolver | None = None,
         streamless: int = -1,
-        tls: Callable[[Request], ssl.SSLContext | None] | None = None,
+        connect_timeout: float | None = None,
     ) -> None:
         """Make one.
 
@@ -88,13 +88,13 @@ class AiohttpTransport:
             resolver: finds the addresses of host names instead of the system's.
             streamless: an answer of up to so many bytes that comes in one piece has its body at once, and no stream,
                 where one was asked for as well.
-            tls: gives the context of one request, in the place of that of `verify` and `cert`; None for that.
+            connect_timeout: seconds for a connection to be made; unless told, as long as the attempt may take.
         """
         self._trust = Trust(verify, cert)
         self._connections = connection_limit(max_connections)
         self._resolver = resolver
         self._streamless = streamless
-        self._tls = tls
+        self._connect_timeout = connect_timeout
         self._proxies = Proxies() or None
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
@@ -128,6 +128,7 @@ class AiohttpTransport:
             if not isinstance(error, ERRORS):
                 raise
             failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
+            failure.unsent = isinstance(error, UNCONNECTED)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -143,8 +144,8 @@ class AiohttpTransport:
             skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
             allow_redirects=False,
             proxy=proxy,
-            timeout=_total(left),
-            ssl=self._context(request) if tls else True,
+            timeout=_timeout(left, self._connect_timeout),
+            ssl=self._trust.of(request) if tls else True,
         )
 
     async def _response(
@@ -168,9 +169,6 @@ class AiohttpTransport:
         if request.stream_response:
             return Response(answer.status, headers, request=request, stream=streamed(source, framing))
         return Response(answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request)
-
-    def _context(self, request: Request) -> ssl.SSLContext:
-        return (self._tls and self._tls(request)) or self._trust.context
 
     async def _proxy_for(self, url: URL) -> str | None:
         host = url.host or ""
@@ -305,8 +303,8 @@ def _url(text: str) -> URL:
 
 
 @lru_cache(64)
-def _total(seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
+def _timeout(seconds: float, connect: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=_EXACT)
 
 
 def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] | None:
@@ -335,6 +333,8 @@ def _headers(came: Mapping[str, str]) -> Headers:
 
 def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
     """What an error of aiohttp's or the system's means to the caller."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return DoubleOError("no connection in time", reason="timeout", retryable=True)
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
     if session is not None and session.closed:

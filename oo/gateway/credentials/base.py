@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..._core.io import IO
@@ -12,6 +11,7 @@ from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
+from ..header_rules import plain as plain_name
 from .template import Template
 
 if TYPE_CHECKING:
@@ -118,12 +118,6 @@ class Credential(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.shown()}>"
-
-
-@lru_cache(512)  # most calls have the same names
-def plain_name(name: str) -> str:
-    """A header's name as the loosest reader has it: CGI reads X_Key and X-Key as the same (RFC 3875, 4.1.18)."""
-    return name.lower().replace("_", "-")
 
 
 def without_headers(request: Request, names: Iterable[str]) -> Request:

@@ -11,8 +11,9 @@ from ..._http import headers
 from ..._http.request import Request
 from ...exceptions import DoubleOError
 from ..errors import StoreError
-from ..headers import HOP_BY_HOP
-from .base import Credential, CredentialTools, plain_name, with_header
+from ..header_rules import HOP_BY_HOP
+from ..header_rules import plain as plain_name
+from .base import Credential, CredentialTools, with_header
 from .template import Template
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from ..http_server._aiohttp_patches import has_begun
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
 from .body_reader import body_pieces
+from .request_target import origin_form
 from .websocket import CallerSocket, asks_for_websocket
 from .wire import relay, whole_answer
 
@@ -67,6 +68,8 @@ def _context(received: web.BaseRequest) -> GatewayContext:
 
 def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerSocket | None) -> Request:
     target = received.raw_path
+    if "Proxy-Authorization" not in received.headers:
+        target = origin_form(target)
     context.endpoint = endpoint = _endpoint(received.method, target.partition("?")[0])
     if endpoint != "other":
         context.operation = cast("Operation", endpoint)

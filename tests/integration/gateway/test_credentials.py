@@ -19,6 +19,7 @@ import oo.testing
 from oo.gateway.app import Gateway
 from oo.gateway.audit_log import AUDIT_FILE, AuditSettings
 from oo.gateway.context import GatewayContext
+from oo.gateway.models import Upstream
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.integration.gateway.test_plugins import registered
@@ -177,6 +178,31 @@ def test_what_cannot_be_sent_is_not(
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
         assert (status, said in str(body)) == (502, True)
         assert upstream.take() == []
+
+
+def test_each_of_several_upstreams_has_its_own_secret(gateway: LocalGateway) -> None:
+    gateway.secret("tg", KEY)
+    gateway.secret("user", USER)
+    with nobody() as nowhere, recording(echoed) as upstream:
+        others = (Upstream(upstream.url + "/second/{user}"),)
+        token = gateway.route("r", nowhere + "/first/{tg}", others=others, weight=1000)
+        status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
+        assert [seen.target for seen in upstream.take()] == [f"/second/{USER}/x"]
+    assert (status, USER.encode() in body) == (200, False)
+
+
+def test_a_redirect_of_the_upstreams_own_leads_back_without_its_secret(gateway: LocalGateway) -> None:
+    gateway.secret("tg", KEY)
+
+    def redirected(raw: bytes) -> bytes:
+        seen = parsed(raw)
+        url = f"http://{seen.get('Host')[0]}{seen.target}/next"
+        return answer(b"", f"Location: {url}".encode(), status=b"302 Found")
+
+    with recording(redirected) as upstream:
+        token = gateway.route("r", upstream.url + "/bot{tg}")
+        status, headers, _ = ask(gateway.url, "GET", "/api/proxy/file", token)
+    assert (status, headers["Location"]) == (302, "/api/proxy/file/next")
 
 
 def test_a_route_of_a_vault_from_before_goes_on(gateway: LocalGateway) -> None:

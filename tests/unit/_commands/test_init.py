@@ -29,7 +29,6 @@ ROUTE = {
     "--allow-plain-http",
     "--allow-weak",
     "--pass-header",
-    "--websocket",
     "--query",
     "--basic",
     "--credential",
@@ -37,6 +36,10 @@ ROUTE = {
     "--cert",
     "--key",
     "--plugins",
+    "--drop-header",
+    "--retries",
+    "--cors",
+    "--websocket",
 }
 
 
