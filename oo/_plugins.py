@@ -123,6 +123,17 @@ class Plugins:
             raise ValueError(f"{len(found) or 'no'} installed distributions have a plugin of that name")
         return Plugin(name, _name(found[0].dist)), _managed(found[0].load(), name)
 
+    def credentials(self, names: Iterable[str]) -> list[type]:
+        """The kinds of credentials that the plugins of these names add. No other is loaded; ValueError as above."""
+        return [kind for name in sorted(set(names)) for kind in self._kinds(name)]
+
+    def _kinds(self, name: str) -> list[type]:
+        try:
+            _, manager = self._named(name)
+            return [kind for result in manager.hook.oo_credentials() for kind in result]
+        except (Exception, SystemExit) as error:  # as above
+            raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}: {error}") from None
+
     def _scan(self) -> None:
         if not self._scanned:
             wanted = self._wanted(os.environ.get("OO_PLUGINS", ""))
@@ -274,7 +285,7 @@ def _managed(plugin: object, name: str) -> pluggy.PluginManager:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise ValueError(str(error)) from None
-    found = manager.hook.oo_middleware.get_hookimpls()
+    found = [*manager.hook.oo_middleware.get_hookimpls(), *manager.hook.oo_credentials.get_hookimpls()]
     if not found:
         raise ValueError(f"plugin {name} has no `@oo.hookimpl def oo_middleware(client)`")
     for each in found:

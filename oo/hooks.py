@@ -52,3 +52,9 @@ class ClientInfo:
 def oo_middleware(client: ClientInfo) -> Iterable[tuple[Slot, Middleware]]:  # noqa: ARG001  # a specification
     """The plugin's middlewares for this client or gateway, each with its slot. Called once for each that is made."""
     return []
+
+
+@hookspec
+def oo_credentials() -> Iterable[type]:
+    """The kinds of credentials that the plugin adds to a gateway: subclasses of its `Credential`. Called once."""
+    return []

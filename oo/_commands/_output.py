@@ -47,6 +47,14 @@ def table(
             click.echo("\t".join(_text(row[column]) for column in columns))
 
 
+def show(known: Mapping[str, Any], as_json: bool) -> None:
+    """Print what is known of one thing."""
+    if as_json:
+        print_json(known)
+    else:
+        table([{"what": what.replace("_", " "), "is": value} for what, value in known.items()], ("what", "is"), False)
+
+
 def print_json(data: Any) -> None:
     """Print as JSON, times as ISO 8601 has them."""
     emit(json.dumps(data, indent=2, default=_iso))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,7 @@ from ._output import as_json, printable, table
 if TYPE_CHECKING:
     from .._core.pipeline import Middleware
     from .._plugins import Plugin
-    from ..gateway.store.base import Store
+    from ..gateway.credentials.registry import Registry
 
 
 def _split(_context: click.Context, _option: click.Parameter, names: str) -> list[str]:
@@ -23,6 +23,11 @@ named_plugins = click.option(
     "--plugins", default="", metavar="A,B", callback=_split, help="The plugins that the gateway loads; no other is."
 )
 """The option that names the plugins of a gateway."""
+
+plugin_kinds = click.option(
+    "--plugins", default="", metavar="A,B", callback=_split, help="The plugins whose kinds --credential may name."
+)
+"""The option that names the plugins of a route's credentials."""
 
 
 @click.command()
@@ -41,11 +46,24 @@ def plugins(gateway: bool, plugins: list[str], as_json: bool) -> None:
     listed, middleware = _of_gateway(plugins) if gateway else _of_client()
     chain = [name_of(each) for each in middleware]
     rows = [{"plugin": each.name, "distribution": each.distribution} for each in listed]
+    kinds = {"credentials": kinds_of(plugins).kinds} if gateway else {}
     if as_json:
-        click.echo(json.dumps({"plugins": rows, "chain": chain}, indent=2))
+        click.echo(json.dumps({"plugins": rows, "chain": chain, **kinds}, indent=2))
         return
     table(rows, ("plugin", "distribution"), False)
     click.echo(printable(" -> ".join(chain)))
+    for name, each in kinds.items():
+        click.echo(printable(f"{name}: {', '.join(each)}"))
+
+
+def kinds_of(plugins: list[str]) -> Registry:
+    """The kinds of credentials, with those of the plugins that an option names."""
+    from ..gateway.app import kinds_with
+
+    try:
+        return kinds_with(plugins)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _of_client() -> tuple[list[Plugin], list[Middleware]]:
@@ -66,6 +84,7 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
     from .._plugins import plugins
     from ..gateway.app import gateway_info
     from ..gateway.background import Background
+    from ..gateway.credentials.registry import Registry
     from ..gateway.open_calls import OpenCalls
     from ..gateway.stack import gateway_chain
 
@@ -73,5 +92,6 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
         listed, offers = plugins.named(names, gateway_info(DEFAULT_BASE_URL))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    nothing = cast("Store", None)  # no call comes through this chain
-    return listed, compose(gateway_chain(nothing, None, Background(), OpenCalls(nothing)), offers)
+    nothing: Any = None  # no call comes through this chain
+    chain = gateway_chain(nothing, None, Background(), OpenCalls(nothing), nothing, Registry())
+    return listed, compose(chain, offers)

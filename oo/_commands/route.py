@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ._output import as_json, say_changes, table
+from ._output import as_json, say_changes, show, table
+from ._values import text_file
 from ._vault import add_rm, with_vault
+from .plugins import kinds_of, plugin_kinds
 
 if TYPE_CHECKING:
+    from ..gateway.models import Route
     from ..gateway.vault import Vault
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,13 +22,31 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "upstream": {
         "multiple": True,
         "metavar": "'URL [weight=N]'",
-        "help": "The API's base URL, or one of several; what callers ask for comes behind.",
+        "help": "The API's base URL, or one of several; its path may hold {name}, a secret's value.",
     },
     "inject": {
         "multiple": True,
         "metavar": "'HEADER: TEXT'",
-        "help": "A header to send; {name} is a secret's value.",
+        "help": "A header to send; {name} is a secret's value, {{ a brace.",
     },
+    "query": {
+        "multiple": True,
+        "metavar": "'NAME=TEXT'",
+        "help": "A parameter to add to the query; {name} as above.",
+    },
+    "basic": {"metavar": "'USER:PASSWORD'", "help": "Basic credentials to send; {name} as above."},
+    "credential": {
+        "multiple": True,
+        "metavar": "'KIND OPTION=TEXT...'",
+        "help": "oauth2, sigv4, jwt, github-app, gcp-service-account, or a plugin's.",
+    },
+    "ca": {"type": text_file, "metavar": "FILE", "help": "Authorities to trust beside the public ones, in PEM."},
+    "cert": {
+        "type": text_file,
+        "metavar": "FILE",
+        "help": "A certificate to show to the upstream, in PEM; with --key.",
+    },
+    "key": {"metavar": "'{SECRET}'", "help": "The secret that is the private key to --cert."},
     "allow": {
         "multiple": True,
         "metavar": "'METHOD PATH'",
@@ -68,7 +89,7 @@ def _settings(command: F) -> F:
         command = click.option(f"--{flag}/--no-{flag}", default=None, help=text)(command)
     for name, option in reversed(_OPTIONS.items()):
         command = click.option(f"--{name}", **option)(command)
-    return command
+    return plugin_kinds(command)
 
 
 @click.group()
@@ -86,7 +107,7 @@ def route() -> None:
 @click.argument("name")
 @_settings
 @click.option("--replace", is_flag=True, help="Put it in the place of the one that is there.")
-def route_set(name: str, replace: bool, **settings: Any) -> None:
+def route_set(name: str, replace: bool, plugins: list[str], **settings: Any) -> None:
     """Keep a route. One that is there is kept, unless --replace.
 
     \b
@@ -99,33 +120,33 @@ def route_set(name: str, replace: bool, **settings: Any) -> None:
 
     if not settings["upstream"]:
         raise click.UsageError("a route needs --upstream, the API's base URL")
-    made = Route(name, **_given(settings))
-    with_vault(lambda vault: put_route(vault, made, override=replace))
+    made, kinds = Route(name, **_given(settings)), kinds_of(plugins)
+    with_vault(lambda vault: put_route(vault, made, override=replace, kinds=kinds))
     click.echo(f"route {name}")
 
 
 @route.command("update")
 @click.argument("name")
 @_settings
-@click.option("--drop", multiple=True, metavar="HEADER", help="Inject this header no longer.")
+@click.option(
+    "--drop", multiple=True, metavar="NAME", help="A header, parameter or kind to inject no longer; ca; cert."
+)
 @click.option("--allow-all", is_flag=True, help="Let callers do anything, as without --allow.")
-def route_update(name: str, drop: tuple[str, ...], allow_all: bool, **settings: Any) -> None:
+def route_update(name: str, drop: tuple[str, ...], allow_all: bool, plugins: list[str], **settings: Any) -> None:
     """Change what is named of a route, and nothing else; says what changed.
 
-    --inject sets that header and leaves the others; --allow stands for the whole list.
+    --inject and --query set what they name and leave the others; --allow and --credential stand for the whole list.
 
     Example: oo route update openai --timeout 120
     """
     from ..gateway.services import update_route
 
-    changes = _given(settings)
-    if drop:
-        changes["inject"] = {**changes.get("inject", {}), **dict.fromkeys(drop)}
+    changes, kinds = _given(settings), kinds_of(plugins)
     if allow_all:
         changes["allow"] = ()
-    if not changes:
+    if not changes and not drop:
         raise click.UsageError("name what is to change, such as --timeout 120")
-    say_changes(f"route {name}", with_vault(lambda vault: update_route(vault, name, changes)))
+    say_changes(f"route {name}", with_vault(lambda vault: update_route(vault, name, changes, drop, kinds=kinds)))
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +155,10 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
     from ..gateway.rules import injected, parse_upstreams
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    for option, name in (("pass_header", "pass_headers"), ("drop_header", "drop_headers"), ("cors", "cors")):
+    for option, name in (
+        *(("pass_header", "pass_headers"), ("drop_header", "drop_headers"), ("cors", "cors")),
+        ("credential", "credentials"),
+    ):
         if option in given:
             given[name] = tuple(filter(None, given.pop(option)))
     if "upstream" in given:
@@ -142,55 +166,97 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
     if texts := given.pop("with", ()):
         given["settings"] = parse_settings(texts)
     if "inject" in given:
-        given["inject"] = injected(map(_header, given["inject"]))
+        given["inject"] = injected(
+            _named(text, ":", "an --inject without ':' is no 'Header: text'") for text in given["inject"]
+        )
+    if "query" in given:
+        given["query"] = injected(
+            _named(text, "=", "a --query without '=' is no 'name=text'") for text in given["query"]
+        )
     return given
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = (part.strip() for part in text.partition(":"))
-    if not colon:
+def _named(text: str, mark: str, refusal: str) -> tuple[str, str]:
+    name, found, value = (part.strip() for part in text.partition(mark))
+    if not found:
         # It may be a key, and is not said again.
-        raise click.ClickException("an --inject without ':' is no 'Header: text'")
+        raise click.ClickException(refusal)
     return name, value
 
 
 @route.command("list")
 @as_json
 def route_list(as_json: bool) -> None:
-    """List the routes, injected headers by name only.
+    """List the routes, what they inject by name only.
 
     Example: oo route list
     """
-    from ..gateway.plugin_settings import listed_settings
 
     async def read(vault: Vault) -> list[dict[str, Any]]:
         routes = [await vault.route(name) for name in await vault.names("route")]
-        return [
-            {
-                "name": route.name,
-                "upstream": ", ".join(map(str, route.upstreams)),
-                "upstreams": list(map(str, route.upstreams)),
-                "inject": list(route.inject),
-                "secrets": sorted(route.secrets),
-                "allow": list(route.allow) or ["* /*"],
-                "passed": list(route.pass_headers),
-                "dropped": list(route.drop_headers),
-                "retries": route.retries,
-                "cors": list(route.cors),
-                "with": listed_settings(route.settings),
-                "timeout": route.timeout,
-                "websocket": route.websocket,
-                "private": route.allow_private,
-                "plain_http": route.allow_plain_http,
-                "weak": route.allow_weak,
-            }
-            for route in routes
-            if route is not None
-        ]
+        return [_row(route) for route in routes if route is not None]
 
     columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private")
-    more = ("plain_http", "weak", "passed", "dropped", "upstreams", "retries", "cors", "websocket", "with")
-    table(with_vault(read), columns + more, as_json, shown=columns)
+    more = (
+        "plain_http",
+        "weak",
+        "passed",
+        "dropped",
+        "upstreams",
+        "retries",
+        "cors",
+        "websocket",
+        "with",
+        "credentials",
+        "tls",
+    )
+    table(with_vault(read), columns + more, as_json, shown=(*columns, "credentials"))
+
+
+@route.command("show")
+@click.argument("name")
+@as_json
+def route_show(name: str, as_json: bool) -> None:
+    """Show what is known of a route, what it injects by name only, and the ids of its tokens.
+
+    Example: oo route show openai
+    """
+    from ..gateway.services import require
+
+    async def read(vault: Vault) -> dict[str, Any]:
+        await require(vault, "route", name)
+        kept = await vault.route(name)
+        opened_by = [token.id for token in await vault.tokens() if (token.kind, token.name) == ("route", name)]
+        return {**({} if kept is None else _row(kept)), "tokens": opened_by}
+
+    show(with_vault(read), as_json)
+
+
+def _row(route: Route) -> dict[str, Any]:
+    """What may be shown of a route."""
+    from ..gateway.plugin_settings import listed_settings
+    from ..gateway.route_credentials import shown
+
+    return {
+        "name": route.name,
+        "upstream": ", ".join(map(str, route.upstreams)),
+        "upstreams": list(map(str, route.upstreams)),
+        "inject": list(route.inject),
+        "credentials": shown(route),
+        "secrets": sorted(route.secrets),
+        "tls": [what for what in ("ca", "cert", "key") if getattr(route, what)],
+        "allow": list(route.allow) or ["* /*"],
+        "passed": list(route.pass_headers),
+        "dropped": list(route.drop_headers),
+        "retries": route.retries,
+        "cors": list(route.cors),
+        "with": listed_settings(route.settings),
+        "timeout": route.timeout,
+        "websocket": route.websocket,
+        "private": route.allow_private,
+        "plain_http": route.allow_plain_http,
+        "weak": route.allow_weak,
+    }
 
 
 add_rm(route, "route")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._output import as_json, emit, moment, on_terminal, print_json, printable, table
+from ._output import as_json, emit, moment, on_terminal, printable, show, table
 from ._values import text_file
 from ._vault import add_rm, warn, with_vault
 
@@ -111,11 +111,7 @@ def secret_show(name: str, reveal: bool, as_json: bool) -> None:
         found = with_vault(value)
         emit(printable(found, kept="\n\t") if on_terminal() else found, newline=on_terminal())
         return
-    known = with_vault(read)
-    if as_json:
-        print_json(known)
-    else:
-        table([{"what": what.replace("_", " "), "is": value} for what, value in known.items()], ("what", "is"), False)
+    show(with_vault(read), as_json)
 
 
 @secret.command("versions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from .. import _plugins
 from ..hooks import ClientInfo
 from .audit_log import Audit
+from .credentials.registry import Registry
+from .errors import StoreError
 from .fronts.base_url import Front
 from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server
 from .stack import Stack
@@ -53,7 +55,7 @@ class Gateway:
             stack.callback(sock.close)
             self.url = url_of(sock, self._tls is not None)
             _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
-            chain = Stack(self._store, self._audit, offers)
+            chain = Stack(self._store, self._audit, offers, kinds=kinds_with(self._plugins))
             stack.push_async_callback(chain.close)
             front = Front(chain)
             server = Server(front.handle, front.refuse)
@@ -70,6 +72,15 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+
+def kinds_with(plugins: Iterable[str]) -> Registry:
+    """The kinds of credentials, with those of some plugins; ValueError for one that breaks or adds what is none."""
+    added = _plugins.plugins.credentials(plugins)
+    try:
+        return Registry(added)
+    except StoreError as error:
+        raise ValueError(str(error)) from None
 
 
 def gateway_info(url: str) -> ClientInfo:

@@ -24,6 +24,10 @@ class Background:
         task.add_done_callback(self._ended)
         return task
 
+    async def complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns, which goes on where whoever waits for it is cancelled."""
+        return await asyncio.shield(self.spawn(work))
+
     async def close(self) -> None:
         """Wait a second at most for what is under way, and cancel the rest."""
         end = time.monotonic() + _GRACE

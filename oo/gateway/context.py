@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from .._http.context import Context
 from .._http.request import Request
 from .models import Kind, Route
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class GatewayContext(Context):
@@ -24,6 +28,7 @@ class GatewayContext(Context):
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
+        tls: what the connection to the upstream is made with, where its route has its own.
         upstream: the URL, as the route has it, of the upstream that was asked last.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
         audited: what both of the call's lines in the audit hold, once the first was written.
@@ -47,6 +52,7 @@ class GatewayContext(Context):
     key: str | None = None
     paid: bool = False
     route: Route | None = None
+    tls: ssl.SSLContext | None = None
     upstream: str | None = None
     hidden: set[str] | None = None
     audited: str = ""
@@ -80,4 +86,4 @@ def passes_encoding(request: Request) -> bool:
     context = request.context
     if not isinstance(context, GatewayContext) or context.route is None:
         return False
-    return not (context.route.inject or context.hidden)
+    return not (context.route.texts or context.hidden)

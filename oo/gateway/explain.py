@@ -18,16 +18,19 @@ from ..exceptions import DoubleOError
 from .advice import advice
 from .background import Background
 from .context import GatewayContext, gateway_context, of_route
+from .credentials.registry import Registry
 from .egress import check_literal
 from .errors import GatewayError
 from .fronts.base_url import endpoint_of
 from .middleware.allow import PREFIX, Allow
 from .middleware.authorize import Authorize
+from .middleware.credentials import ApplyCredentials
 from .middleware.forward import Forward
-from .middleware.inject import InjectCredentials
+from .middleware.lead_back import LeadBack
 from .middleware.limits import Limits
-from .models import PLACEHOLDER, Denial, Grant, Kind, Route, Token
+from .models import Denial, Grant, Kind, Route, Token, names_in
 from .open_calls import OpenCalls
+from .route_credentials import shown
 from .rules import format_rate
 from .spending import calls_at_once, charge, has_use
 from .stack import gateway_chain
@@ -100,12 +103,15 @@ async def explain(vault: LookingVault, token: str, method: str, path: str) -> Ex
     request = Request(method, target, Headers([("Authorization", f"Bearer {token}")]), context=context)
     told = _Told(vault, token)
     calls = OpenCalls(vault)
-    layers = [each for each in gateway_chain(vault, None, Background(), calls) if not isinstance(each, Slot)]
+    nowhere = _Nowhere(vault)
+    whole = gateway_chain(vault, None, Background(), calls, nowhere, Registry())
+    # Credentials are shown, not applied: some kinds would have to be fetched.
+    layers = [each for each in whole if not isinstance(each, (Slot, ApplyCredentials))]
     chain: list[Middleware] = []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         chain += layer, _Watch(told, layer, "the transport" if following is None else type(following).__name__)
     try:
-        await Pipeline(chain, _Nowhere(vault), LoopIO()).handle(request)
+        await Pipeline(chain, nowhere, LoopIO()).handle(request)
     finally:
         await calls.close()
     if told.explanation.refusal is None:
@@ -175,10 +181,11 @@ class _Nowhere:
 
 def injected(route: Route) -> list[str]:
     """What of a route's credentials may be shown."""
-    return [
-        f"the header {name} with {', '.join(sorted(f'{{{secret}}}' for secret in PLACEHOLDER.findall(text))) or '***'}"
+    headers = [
+        f"the header {name} with {', '.join(sorted(f'{{{secret}}}' for secret in names_in(text))) or '***'}"
         for name, text in route.inject.items()
     ]
+    return headers + shown(route)
 
 
 Words = Iterator[tuple[str, str]]
@@ -227,5 +234,5 @@ _WORDS: dict[type, Callable[[Request, Token, float], Words]] = {
     Allow: _allowed,
     Limits: _paid,
     Forward: _forwarded,
-    InjectCredentials: _credentials,
+    LeadBack: _credentials,
 }

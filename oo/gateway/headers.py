@@ -63,7 +63,7 @@ def _passed(route: Route, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str,
         passed = [(name, _sendable(value)) for name, value in passed]
     if RANGE in verdicts:  # RFC 9110, 14.2: it would be a range of the compressed bytes
         passed.append(("Accept-Encoding", "identity"))
-    elif not route.inject:
+    elif not route.texts:
         # The answer is passed on in its coding, so the caller says in which.
         codings = [_sendable(pair[1]) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict == CODINGS]
         passed.append(("Accept-Encoding", ", ".join(codings) or "identity"))

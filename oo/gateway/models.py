@@ -28,8 +28,7 @@ _THINGS = {
 _REASONS = {"expired": "it has expired", "used up": "it is used up", "revoked": "it was revoked"}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
-"""Where a secret's value goes in a text."""
+_PLACEHOLDER = re.compile(r"\{\{|\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")  # "{{" is a brace
 
 # RFC 6454, 6.2: a scheme and a host in small letters, and a port that is not the scheme's own.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
@@ -65,7 +64,10 @@ class Upstream:
 class Route:
     """An upstream API, and what a caller may do with it.
 
-    `inject` maps header names to texts with `{secret-name}` placeholders. `allow` holds patterns such as
+    `inject` and `query` map names of headers and of parameters to texts with `{secret-name}` placeholders. `basic` is
+    `user:password`, `credentials` are texts of further kinds, and the upstream's path may hold placeholders too. `ca`
+    and `cert` are certificates in PEM: whom to trust beside the public authorities, and what to show; `key` is the
+    placeholder of the private key to `cert`. `allow` holds patterns such as
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
@@ -84,6 +86,12 @@ class Route:
     allow_plain_http: bool = False
     allow_weak: bool = False
     pass_headers: tuple[str, ...] = ()
+    query: Mapping[str, str] = field(default_factory=dict)
+    basic: str | None = None
+    credentials: tuple[str, ...] = ()
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
     drop_headers: tuple[str, ...] = ()
     websocket: bool = False
     weight: int = 1
@@ -148,13 +156,18 @@ class Route:
         return name in map(plain, self.pass_headers)
 
     @cached_property
-    def secrets(self) -> frozenset[str]:
-        """The names of the secrets it injects."""
-        return frozenset(name for text in self.inject.values() for name in PLACEHOLDER.findall(text))
+    def texts(self) -> tuple[str, ...]:
+        """All that it puts into its requests, each text after the name of its kind of credentials."""
+        texts = [f"header {name}: {text}" for name, text in self.inject.items()]
+        texts += [f"query {name}={text}" for name, text in self.query.items()]
+        texts += [] if self.basic is None else [f"basic {self.basic}"]
+        texts += self.credentials
+        return (*texts, *(f"path {upstream.url}" for upstream in self.upstreams if "{" in upstream.url))
 
-    def headers(self, values: Mapping[str, str]) -> dict[str, str]:
-        """The headers to inject, with each placeholder replaced by its secret's value."""
-        return {name: PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The names of the secrets it needs."""
+        return frozenset(names_in(*self.texts, self.key or ""))
 
     def allows(self, method: str, path: str) -> bool:
         """Whether a caller may make this request: one pattern fits the path, however a server may read it. `path` is
@@ -258,6 +271,11 @@ class StoredResponse:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes | Body
+
+
+def names_in(*texts: str) -> list[str]:
+    """The names of the secrets in some texts with placeholders."""
+    return [match[1] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1]]
 
 
 def check_name(name: str) -> str:

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 from .. import _plugins
-from .app import Gateway, gateway_info
+from .app import Gateway, gateway_info, kinds_with
 from .audit_log import AuditSettings
 from .errors import StoreError
 from .paths import data_dir as find_home
@@ -51,6 +51,7 @@ def preflight(home: Path, tls: TLSFiles, plugins: Sequence[str] = (), audit: Aud
     _context(tls)
     try:
         _plugins.plugins.named(plugins, gateway_info(""))
+        kinds_with(plugins)
     except ValueError as error:
         raise StoreError(str(error)) from None
     asyncio.run(Vault(home).close())

@@ -13,15 +13,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._core.masking import SHORTEST
-from . import keyring, rules, sealing
+from . import keyring, route_credentials, rules, sealing
+from .credentials.registry import Registry
 from .errors import StoreError
 from .models import Kind, Rate, Route, SecretRef, Token, Variable, check_name
 from .paths import check_home, hand_over
 from .plugin_settings import merged_settings
+from .route_credentials import KINDS
 from .vault import VAULT_FILE, Vault
 
 State = Literal["open", "revoked", "expired", "used up"]
 """What a token is good for."""
+
+_TEXTS = ("inject", "query")
+_UNSHOWN = ("basic", "credentials", "ca", "cert", "key")
+_CHECKED = {
+    *_TEXTS,
+    *_UNSHOWN,
+    "upstream",
+    "others",
+    "allow_weak",
+    "pass_headers",
+}  # with these, what is injected is looked at anew
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,15 +86,21 @@ async def require(vault: Vault, kind: Kind, name: str) -> None:
 
 
 async def put_secret(vault: Vault, name: str, value: str) -> tuple[int, list[str]]:
-    """Keep a new version of a secret: its number, and what to warn of."""
+    """Keep a new version of a secret, one that its routes can send: its number, and what to warn of."""
+    await route_credentials.check_value(vault, name, value)
     version = await vault.put_secret(name, value)
-    return version, await weak_uses(vault, name)
+    return version, await weak_uses(vault, name) + await route_credentials.quoting(vault, name, value)
 
 
 async def rollback(vault: Vault, name: str, version: int | None) -> tuple[int, list[str]]:
     """Return to an earlier version of a secret: its number, and what to warn of."""
     await require(vault, "secret", name)
-    return await vault.rollback(name, version), await weak_uses(vault, name)
+    number, warnings = await vault.rollback(name, version), await weak_uses(vault, name)
+    try:
+        await route_credentials.check_value(vault, name)
+    except StoreError as error:  # that version was set before its routes
+        warnings.append(str(error))
+    return number, warnings
 
 
 async def weak_uses(vault: Vault, secret: str | None = None) -> list[str]:
@@ -145,31 +164,37 @@ async def update_environment(
     return changed
 
 
-async def put_route(vault: Vault, route: Route, *, override: bool = False) -> None:
-    """Keep a route, in the place of one that is there only with `override`."""
+async def put_route(vault: Vault, route: Route, *, override: bool = False, kinds: Registry = KINDS) -> None:
+    """Keep a route, in the place of one that is there only with `override`. `kinds` are those of its credentials."""
     rules.check_upstream(route)
-    await _check_inject(vault, route)
+    await _check_credentials(vault, route, kinds)
     await _check_new(vault, "route", route.name, override)
     await vault.put_route(route)
 
 
-async def update_route(vault: Vault, name: str, changes: Mapping[str, Any]) -> list[str]:
-    """Change what is named of a route; a line for each that changed, without the texts of headers.
+async def update_route(
+    vault: Vault, name: str, changes: Mapping[str, Any], drop: Collection[str] = (), *, kinds: Registry = KINDS
+) -> list[str]:
+    """Change what is named of a route; a line for each that changed, without the texts that it injects.
 
-    `changes` are a Route's fields. `inject` joins the headers there are; one whose text is None is dropped. `settings`
-    joins the plugins there are; one without any is dropped.
+    `changes` are a Route's fields. `inject` and `query` join what is there, less what `drop` names: headers,
+    parameters, kinds of credentials, `basic`, `ca` and `cert`. `settings` joins the plugins there are; one
+    without any is dropped.
     """
     await require(vault, "route", name)
     before = await vault.route(name)
     if before is None:
         raise StoreError(f"there is no route {name!r}")
-    inject = _merged(before, changes["inject"]) if "inject" in changes else before.inject
-    settings = merged_settings(before.settings, changes.get("settings", {}))
-    after = replace(before, **{**changes, "inject": inject, "settings": settings})
+    less = route_credentials.without(before, drop)
+    joined: dict[str, Any] = {
+        field: route_credentials.merged(getattr(less, field), changes[field]) for field in _TEXTS if field in changes
+    }
+    joined["settings"] = merged_settings(before.settings, changes.get("settings", {}))
+    after = replace(less, **{**changes, **joined})
     if {"upstream", "others", "allow_private", "allow_plain_http"} & changes.keys():
         rules.check_upstream(after)
-    if {"inject", "allow_weak", "pass_headers"} & changes.keys():
-        await _check_inject(vault, after)
+    if drop or _CHECKED & changes.keys():
+        await _check_credentials(vault, after, kinds)
     changed = _differences(before, after)
     if changed:
         await vault.put_route(after)
@@ -246,31 +271,22 @@ async def _check_variables(vault: Vault, variables: Mapping[str, Variable]) -> N
             await require(vault, "secret", value.name)
 
 
-async def _check_inject(vault: Vault, route: Route) -> None:
-    rules.check_injected(route.inject)
+async def _check_credentials(vault: Vault, route: Route, kinds: Registry) -> None:
     rules.check_passed(route.pass_headers)
-    for name in sorted(route.secrets):
+    credentials = route_credentials.parsed(route, kinds)
+    for name in sorted(route.secrets | credentials.secrets):
         await require(vault, "secret", name)
+    for url in credentials.urls:
+        rules.check_called(route, url, "a URL of the credentials")
     if not route.allow_weak and (weak := await weak_secrets(vault, route)):
         raise StoreError(
             f"the secret {weak[0]!r} is shorter than {SHORTEST} characters, too short to be masked in what the "
             "API sends back: give --allow-weak if it is no secret"
         )
+    await route_credentials.check(vault, route, credentials)
 
 
-def _merged(route: Route, inject: Mapping[str, str | None]) -> dict[str, str]:
-    """A route's headers with others in the place of those of the same name."""
-    headers = {name.lower(): (name, text) for name, text in route.inject.items()}
-    for name, text in inject.items():
-        if text is None and headers.pop(name.lower(), None) is None:
-            near = rules.nearest(name, route.inject)
-            raise StoreError(f"the route {route.name!r} injects no {name}{near}")
-        if text is not None:
-            headers[name.lower()] = (name, text)
-    return dict(headers.values())
-
-
-_MAPPINGS = {"inject": "inject", "settings": "with"}
+_MAPPINGS = {"inject": "inject", "query": "query", "settings": "with"}
 
 
 def _differences(before: Route, after: Route) -> list[str]:
@@ -278,6 +294,9 @@ def _differences(before: Route, after: Route) -> list[str]:
     for field in fields(Route):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if old == new:
+            continue
+        if field.name in _UNSHOWN:
+            changed.append(f"{field.name}: {'changed' if old and new else 'added' if new else 'dropped'}")
             continue
         if field.name not in _MAPPINGS:
             changed.append(f"{field.name.replace('_', ' ')}: {_shown(old, field.name)} -> {_shown(new, field.name)}")

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .._core.io import LoopIO
-from .._core.pipeline import Middleware, Pipeline
+from .._core.io import IO, LoopIO
+from .._core.pipeline import Middleware, Pipeline, Transport
 from .._core.slots import Slot, compose
 from .._http.request import Request
 from .._http.response import Response
 from .audit_log import Audit
 from .background import Background
 from .context import gateway_context
+from .credentials.registry import Registry
 from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
 from .middleware.begin_audit import BeginAudit
+from .middleware.call_tools import Workshop
 from .middleware.cors import Cors
+from .middleware.credentials import ApplyCredentials
 from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
 from .middleware.failover import Failover
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
-from .middleware.inject import InjectCredentials
 from .middleware.lead_back import LeadBack
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
@@ -36,10 +38,11 @@ from .upstream import UpstreamTransport
 
 
 def gateway_chain(
-    store: Store, audit: Audit | None, background: Background, calls: OpenCalls
+    store: Store, audit: Audit | None, background: Background, calls: OpenCalls, upstream: Transport, kinds: Registry
 ) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
-    ErrorResponses, so a plugin sees it as it sees a client's error."""
+    ErrorResponses, so a plugin sees it as it sees a client's error. `kinds` are those of the credentials, which fetch
+    what they need by `upstream`."""
     return [
         WriteAudit(audit),  # a line for each call, when its answer has ended
         Cors(store),  # preflights, and whose programs may read an answer
@@ -59,7 +62,7 @@ def gateway_chain(
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads
         LeadBack(),  # the upstream's own URLs lead back here
-        InjectCredentials(store),  # the route's headers, with the secrets in them
+        ApplyCredentials(Workshop(store, upstream, background), kinds),  # the route's secrets, where each belongs
         Slot.WIRE,
     ]
 
@@ -68,13 +71,20 @@ class Stack:
     """The composed chain over its transports: to the upstream for a route's call, to the store for any other."""
 
     def __init__(
-        self, store: Store, audit: Audit | None = None, offers: Mapping[Slot, Sequence[Middleware]] | None = None
+        self,
+        store: Store,
+        audit: Audit | None = None,
+        offers: Mapping[Slot, Sequence[Middleware]] | None = None,
+        *,
+        kinds: Registry | None = None,
+        io: IO | None = None,
     ) -> None:
-        """`offers` are the middlewares of plugins for each slot."""
+        """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs."""
         self._background = Background()
         self._calls = OpenCalls(store)
         self._end = _End(store)
-        chain, io = gateway_chain(store, audit, self._background, self._calls), LoopIO()
+        io = LoopIO() if io is None else io
+        chain = gateway_chain(store, audit, self._background, self._calls, self._end.upstream, kinds or Registry())
         self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
         # What is no HTTP cannot be waited for, and no plugin is asked.
         self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
@@ -99,7 +109,7 @@ class _End:
 
     def __init__(self, store: Store) -> None:
         self.store = StoreTransport(store)
-        self.upstream = UpstreamTransport()
+        self.upstream = UpstreamTransport(store)
 
     async def send(self, request: Request) -> Response:
         transport = self.store if gateway_context(request).route is None else self.upstream

@@ -148,7 +148,7 @@ class AiohttpTransport:
             allow_redirects=False,
             proxy=proxy,
             timeout=_timeout(left, self._connect_timeout),
-            ssl=self._trust.context if tls else True,
+            ssl=self._trust.of(request) if tls else True,
         )
 
     async def _response(

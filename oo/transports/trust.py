@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TypeAlias
 
+from .._http.request import Request
 from .network_errors import tls_error
 
 Verify: TypeAlias = "str | os.PathLike[str] | ssl.SSLContext | None"
@@ -50,6 +51,10 @@ class Trust:
         # With it, the end of a connection looks as it does after close_notify (OpenSSL 3).
         context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         return context
+
+    def of(self, request: Request) -> ssl.SSLContext:  # noqa: ARG002  # who trusts others for some asks it
+        """What the connection for one request is made with."""
+        return self.context
 
     def _with_authorities(self) -> ssl.SSLContext:
         if not self._sources:

@@ -71,7 +71,7 @@ class WebSocketTransport(AiohttpTransport):
             async with timeout(until - now):
                 url = URL(request.url, encoded=True)
                 proxy = await self._proxy_for(url)
-                answer = await _connected(kept, request, url, proxy=proxy, ssl=self._trust.context)
+                answer = await _connected(kept, request, url, proxy=proxy, ssl=self._trust.of(request))
             if isinstance(answer, Response):
                 return answer
             return await self._response(answer, request, lambda: Source(answer, request, limit, kept, proxy), proxy)

@@ -48,6 +48,16 @@ def test_a_marked_function_is_called_with_what_is_being_built() -> None:
     assert told == [INFO]
 
 
+def test_a_plugin_may_add_kinds_of_credentials() -> None:
+    @hookimpl
+    def oo_credentials() -> list[type]:
+        return [dict]
+
+    made = manager()
+    made.register(SimpleNamespace(oo_credentials=oo_credentials))
+    assert made.hook.oo_credentials() == [[dict]]
+
+
 def test_a_function_that_is_not_marked_is_no_plugins_hook() -> None:
     made = manager()
     made.register(SimpleNamespace(oo_middleware=lambda client: [client]))

@@ -200,6 +200,31 @@ def test_a_module_may_be_a_plugin() -> None:
     assert {plugin.distribution for plugin in _plugins.plugins.found()} == {""}
 
 
+class Kinds:
+    """A plugin that adds kinds of credentials, and nothing else."""
+
+    def __init__(self, *kinds: Any) -> None:
+        self.kinds = kinds
+
+    @oo.hookimpl
+    def oo_credentials(self) -> Any:
+        if not self.kinds:
+            raise ValueError("no kinds")
+        return self.kinds
+
+
+def test_plugins_that_are_named_add_kinds_of_credentials_and_no_other_is_asked() -> None:
+    oo.register(Kinds(str, int), "b")
+    oo.register(Kinds(bytes), "a")
+    oo.register(Offering(), "c")
+    oo.register(Kinds(), "d")
+    assert _plugins.plugins.credentials(["c", "b", "a", "b"]) == [bytes, str, int]
+    assert _plugins.plugins.credentials([]) == []
+    for name, why in (("d", "ValueError: no kinds"), ("e", "no installed distributions")):
+        with pytest.raises(ValueError, match=f"plugin {name} cannot be loaded: .*{why}"):
+            _plugins.plugins.credentials([name])
+
+
 class NoHook:
     def oo_middleware(self, client: oo.ClientInfo) -> Any:
         return []

@@ -40,7 +40,12 @@ class MaskResponse:
         if context.route is None:  # what answers is the store itself
             return await call_next(request)
         hidden = context.hidden = set() if context.hidden is None else context.hidden
-        response = await call_next(request)
+        try:
+            response = await call_next(request)
+        except DoubleOError as error:
+            text = str(error)
+            error.args = (self._mask(request, hidden).text(text),)  # a plugin's may quote what it was given
+            raise
         if response.status < 200 and not context.websocket:
             response.abort()
             raise DoubleOError("it switched to another protocol, unasked", reason="protocol")

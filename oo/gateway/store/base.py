@@ -24,6 +24,9 @@ class Store(Protocol):
     async def secret(self, name: str) -> str | None:
         """A secret's current value."""
 
+    async def put_secret(self, name: str, value: str) -> int:
+        """Write a new version of a secret and make it the current one. Returns its number."""
+
     async def environment(self, name: str) -> dict[str, str] | None:
         """An environment's variables, each with its value."""
 

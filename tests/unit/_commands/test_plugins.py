@@ -62,4 +62,6 @@ def test_plugins_shows_a_gateways_chain_with_those_that_are_named(inside: Inside
     assert (with_it["plugins"], without["plugins"]) == ([{"plugin": "timer", "distribution": ""}], [])
     assert with_it["chain"][:-1] == without["chain"]
     assert with_it["chain"][-1].endswith("Timer")
+    assert without["credentials"] == with_it["credentials"]
+    assert without["credentials"][:4] == ["header", "query", "basic", "path"]
     assert without["chain"][0] == "oo.gateway.middleware.audit.WriteAudit"

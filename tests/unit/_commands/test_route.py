@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+import oo
 from tests.support.command import CANARY, Inside, listed, refused
+from tests.unit.gateway.credentials.test_base import Plain
 
 
 def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
@@ -26,6 +30,8 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
             "plain_http": False,
             "weak": False,
             "passed": [],
+            "credentials": [],
+            "tls": [],
             "dropped": [],
             "upstreams": ["https://api.openai.com"],
             "retries": 0,
@@ -95,7 +101,7 @@ def test_an_update_says_what_changed_and_leaves_the_rest(full: Inside, inside: I
     assert full("route", "update", "api", "--timeout", "5").stdout == "route api: timeout: 60 -> 5\n"
     assert listed(full("route", "list", "--json")) == [{**before, "timeout": 5.0}]
     assert full("route", "update", "api", "--timeout", "5").stdout == "route api: nothing changed\n"
-    result = full("route", "update", "api", "--inject", f"X-Key: {CANARY}", "--drop", "authorization")
+    result = full("route", "update", "api", "--inject", "X-Key: a text", "--drop", "authorization")
     assert result.stdout == "route api: inject Authorization: dropped\nroute api: inject X-Key: added\n"
     full("route", "update", "api", "--allow", "GET /x", "--allow-private")
     [row] = listed(full("route", "list", "--json"))
@@ -145,6 +151,18 @@ def test_upstreams_retries_origins_and_headers_are_set_changed_and_cleared(vault
         (("--upstream", "https://x.com", "--inject", "X-Pin: {pin}"), "too short to be masked", "--allow-weak"),
         (("--upstream", "https://x.com", "--inject", "X: {key"), "brace", None),
         (("--upstream", "https://x.com", "--inject", "X: $KEY"), "$name", None),
+        (("--upstream", "https://x.com/bot{key"), "not closed", None),
+        (("--upstream", "https://x.com/bot{kye}"), "did you mean 'key'?", None),
+        (("--upstream", f"https://x.com/bot{CANARY}"), "write {key} there", None),
+        (("--upstream", "https://x.com/?key={key}"), "query", None),
+        (("--upstream", "https://{key}.x.com/"), "upstream", None),
+        (("--upstream", "https://x.com", "--query", "key"), "no 'name=text'", None),
+        (("--upstream", "https://x.com", "--query", "a=b", "--query", "A=c"), "injected twice", None),
+        (("--upstream", "https://x.com", "--basic", "user"), "user:password", None),
+        (("--upstream", "https://x.com", "--query", "pin={pin}"), "too short to be masked", "--allow-weak"),
+        (("--upstream", "https://x.com", "--credential", "oauth3 x=y"), "no such kind", None),
+        (("--upstream", "https://x.com", "--credential", "sigv4 region=r"), "sigv4 needs access_key", None),
+        (("--upstream", "https://x.com", "--plugins", "no-such"), "plugin no-such cannot be loaded", None),
         (("--upstream", "https://x.com", "--inject", "Content-Length: 0"), "cannot be injected", None),
         (("--upstream", "https://x.com", "--inject", "X: {kye}"), "did you mean 'key'?", None),
     ],
@@ -157,6 +175,54 @@ def test_a_route_that_would_fail_or_harm_is_refused_when_it_is_set(
     assert said in refused(inside("route", "update", "api", *options))
     if flag is not None:
         full("route", "set", "new", *options, flag)
+
+
+def test_a_route_shows_what_it_injects_and_no_text(full: Inside) -> None:
+    full("secret", "set", "tg", "--from-file", "-", input=f"123456:{CANARY}-tg")
+    full(
+        *("route", "set", "all", "--upstream", "https://api.telegram.org/bot{tg}", "--inject", "X-Plain: a-text {key}"),
+        *("--query", "key=a-text{key}", "--basic", "{key}:a-text"),
+        *("--credential", "header X-Other: a-text {tg}"),
+    )
+    token = full("token", "issue", "--route", "all").stdout
+    known = json.loads(full("route", "show", "all", "--json").stdout)
+    assert known["upstream"] == "https://api.telegram.org/bot{tg}"
+    assert known["inject"] == ["X-Plain"]
+    assert known["credentials"] == ["query key=...{key}", "basic {key}:...", "header X-Other: ...{tg}"]
+    assert known["secrets"] == ["key", "tg"]
+    assert (len(known["tokens"]), known["tokens"][0] in token) == (1, False)
+    shown = full("route", "show", "all").stdout + full("route", "list").stdout + full("route", "list", "--json").stdout
+    assert "a-text" not in shown
+    assert CANARY not in shown
+    assert "credentials\tquery key=...{key}, basic" in shown
+
+
+def test_a_value_that_a_route_could_not_send_is_refused_by_both(full: Inside, inside: Inside) -> None:
+    said = refused(inside("secret", "set", "key", "--from-file", "-", input=f"{CANARY}\n{CANARY}"))
+    assert "the route 'api' could not be called with that" in said
+    full("secret", "set", "pem", "--from-file", "-", input=f"{CANARY}\n{CANARY}-pem")
+    said = refused(inside("route", "update", "api", "--inject", "X-Pem: {pem}"))
+    assert "cannot be a header" in said
+
+
+class Kinds:
+    @oo.hookimpl
+    def oo_credentials(self) -> list[type]:
+        return [Plain]
+
+
+def test_a_route_of_a_plugins_kind_is_set_where_the_plugin_is_named(full: Inside, inside: Inside) -> None:
+    options = ("--credential", "plain x{key}")
+    oo.register(Kinds(), "plain")
+    try:
+        assert "no such kind" in refused(inside("route", "update", "api", *options))
+        changed = full("route", "update", "api", *options, "--plugins", "plain").stdout
+        assert changed == "route api: credentials: added\n"
+        assert "credentials: header, query" in full("plugins", "--gateway", "--plugins", "plain").stdout
+    finally:
+        oo.unregister("plain")
+    assert listed(full("route", "list", "--json"))[0]["credentials"] == ["plain"]
+    assert full("route", "update", "api", "--drop", "plain").stdout == "route api: credentials: dropped\n"
 
 
 def test_a_short_value_of_a_route_is_warned_of(full: Inside, inside: Inside) -> None:

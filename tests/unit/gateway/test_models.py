@@ -118,14 +118,20 @@ def test_the_upstreams_of_a_route_are_the_first_and_the_others() -> None:
     ]
 
 
-def test_a_route_puts_values_into_its_texts() -> None:
-    route = Route("r", "http://x", {"A": "Basic {one}:{two}", "B": "{one}", "C": "plain {not a name}"})
-    assert route.secrets == {"one", "two"}
-    assert route.headers({"one": "{two}", "two": "2"}) == {
-        "A": "Basic {two}:2",
-        "B": "{two}",
-        "C": "plain {not a name}",
-    }
+def test_a_route_tells_what_it_injects_and_which_secrets_it_needs() -> None:
+    route = Route(
+        *("r", "http://x/{six}", {"A": "Basic {one}:{two}", "B": "{{one}"}),
+        query={"q": "{three}"},
+        basic="u:{four}",
+        credentials=("jwt key={five}",),
+        key="{seven}",
+    )
+    assert route.texts == (
+        *("header A: Basic {one}:{two}", "header B: {{one}", "query q={three}", "basic u:{four}", "jwt key={five}"),
+        "path http://x/{six}",
+    )
+    assert route.secrets == {"one", "two", "three", "four", "five", "six", "seven"}
+    assert (Route("r", "http://x").texts, Route("r", "http://x").secrets) == ((), set())
 
 
 @pytest.mark.parametrize(

@@ -72,21 +72,22 @@ async def test_an_update_changes_what_is_named_alone_and_says_what(vault: Vault)
         "timeout: 60 -> 5",
     ]
     assert await services.update_route(vault, "api", {"timeout": 5.0}) == []
-    changes: dict[str, Any] = {"inject": {"AUTHORIZATION": f"{CANARY}", "X-A": "a"}, "allow_private": True}
+    text = "a-text-that-is-not-shown"
+    changes: dict[str, Any] = {"inject": {"AUTHORIZATION": text, "X-A": "a"}, "allow_private": True}
     changed = await services.update_route(vault, "api", changes)
-    assert CANARY not in str(changed)
+    assert text not in str(changed)
     assert changed == [
         "inject Authorization: dropped",
         "inject AUTHORIZATION: added",
         "inject X-A: added",
         "allow private: no -> yes",
     ]
-    assert await services.update_route(vault, "api", {"inject": {"X-A": "b", "authorization": None}}) == [
+    assert await services.update_route(vault, "api", {"inject": {"X-A": "b"}}, ["authorization"]) == [
         "inject AUTHORIZATION: dropped",
         "inject X-A: changed",
     ]
     assert await vault.route("api") == Route("api", "https://example.com", {"X-A": "b"}, ("GET /x",), 5.0, True)
-    assert "did you mean 'X-A'?" in await refused(services.update_route(vault, "api", {"inject": {"X-B": None}}))
+    assert "did you mean 'X-A'?" in await refused(services.update_route(vault, "api", {}, ["X-B"]))
 
 
 async def test_an_environments_update_leaves_the_rest(vault: Vault) -> None:

@@ -9,7 +9,7 @@ from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
     "WriteAudit Cors ErrorResponses call Authorize Allow BeginAudit fetch Idempotency EndRevoked Limits Forward "
-    "Resilience Failover attempt MaskResponse WholeAnswers LeadBack InjectCredentials wire"
+    "Resilience Failover attempt MaskResponse WholeAnswers LeadBack ApplyCredentials wire"
 )
 
 

@@ -146,3 +146,9 @@ def test_others_have_a_turn_between_the_steps_of_a_whole_body() -> None:
     body, turns = asyncio.run(run())
     assert body == TEXT.replace(b"the-value-x", b"***")
     assert turns >= 10
+
+
+async def test_the_text_of_an_error_is_masked() -> None:
+    with pytest.raises(oo.DoubleOError) as caught:
+        await answered(oo.DoubleOError(f"no such thing: {KEY}", reason="argument"))
+    assert (str(caught.value), caught.value.reason) == ("no such thing: ***", "argument")

@@ -6,8 +6,11 @@ import oo
 import oo.testing
 from oo._core.io import LoopIO
 from oo._core.pipeline import Pipeline
+from oo.gateway.background import Background
 from oo.gateway.context import GatewayContext
-from oo.gateway.middleware.inject import InjectCredentials
+from oo.gateway.credentials.registry import Registry
+from oo.gateway.middleware.call_tools import Workshop
+from oo.gateway.middleware.credentials import ApplyCredentials
 from oo.gateway.middleware.mask import MaskResponse
 from oo.gateway.models import Route
 from tests.support.stores import LenientStore
@@ -32,8 +35,12 @@ def request() -> oo.Request:
     return oo.Request("GET", "http://x/", context=context)
 
 
+def applied(store: Secrets, transport: oo.testing.MockTransport) -> ApplyCredentials:
+    return ApplyCredentials(Workshop(store, transport, Background()), Registry())
+
+
 def pipeline(store: Secrets, transport: oo.testing.MockTransport) -> Pipeline:
-    return Pipeline([MaskResponse(), InjectCredentials(store)], transport, LoopIO())
+    return Pipeline([MaskResponse(), applied(store, transport)], transport, LoopIO())
 
 
 async def test_each_header_goes_with_its_secrets_and_none_comes_back() -> None:
@@ -72,7 +79,7 @@ async def test_a_missing_secret_sends_nothing() -> None:
 
 async def test_nothing_is_sent_where_no_mask_would_hide_it() -> None:
     transport = oo.testing.MockTransport([])
-    chain = Pipeline([InjectCredentials(Secrets(key="first-key", other="o"))], transport, LoopIO())
+    chain = Pipeline([applied(Secrets(key="first-key", other="o"), transport)], transport, LoopIO())
     with pytest.raises(RuntimeError, match="no MaskResponse"):
         await chain.handle(request())
     assert transport.requests == []

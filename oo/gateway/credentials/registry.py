@@ -1,0 +1,64 @@
+"""The kinds of credentials by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import cast
+
+from ..errors import StoreError
+from .base import Credential
+from .combined import Credentials
+
+KINDS: Mapping[str, str] = {
+    "header": "header.HeaderCredential",
+    "query": "query.QueryCredential",
+    "basic": "basic.BasicCredential",
+    "path": "path.PathCredential",
+    "oauth2": "oauth2.OAuth2Credential",
+    "sigv4": "sigv4.SigV4Credential",
+    "jwt": "jwt.JwtCredential",
+    "github-app": "github_app.GitHubAppCredential",
+    "gcp-service-account": "gcp.GcpServiceAccountCredential",
+}
+"""The kinds of this library: where the class of each stands."""
+
+
+class Registry:
+    """The kinds of this library, and those that plugins add. StoreError for an added one whose name is taken or that is
+    none."""
+
+    def __init__(self, added: Iterable[object] = ()) -> None:
+        self._added: dict[str, type[Credential]] = {}
+        for each in added:
+            if not isinstance(each, type) or not issubclass(each, Credential):
+                raise StoreError("what a plugin adds as a kind of credentials is no subclass of Credential")
+            if each.kind in KINDS or each.kind in self._added:
+                raise StoreError(f"there is a kind of credentials {each.kind!r} already")
+            self._added[each.kind] = each
+        self.of = lru_cache(1024)(self._of)
+        """`of(texts)`: the credentials of a route. The same object for the same texts: it holds what it fetched."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """The names of all kinds."""
+        return [*KINDS, *self._added]
+
+    def kind(self, name: str) -> type[Credential]:
+        """The class of a kind; StoreError where there is none."""
+        if name in self._added:
+            return self._added[name]
+        if name not in KINDS:
+            raise StoreError(f"there is no such kind of credentials; there are {', '.join(self.kinds)}")
+        module, _, attribute = KINDS[name].partition(".")
+        return cast("type[Credential]", getattr(import_module(f".{module}", __package__), attribute))
+
+    def parse(self, text: str) -> Credential:
+        """The credential of a text: its kind's name, a space, and what the kind takes. StoreError where it can never be
+        sent."""
+        name, _, option = text.partition(" ")
+        return self.kind(name).parse(option)
+
+    def _of(self, texts: tuple[str, ...]) -> Credentials:
+        return Credentials([self.parse(text) for text in texts])

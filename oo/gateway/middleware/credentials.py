@@ -1,0 +1,73 @@
+"""Puts a route's credentials, with the real secrets in them, into the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..._core.pipeline import CallNext
+from ..._http.body import Body
+from ..._http.request import Request
+from ..._http.response import Response
+from ...exceptions import DoubleOError
+from ..context import gateway_context
+from ..credentials.combined import Credentials
+from ..credentials.registry import Registry
+from ..errors import StoreError
+from .call_tools import CallTools, Workshop
+
+
+class ApplyCredentials:
+    """Applies the credentials of a route to its requests.
+
+    Where the upstream answers 401 and something was fetched for the request, it is fetched anew and the request sent
+    once more, if its body can be. DoubleOError if a secret is missing, a value can't be sent or nothing could be
+    fetched. MaskResponse must enclose it, so that no secret comes back; without one nothing is sent (RuntimeError).
+    """
+
+    def __init__(self, shop: Workshop, kinds: Registry) -> None:
+        self._shop = shop
+        self._kinds = kinds
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        route = gateway_context(request).route
+        if route is None or not route.texts:
+            return await call_next(request)
+        credentials = self._parsed(route.texts)
+        values = await self._values(credentials)
+        tools = CallTools(request, self._shop, call_next.io)
+        try:
+            sent = await credentials.apply(request, values, tools)
+        except DoubleOError:
+            # Another process may have renewed meanwhile what this one found used up.
+            fresh = await self._values(credentials)
+            if fresh == values:
+                raise
+            values = fresh
+            sent = await credentials.apply(request, values, tools)
+        response = await call_next(sent)
+        if response.status != 401 or not credentials.refused(sent, values, tools) or not _is_whole(request):
+            return response
+        response.abort()
+        return await call_next(await credentials.apply(request, await self._values(credentials), tools))
+
+    def _parsed(self, texts: tuple[str, ...]) -> Credentials:
+        try:
+            return self._kinds.of(texts)
+        except StoreError as error:  # of a plugin that is not loaded, say
+            why = str(error)
+        raise DoubleOError(why, reason="argument")
+
+    async def _values(self, credentials: Credentials) -> Mapping[str, str]:
+        values = {}
+        for name in credentials.secrets:
+            value = await self._shop.store.secret(name)
+            if value is None:
+                raise DoubleOError("a secret that it injects is missing", reason="argument")
+            values[name] = value
+        return values
+
+
+def _is_whole(request: Request) -> bool:
+    """Whether its body can be sent again."""
+    body = request.body
+    return not isinstance(body, Body) or body.replayable or not body.begun
