@@ -59,7 +59,7 @@ def charge(records: Records, token: Token) -> Denial | None:
 
 def is_used_up(records: Records, token: Token) -> bool:
     """Whether a token has no use left."""
-    return token.uses is not None and not spending.has_use(token, _counted(records, token)[0])
+    return token.uses is not None and not spending.has_use(token, counted(records, token)[0])
 
 
 def too_soon(records: Records, token: Token) -> Denial | None:
