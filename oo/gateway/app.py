@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from .. import _plugins
 from ..hooks import ClientInfo
 from .audit_log import Audit
+from .capacity import Capacity
 from .fronts.base_url import Front
-from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server
+from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server, connection_limit
 from .stack import Stack
 from .store.base import Store
 
@@ -53,7 +54,7 @@ class Gateway:
             stack.callback(sock.close)
             self.url = url_of(sock, self._tls is not None)
             _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
-            chain = Stack(self._store, self._audit, offers)
+            chain = Stack(self._store, self._audit, offers, Capacity(connection_limit()))
             stack.push_async_callback(chain.close)
             front = Front(chain)
             server = Server(front.handle, front.refuse)

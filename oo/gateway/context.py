@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from .._http.context import Context
 from .._http.request import Request
+from .capacity import Capacity, Place
 from .models import Kind, Route
 
 
@@ -16,6 +19,7 @@ class GatewayContext(Context):
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
         token_id, label: the caller's token, once it is known.
         kind, target: what the token opened, and its name.
+        concurrency: how many calls of the token may be under way at once, where its terms say.
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
@@ -31,6 +35,7 @@ class GatewayContext(Context):
     label: str = ""
     kind: Kind | None = None
     target: str | None = None
+    concurrency: int | None = None
     key: str | None = None
     paid: bool = False
     route: Route | None = None
@@ -38,6 +43,11 @@ class GatewayContext(Context):
     outcome: str | None = None
     bytes_in: int = 0
     bytes_out: int = 0
+
+    @cached_property
+    def place(self) -> Place:
+        """What the call holds of the process; one that counts nowhere, where Concurrency gave none."""
+        return Capacity(1).take("")
 
 
 def gateway_context(request: Request) -> GatewayContext:

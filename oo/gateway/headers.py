@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from functools import lru_cache
 
 from .._core.errors import SOURCE
+from .._http.body import Body
 from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
@@ -71,7 +72,7 @@ def upstream_request(
     method: str,
     path: str,
     headers: Iterable[tuple[str, str]],
-    body: bytes | None,
+    body: bytes | Body | None,
     context: GatewayContext,
 ) -> Request:
     """Make the request to the route's upstream. `path` is what followed /api/proxy/, already checked."""

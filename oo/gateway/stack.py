@@ -11,11 +11,13 @@ from .._http.request import Request
 from .._http.response import Response
 from .audit_log import Audit
 from .background import Background
+from .capacity import Capacity
 from .context import gateway_context
 from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
+from .middleware.concurrency import Concurrency
 from .middleware.error_responses import ErrorResponses
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
@@ -27,8 +29,12 @@ from .store.base import Store
 from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
 
+_CALLS = 4096  # at once, unless told
 
-def gateway_chain(store: Store, audit: Audit | None, background: Background) -> list[Middleware | Slot]:
+
+def gateway_chain(
+    store: Store, audit: Audit | None, background: Background, capacity: Capacity | None = None
+) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
     ErrorResponses, so a plugin sees it as it sees a client's error."""
     return [
@@ -37,6 +43,7 @@ def gateway_chain(store: Store, audit: Audit | None, background: Background) -> 
         Slot.CALL,
         Authorize(store),  # what the token opens and has left; charges its rate
         Allow(),  # the route's methods and paths
+        Concurrency(capacity or Capacity(_CALLS)),  # a place for the call, until its work ends
         Slot.FETCH,
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
         Limits(store),  # any other call pays a use
@@ -53,12 +60,16 @@ class Stack:
     """The composed chain over its transports: to the upstream for a route's call, to the store for any other."""
 
     def __init__(
-        self, store: Store, audit: Audit | None = None, offers: Mapping[Slot, Sequence[Middleware]] | None = None
+        self,
+        store: Store,
+        audit: Audit | None = None,
+        offers: Mapping[Slot, Sequence[Middleware]] | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
-        """`offers` are the middlewares of plugins for each slot."""
+        """`offers` are the middlewares of plugins for each slot, `capacity` what the process can hold at once."""
         self._background = Background()
         self._end = _End(store)
-        chain, io = gateway_chain(store, audit, self._background), LoopIO()
+        chain, io = gateway_chain(store, audit, self._background, capacity), LoopIO()
         self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
         # What is no HTTP cannot be waited for, and no plugin is asked.
         self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)

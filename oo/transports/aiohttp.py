@@ -41,6 +41,7 @@ from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
+from .uploads import uploaded
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
@@ -121,11 +122,26 @@ class AiohttpTransport:
     def _begin(
         self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, left: float
     ) -> Awaitable[aiohttp.ClientResponse]:
+        if request.stream_response and isinstance(request.body, Body):
+            return uploaded(
+                request, request.body, left, lambda pieces: self._sent(session, request, url, proxy, pieces, None)
+            )
+        return self._sent(session, request, url, proxy, _data(request.body), left)
+
+    def _sent(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        url: URL,
+        proxy: str | None,
+        data: bytes | BytesIO | AsyncIterator[bytes] | None,
+        left: float | None,
+    ) -> Awaitable[aiohttp.ClientResponse]:
         tls = url.scheme == "https" or (proxy is not None and proxy.startswith("https:"))
         return session.request(
             request.method,
             url,
-            data=_data(request.body),
+            data=data,
             headers=_fields(request),
             skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
             allow_redirects=False,
@@ -287,7 +303,7 @@ def _url(text: str) -> URL:
 
 
 @lru_cache(64)
-def _total(seconds: float) -> aiohttp.ClientTimeout:
+def _total(seconds: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
 
 

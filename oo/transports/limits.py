@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._http.body import Body
 from .._http.request import Request
 from ..exceptions import DoubleOError
 
@@ -21,8 +22,9 @@ def limits(request: Request, now: float) -> tuple[float, str]:
 
 
 def is_streaming(request: Request, status: int) -> bool:
-    """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error."""
-    return request.stream_response and 200 <= status < 300
+    """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error; any
+    that may come while the request's own is still going."""
+    return request.stream_response and (200 <= status < 300 or isinstance(request.body, Body))
 
 
 def timed_out(limit: str) -> DoubleOError:

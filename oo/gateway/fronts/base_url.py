@@ -7,7 +7,6 @@ from typing import cast
 
 from aiohttp import HttpVersion11, web
 
-from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ...exceptions import Operation
@@ -15,7 +14,7 @@ from ..context import GatewayContext
 from ..http_server._aiohttp_patches import has_begun
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
-from .body_reader import body_pieces
+from .body_reader import CallerBody
 from .wire import relay, whole_answer
 
 _PLACES = {"/api/secret": "secret", "/api/env": "env", "/health": "health"}
@@ -65,9 +64,7 @@ def _request(received: web.BaseRequest, context: GatewayContext) -> Request:
     hosts = len(received.headers.getall("Host", ()))
     if hosts != 1 and (hosts or received.version >= HttpVersion11):  # RFC 9112, 3.2
         context.malformed, context.endpoint = "the request needs one Host", "other"
-    body = None
-    if received.body_exists:
-        body = Body(body_pieces(received, context), length=received.content_length)
+    body = CallerBody(received, context) if received.body_exists else None
     headers = Headers(received.headers.items())
     return Request(received.method, target, headers, body, stream_response=True, context=context)
 

@@ -54,7 +54,7 @@ class Server(BaseServer):
         )
         self.refuse = refuse
         self._answer = answer
-        self._limit = _connection_limit()
+        self._limit = connection_limit()
         self._tracked: set[Connection] = set()
         # Dicts for their order: connections without a request yet, and those between two requests.
         self._fresh: dict[object, Connection] = {}
@@ -163,7 +163,7 @@ class Connection(BaseConnection):
             self._head_timer = None
 
 
-def _connection_limit() -> int:
+def connection_limit() -> int:
     """How many connections a process may hold: each caller's call may need an upstream's."""
     if sys.platform == "win32":
         return MAX_CONNECTIONS

@@ -50,7 +50,7 @@ def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
     """What the token opens, noted for the audit; the answer to a Denial is raised."""
     context.token_id = outcome.token_id
     if isinstance(outcome, Grant):
-        context.target, context.label = outcome.name, outcome.label
+        context.target, context.label, context.concurrency = outcome.name, outcome.label, outcome.concurrency
         return outcome
     context.target = None  # which an earlier look may have set
     if outcome.retry_after is None:

@@ -8,7 +8,7 @@ from tests.support.calls import call
 from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
-    "WriteAudit ErrorResponses call Authorize Allow fetch Idempotency Limits Forward attempt MaskResponse "
+    "WriteAudit ErrorResponses call Authorize Allow Concurrency fetch Idempotency Limits Forward attempt MaskResponse "
     "WholeAnswers InjectCredentials wire"
 )
 

@@ -46,7 +46,7 @@ def connect(server: Server) -> tuple[Any, Aborted]:
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(server_module, "_connection_limit", lambda: 2)
+    monkeypatch.setattr(server_module, "connection_limit", lambda: 2)
     return Server(answer, refuse)
 
 
@@ -105,7 +105,7 @@ def test_each_connection_leaves_a_file_for_an_upstreams(
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
-    assert server_module._connection_limit() == connections
+    assert server_module.connection_limit() == connections
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
@@ -113,4 +113,4 @@ def test_where_files_have_no_limit_connections_have_theirs(monkeypatch: pytest.M
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    assert server_module._connection_limit() == MAX_CONNECTIONS
+    assert server_module.connection_limit() == MAX_CONNECTIONS
