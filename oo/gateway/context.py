@@ -14,7 +14,7 @@ class GatewayContext(Context):
     """A call's context in the gateway.
 
     Attributes:
-        malformed: what is wrong with the HTTP of the call, or None.
+        malformed: what is wrong with the HTTP of the call, or None; it is answered with `malformed_status`.
         peer: the address of the caller, where it is known.
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
         token_id, label: the caller's token, once it is known.
@@ -29,6 +29,7 @@ class GatewayContext(Context):
     """
 
     malformed: str | None = None
+    malformed_status: int = 400
     peer: str | None = None
     endpoint: str = "other"
     token_id: str | None = None

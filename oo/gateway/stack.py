@@ -108,7 +108,9 @@ class _Malformed:
 
     async def send(self, request: Request) -> Response:
         context = gateway_context(request)
-        raise GatewayError(400, context.malformed or "", "bad request", {"X-Request-Id": context.id})
+        raise GatewayError(
+            context.malformed_status, context.malformed or "", "bad request", {"X-Request-Id": context.id}
+        )
 
     async def close(self) -> None:
         """Do nothing."""

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from ._aiohttp_patches import BaseConnection, BaseServer, Refuse
 from .data_rate import MinDataRate
+from .head_size import MAX_HEAD
 
 HEADER_TIMEOUT = 10.0
 """Seconds from a request's first byte until its head must be whole; for the first request, from the connection on."""
@@ -51,6 +52,9 @@ class Server(BaseServer):
             keepalive_timeout=KEEPALIVE_TIMEOUT,
             access_log=None,
             auto_decompress=False,
+            # What is larger was refused before it is parsed.
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
         )
         self.refuse = refuse
         self._answer = answer

@@ -17,8 +17,8 @@ async def answer(_request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(text="ok")
 
 
-def refuse(_request: web.BaseRequest) -> web.Response:
-    return web.Response(status=400)
+def refuse(_request: web.BaseRequest, status: int) -> web.Response:
+    return web.Response(status=status)
 
 
 class Aborted(asyncio.Transport):
