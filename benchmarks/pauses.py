@@ -1,68 +1,80 @@
-"""What other callers wait for at worst, while one sends and receives 64 MiB through a gateway that keys and masks it."""
+"""How long a gateway's loop is held while a caller sends and receives 64 MiB through it, keyed and masked.
+
+`python -m benchmarks.pauses` prints the milliseconds of the longest turn, plain and keyed, of the loop's own processor time:
+what else the machine does counts nothing.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
-from benchmarks.gateways import Served, gateway
-from benchmarks.measure import Row
+from benchmarks.measure import ROOT, Row
 from benchmarks.streams import streaming
 
 MIB = 64
 PIECE = b"data: " + b"x" * 56 + b"\n\n"
-KINDS = {"plain": {}, "keyed": {"Idempotency-Key": "k"}}
+KINDS: dict[str, dict[str, str]] = {"plain": {}, "keyed": {"Idempotency-Key": "k"}}
 """What the large call says of itself."""
 
 
 def pause_rows(rounds: int) -> Iterator[Row]:
-    """The longest of the others' calls, against the longest of as many in a quiet gateway."""
-    with streaming() as upstream, gateway(upstream) as served:
-        quiet = [worst(served, None, str(number)) for number in range(rounds)]
-        for kind, fields in KINDS.items():
-            busy = [worst(served, fields, f"{kind}-{number}") for number in range(rounds)]
-            sides = {"ours": statistics.median(busy), "quiet": statistics.median(quiet)}
-            above = [max(0.0, a - b) for a, b in zip(busy, quiet, strict=True)]
-            yield Row(f"longest wait beside {MIB} MiB, {kind}", "ms", sides, {}, None)
-            yield Row(f"pause beside {MIB} MiB, {kind}", "ms", {"ours": statistics.median(above)}, {}, 5.0)
+    """The longest turn of the loop."""
+    command = [sys.executable, "-m", "benchmarks.pauses"]
+    runs = [subprocess.run(command, capture_output=True, check=True, cwd=ROOT).stdout.split() for _ in range(rounds)]
+    for number, kind in enumerate(KINDS):
+        longest = statistics.median(float(run[number]) for run in runs)
+        yield Row(f"longest turn, {MIB} MiB {kind}", "ms", {"ours": longest}, {}, 5.0)
 
 
-def worst(served: Served, fields: dict[str, str] | None, key: str) -> float:
-    """The milliseconds of the slowest call for a secret, made one after the other until the large call has ended (for
-    two seconds where there is none)."""
-    over = threading.Event()
-    large = threading.Thread(target=_send, args=(served, fields, key, over))
-    large.start()
-    connection, longest = http.client.HTTPConnection("127.0.0.1", served.port), 0.0
-    while not over.is_set():
-        began = time.perf_counter()
-        connection.request("GET", "/api/secret", headers={"Authorization": f"Bearer {served.secret}"})
-        connection.getresponse().read()
-        longest = max(longest, time.perf_counter() - began)
-        time.sleep(0.001)
+class Watch:
+    """Times each turn of the loops of this process."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._run = asyncio.Handle._run
+        asyncio.Handle._run = lambda handle: self._timed(handle)  # type: ignore[method-assign]
+
+    def _timed(self, handle: asyncio.Handle) -> None:
+        began = time.thread_time()
+        self._run(handle)
+        self.longest = max(self.longest, time.thread_time() - began)
+
+
+def send(url: str, token: str, fields: dict[str, str]) -> None:
+    """Make the large call, and read its answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+    block = PIECE * ((1 << 20) // len(PIECE))
+    headers = {"Authorization": f"Bearer {token}", "Content-Length": str(MIB << 20), **fields}
+    connection.request("POST", f"/api/proxy/stream/{MIB}", (block for _ in range(MIB)), headers)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.status
+    while answer.read(1 << 20):
+        pass
     connection.close()
-    large.join()
-    return longest * 1e3
 
 
-def _send(served: Served, fields: dict[str, str] | None, key: str, over: threading.Event) -> None:
-    try:
-        if fields is None:
-            time.sleep(2)
-            return
-        headers = {"Authorization": f"Bearer {served.route}", "Content-Length": str(MIB << 20)}
-        headers.update({name: value + key for name, value in fields.items()})
-        connection = http.client.HTTPConnection("127.0.0.1", served.port)
-        block = PIECE * ((1 << 20) // len(PIECE))
-        connection.request("POST", f"/api/proxy/stream/{MIB}", (block for _ in range(MIB)), headers)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise RuntimeError(f"the large call was answered with {answer.status}")
-        while answer.read(1 << 20):
-            pass
-        connection.close()
-    finally:
-        over.set()
+def main() -> None:
+    import oo.testing
+
+    watch = Watch()
+    with streaming() as upstream, oo.testing.gateway() as gateway:
+        gateway.secret("key", "the-key-of-the-api")
+        token = gateway.route("r", upstream, {"Authorization": "Bearer {key}"})
+        for fields in KINDS.values():
+            watch.longest = 0.0
+            sender = threading.Thread(target=send, args=(gateway.url, token, fields))
+            sender.start()
+            sender.join()
+            print(round(watch.longest * 1e3, 2))
+
+
+if __name__ == "__main__":
+    main()

@@ -232,6 +232,7 @@ class Measures:
         name = ("azure", extra)
         pipeline = self.once(name, lambda: Pipeline(Nowhere(), policies=[Layer() for _ in range(extra)]))
         request = HttpRequest("GET", self.url)
+
         def run():
             request.context.timeline.clear()
             pipeline.run(request)
