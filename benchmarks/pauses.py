@@ -1,7 +1,7 @@
 """How long a gateway's loop is held while a caller sends and receives 64 MiB through it, keyed and masked.
 
-`python -m benchmarks.pauses` prints the milliseconds of the longest turn, plain and keyed, of the loop's own processor time:
-what else the machine does counts nothing.
+`python -m benchmarks.pauses` prints the milliseconds of the longest turn, plain and keyed: of the loop's own processor
+time, so that what else the machine does counts nothing.
 """
 
 from __future__ import annotations
