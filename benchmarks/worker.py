@@ -178,7 +178,7 @@ class Measures:
     def layers(self, count, extra):
         """Seconds of a request's way through the default chain and `extra` middlewares, and of its answer's back."""
         import oo
-        from oo._http.context import ClientContext
+        from oo._client.operations import ClientContext
 
         pipeline = self.once(("layers", extra), lambda: self.layered(extra))._pipeline
         request = oo.Request("GET", self.url, context=ClientContext("secret", lambda _: "v", TOKEN))

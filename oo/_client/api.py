@@ -10,14 +10,13 @@ from .._http.json import JSON
 from .._plugins import plugins
 from ..exceptions import ERROR_OF, Operation
 from ..middleware import shared_cache
-from .base import resolve_base_url
 from .client import Client
 from .content import Data, Files, Params
 from .env_formats import Format
 from .streaming import Chunks
 
 _MOST = 64  # clients kept; the one made first goes first, its connections with it
-_clients: dict[str, Client] = {}
+_clients: dict[str | None, Client] = {}
 
 
 def get_secret(
@@ -239,7 +238,7 @@ def forget_clients() -> None:
 
 
 def _client(base_url: str | None, operation: Operation) -> Client:
-    url = resolve_base_url(None) if base_url is None else base_url
+    url = os.environ.get("OO_BASE_URL") or None if base_url is None else base_url
     try:
         return _clients[url]
     except (KeyError, TypeError):
@@ -251,7 +250,7 @@ def _client(base_url: str | None, operation: Operation) -> Client:
     raise ERROR_OF[operation](f"this {operation} call was refused before it was sent: {why}", reason="argument")
 
 
-def _made(url: str) -> Client:
+def _made(url: str | None) -> Client:
     # Without a lock: making a client runs plugins, which may use the functions of `oo`. One that a plugin registered
     # meanwhile has no part in goes into a dict that is no longer looked into.
     clients = _clients

@@ -13,6 +13,7 @@ from .._http.json import JSON
 from .._http.response import Response
 from . import dotenv as _dotenv
 from . import operations as _operations
+from . import proxied as _proxied
 from .base import BaseClient
 from .content import Data, Files, Params
 from .env_formats import Format
@@ -47,7 +48,7 @@ class AsyncClient(BaseClient):
                 hit = None
             if hit is not None:
                 return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
-        return (await self._perform(_operations.secret(self._factory, token, cache_ttl, timeout, deadline))).value  # type: ignore[no-any-return]  # as above
+        return (await self._perform(_operations.fetch(self._factory.secret, token, cache_ttl, timeout, deadline))).value  # type: ignore[no-any-return]  # as above
 
     async def get_env(
         self,
@@ -57,7 +58,9 @@ class AsyncClient(BaseClient):
         deadline: float | None = None,
     ) -> dict[str, str]:
         """As `Client.get_env`."""
-        return dict((await self._perform(_operations.env(self._factory, token, cache_ttl, timeout, deadline))).value)
+        return dict(
+            (await self._perform(_operations.fetch(self._factory.env, token, cache_ttl, timeout, deadline))).value
+        )
 
     async def load_env(
         self,
@@ -101,7 +104,7 @@ class AsyncClient(BaseClient):
         deadline: float | None = None,
     ) -> JSON:
         """As `Client.proxy`."""
-        request = _operations.proxy(
+        request = _proxied.proxy(
             self._factory,
             path,
             token,
@@ -132,7 +135,7 @@ class AsyncClient(BaseClient):
         check: bool = True,
     ) -> Response:
         """As `Client.send`."""
-        request = _operations.send(
+        request = _proxied.send(
             self._factory,
             path,
             token,
@@ -163,7 +166,7 @@ class AsyncClient(BaseClient):
         deadline: float | None = None,
     ) -> AsyncStream:
         """As `Client.stream`: `async with client.stream(...) as response:`."""
-        request = _operations.stream(
+        request = _proxied.stream(
             self._factory,
             path,
             token,
@@ -231,13 +234,11 @@ class AsyncClient(BaseClient):
         """As `Client.chat_completion`; with `stream`, an async iterator of the chunks."""
         if stream:
             chunks = AsyncChunks(
-                _operations.chat_stream(
-                    self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline
-                ),
+                _proxied.chat_stream(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline),
                 self._perform,
             )
             return await chunks.__aenter__()
-        request = _operations.chat(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline)
+        request = _proxied.chat(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline)
         return (await self._perform(request)).value  # type: ignore[no-any-return]  # parse_object gave it
 
     async def embed(
@@ -251,7 +252,7 @@ class AsyncClient(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As `Client.embed`."""
-        request = _operations.embed(self._factory, token, texts, model, kwargs, timeout=timeout, deadline=deadline)
+        request = _proxied.embed(self._factory, token, texts, model, kwargs, timeout=timeout, deadline=deadline)
         return (await self._perform(request)).value  # type: ignore[no-any-return]  # as above
 
     async def image(
@@ -267,7 +268,7 @@ class AsyncClient(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As `Client.image`."""
-        request = _operations.image(
+        request = _proxied.image(
             self._factory, token, prompt, model, n, size, kwargs, timeout=timeout, deadline=deadline
         )
         return (await self._perform(request)).value  # type: ignore[no-any-return]  # as above

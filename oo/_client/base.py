@@ -25,8 +25,8 @@ from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
 from ..middleware import SecretCache, default_chain, shared_cache
 from ..middleware.retry import Retry
-from .answers import unchecked_answer
 from .operations import DEFAULT_TIMEOUT, RequestFactory
+from .proxied import unchecked_answer
 
 if TYPE_CHECKING:
     from typing_extensions import Self

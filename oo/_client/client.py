@@ -13,6 +13,7 @@ from .._http.request import Request
 from .._http.response import Response
 from . import dotenv as _dotenv
 from . import operations as _operations
+from . import proxied as _proxied
 from .base import BaseClient
 from .content import Data, Files, Params
 from .env_formats import Format
@@ -49,7 +50,7 @@ class Client(BaseClient):
                 hit = None
             if hit is not None:
                 return hit.value  # type: ignore[no-any-return]  # parse_secret gave it
-        return self._send(_operations.secret(self._factory, token, cache_ttl, timeout, deadline)).value  # type: ignore[no-any-return]  # as above
+        return self._send(_operations.fetch(self._factory.secret, token, cache_ttl, timeout, deadline)).value  # type: ignore[no-any-return]  # as above
 
     def get_env(
         self,
@@ -60,7 +61,7 @@ class Client(BaseClient):
     ) -> dict[str, str]:
         """The environment that a token opens, a dict of the caller's own; `cache_ttl` as in `get_secret`.
         Raises EnvError, AuthenticationError."""
-        return dict(self._send(_operations.env(self._factory, token, cache_ttl, timeout, deadline)).value)
+        return dict(self._send(_operations.fetch(self._factory.env, token, cache_ttl, timeout, deadline)).value)
 
     def load_env(
         self,
@@ -118,7 +119,7 @@ class Client(BaseClient):
         iterator of bytes of either kind, sent as it comes; a mapping as a form. `files` (by the name of their field;
         `(name, contents, type)` says more) makes the form a multipart one. `params` join the path's query.
         Raises ProxyError, AuthenticationError."""
-        request = _operations.proxy(
+        request = _proxied.proxy(
             self._factory,
             path,
             token,
@@ -151,7 +152,7 @@ class Client(BaseClient):
         """As `proxy`, for the whole Response: status, headers, request_id, timeline, body, `json()`. A 2xx and a 304
         are answers; a 401 raises AuthenticationError (ProxyError where it was the API's), any other status ProxyError.
         With `check=False` the last answer is given, whatever its status, once there are no more retries."""
-        request = _operations.send(
+        request = _proxied.send(
             self._factory,
             path,
             token,
@@ -182,7 +183,7 @@ class Client(BaseClient):
         deadline: float | None = None,
     ) -> Stream:
         """As `proxy`, for an answer that is read as it comes: `with client.stream(...) as response:`."""
-        request = _operations.stream(
+        request = _proxied.stream(
             self._factory,
             path,
             token,
@@ -251,12 +252,10 @@ class Client(BaseClient):
         they come. `timeout` is 300 s unless the client has one of its own. Raises ProxyError, AuthenticationError."""
         if stream:
             return Chunks(
-                _operations.chat_stream(
-                    self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline
-                ),
+                _proxied.chat_stream(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline),
                 self._send,
             )
-        request = _operations.chat(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline)
+        request = _proxied.chat(self._factory, token, messages, model, kwargs, timeout=timeout, deadline=deadline)
         return self._send(request).value  # type: ignore[no-any-return]  # parse_object gave it
 
     def embed(
@@ -270,7 +269,7 @@ class Client(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Embeddings of texts, in OpenAI's shape; the rest as in `chat_completion`."""
-        request = _operations.embed(self._factory, token, texts, model, kwargs, timeout=timeout, deadline=deadline)
+        request = _proxied.embed(self._factory, token, texts, model, kwargs, timeout=timeout, deadline=deadline)
         return self._send(request).value  # type: ignore[no-any-return]  # as above
 
     def image(
@@ -286,7 +285,7 @@ class Client(BaseClient):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Images made from a prompt, in OpenAI's shape; the rest as in `chat_completion`."""
-        request = _operations.image(
+        request = _proxied.image(
             self._factory, token, prompt, model, n, size, kwargs, timeout=timeout, deadline=deadline
         )
         return self._send(request).value  # type: ignore[no-any-return]  # as above

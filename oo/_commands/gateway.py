@@ -21,6 +21,14 @@ _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-pr
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="A certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @click.option("--behind-tls-proxy", is_flag=True, help="Something in front of this speaks TLS with the callers.")
+@click.option("--audit", help="Where the audit goes: a file, or - for standard output; audit.jsonl unless told.")
+@click.option("--audit-required", is_flag=True, help="Refuse a call (503) whose line cannot be written.")
+@click.option(
+    "--trust-proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy, or a network of them, whose X-Forwarded-For the audit believes; repeatable.",
+)
 @named_plugins
 def serve(
     host: str,
@@ -29,6 +37,9 @@ def serve(
     tls_cert: str | None,
     tls_key: str | None,
     behind_tls_proxy: bool,
+    audit: str | None,
+    audit_required: bool,
+    trust_proxy: tuple[str, ...],
     plugins: list[str],
 ) -> None:
     """Answer callers from the vault, until interrupted.
@@ -41,14 +52,16 @@ def serve(
         raise click.UsageError("--tls-cert and --tls-key go together")
     from ..gateway import process as serving
     from ..gateway.app import bound, url_of
-    from ..gateway.audit_log import AUDIT_FILE
+    from ..gateway.audit_log import AUDIT_FILE, AuditSettings
     from ..gateway.paths import begin_file, data_dir
     from ..gateway.services import weak_uses
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    serving.preflight(data_dir(), tls, plugins)
+    settings = AuditSettings(audit, audit_required, trust_proxy)
+    serving.preflight(data_dir(), tls, plugins, settings)
     warn(with_vault(weak_uses))
-    begin_file(data_dir(), AUDIT_FILE)
+    if audit is None:
+        begin_file(data_dir(), AUDIT_FILE)
     try:
         sock = bound(host, port)
     except OSError as error:
@@ -59,9 +72,9 @@ def serve(
     sock.listen(1024)  # before the workers are up: the system keeps early callers waiting
     click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
     if workers == 1:
-        serving.run_worker(sock, data_dir(), tls, plugins)
+        serving.run_worker(sock, data_dir(), tls, plugins, settings)
     else:
-        sys.exit(serving.run_supervisor(sock, workers, tls, plugins))
+        sys.exit(serving.run_supervisor(sock, workers, tls, plugins, settings))
 
 
 @click.command()

@@ -65,6 +65,7 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
     from .._plugins import plugins
     from ..gateway.app import gateway_info
     from ..gateway.background import Background
+    from ..gateway.open_calls import OpenCalls
     from ..gateway.stack import gateway_chain
 
     try:
@@ -72,4 +73,4 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     nothing = cast("Store", None)  # no call comes through this chain
-    return listed, compose(gateway_chain(nothing, None, Background()), offers)
+    return listed, compose(gateway_chain(nothing, None, Background(), OpenCalls(nothing)), offers)

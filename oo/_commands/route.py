@@ -37,6 +37,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _FLAGS = {
     "allow-private": "Let the upstream be at a private or loopback address.",
     "allow-plain-http": "Let what is sent go in clear, over http to another machine.",
+    "websocket": "Let callers open WebSockets; each message is masked.",
     "allow-weak": "Inject a value of less than 8 characters, which is not masked in what comes back.",
 }
 
@@ -146,6 +147,7 @@ def route_list(as_json: bool) -> None:
                 "allow": list(route.allow) or ["* /*"],
                 "passed": list(route.pass_headers),
                 "timeout": route.timeout,
+                "websocket": route.websocket,
                 "private": route.allow_private,
                 "plain_http": route.allow_plain_http,
                 "weak": route.allow_weak,

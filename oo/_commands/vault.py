@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -45,17 +47,19 @@ def rekey() -> None:
 
 @click.command()
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines come, until interrupted.")
-def audit(follow: bool) -> None:
-    """Print the audit, a JSON line for each decision.
+@click.option("--file", type=click.Path(path_type=Path), help="The file that `oo serve --audit FILE` writes.")
+def audit(follow: bool, file: Path | None) -> None:
+    """Print the audit, two lines of JSON for each call.
 
     Example: oo audit --follow
     """
-    from ..gateway.audit_log import read
+    from ..gateway.audit_log import AUDIT_FILE
+    from ..gateway.audit_reader import read
     from ..gateway.paths import data_dir
     from ..gateway.vault import VAULT_FILE
 
     path = data_dir() / VAULT_FILE
-    if not path.exists():
+    if file is None and not path.exists():
         raise click.ClickException(f"there is no vault at {path}: run `oo init`")
-    for line in read(data_dir(), follow):
+    for line in read(file or data_dir() / AUDIT_FILE, follow):
         click.echo(line)

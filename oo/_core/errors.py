@@ -33,16 +33,6 @@ _KEPT = 1 << 16  # bytes of an error's body
 _LONGEST = 300  # characters of a server's own words in a message
 
 
-def remember(response: Response) -> None:
-    """Remember what was fetched, for the errors to come."""
-    operation = response.request.context.operation
-    if operation == "secret":
-        seen_values.add(response.value)
-    elif operation == "env":
-        for value in response.value.values():
-            seen_values.add(value)
-
-
 def mask_of(request: Request) -> Mask:
     """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
     base URL, which may well be in an environment that was fetched."""
@@ -51,9 +41,15 @@ def mask_of(request: Request) -> Mask:
 
 
 def request_id(response: Response) -> str | None:
-    """The answer's `X-Request-Id`, if it is one that a log line can hold."""
-    value = response.headers.get("X-Request-Id", "")
-    return mask_of(response.request).text(value) if re.fullmatch(r"[!-~]{1,128}", value) else None
+    """The answer's `X-Request-Id`, else the gateway's own `X-OO-Request-Id`, if it is one that a log line can hold.
+
+    Of an answer of the API's, the first is the name that the API's support asks for; the audit finds a call by either.
+    """
+    for name in ("X-Request-Id", "X-OO-Request-Id"):
+        value = response.headers.get(name, "")
+        if re.fullmatch(r"[!-~]{1,128}", value):
+            return mask_of(response.request).text(value)
+    return None
 
 
 def retry_after(value: str | None, now: float | None = None) -> float | None:

@@ -41,8 +41,7 @@ class IO(Protocol):
 class BlockingIO:
     """Waits by blocking the thread. Its coroutines never suspend."""
 
-    def now(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
 
     def scope(self) -> Hashable:
         # A flight that another thread had begun before a fork is never finished in the child.
@@ -58,8 +57,7 @@ class BlockingIO:
 class LoopIO:
     """Waits on the running asyncio loop."""
 
-    def now(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
 
     def scope(self) -> Hashable:
         import asyncio

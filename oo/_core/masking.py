@@ -152,27 +152,28 @@ class SeenValues:
         self._most = most
         self._size = size // 2
         # Two generations instead of an order that every call would renew under a lock.
-        self._young: dict[str, _Value] = {}
+        self.recent: dict[str, _Value] = {}
+        """The values added last. One that is in here need not be added again."""
         self._old: dict[str, _Value] = {}
         self._bytes = 0  # of the young
         self._made: tuple[dict[str, _Value], int, Mask] | None = None
 
     def add(self, value: str) -> None:
         """Take in a value, unless what is kept of it alone has more than half of the bytes."""
-        if value in self._young or len(value) < SHORTEST:
+        if value in self.recent or len(value) < SHORTEST:
             return
         kept = _value(value)
         size = len(value) + sum(map(len, kept.forms))
         if size > self._size:
             return
-        if self._bytes + size > self._size or len(self._young) >= self._most:
-            self._old, self._young, self._bytes = self._young, {}, 0
-        self._young[value] = kept
+        if self._bytes + size > self._size or len(self.recent) >= self._most:
+            self._old, self.recent, self._bytes = self.recent, {}, 0
+        self.recent[value] = kept
         self._bytes += size
 
     def mask(self) -> Mask:
         """What hides them."""
-        young, made = self._young, self._made
+        young, made = self.recent, self._made
         if made is None or made[0] is not young or made[1] != len(young):
             known = list(young.values())
             self._made = made = (young, len(known), Mask._of([*self._old.values(), *known]))

@@ -61,15 +61,3 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.operation}>"
-
-
-class ClientContext(Context):
-    """A client's call: with its `token`, its `cache_ttl` (seconds, or None for no caching), and `parse`, which turns
-    the answer into the call's value."""
-
-    def __init__(self, operation: Operation, parse: Parser, token: str = "", cache_ttl: float | None = None) -> None:
-        self.timeline = []
-        self.operation = operation
-        self.parse = parse
-        self.token = token
-        self.cache_ttl = cache_ttl

@@ -11,6 +11,10 @@ from urllib.parse import quote, unquote, urlsplit
 DEFAULT_BASE_URL = "http://127.0.0.1:3001"
 """Where `oo serve` listens. Not `localhost`: that may be [::1] first, where any program may listen."""
 
+UNIX = "http+unix://"
+"""What the URL of a Unix socket begins with; its percent-encoded path stands in the host's place."""
+
+_LONGEST_SOCKET = 103  # bytes of a socket's path: macOS has room for 104 with the NUL, Linux for 108
 # A scheme before a slash, and the two that browsers' parsers take without one: `text:synthesize` is a name.
 _SCHEME = re.compile(r"(?i:https?:|[a-z][a-z0-9+.-]*:/)")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -24,10 +28,12 @@ _LABEL = re.compile("[0-9A-Za-z_-]{1,63}")
 
 
 def base_url(url: str) -> str:
-    """A base URL without its last slash. ValueError where it is no absolute http(s) URL, or holds a user, a query or
-    a fragment."""
+    """A base URL without its last slash. ValueError where it is no absolute http(s) URL nor a Unix socket's
+    (`http+unix://%2Frun%2Foo.sock`), or holds a user, a query or a fragment."""
     if not isinstance(url, str):
         raise ValueError(f"the base URL must be a string, not {type(url).__name__}")
+    if url.startswith(UNIX):
+        return _unix_base_url(url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -49,9 +55,14 @@ def base_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{normal(path)}"
 
 
+def socket_path(url: str) -> str | None:
+    """The path of the Unix socket that a URL names; None for any other URL."""
+    return unquote(url.removeprefix(UNIX).partition("/")[0]) if url.startswith(UNIX) else None
+
+
 def is_loopback(url: str) -> bool:
     """Whether a URL's host is this machine by its name alone. `name.localhost` is not: see `is_localhost_name`."""
-    return is_loopback_host(urlsplit(url).hostname or "")
+    return url.startswith(UNIX) or is_loopback_host(urlsplit(url).hostname or "")
 
 
 def is_loopback_host(host: str) -> bool:
@@ -132,6 +143,17 @@ def _unquoted(text: str) -> str:
     while (plain := unquote(_PERCENTS.sub("%", text))) != text:
         text = plain
     return text
+
+
+def _unix_base_url(url: str) -> str:
+    place, _, rest = url.removeprefix(UNIX).partition("/")
+    path = unquote(place)
+    if "?" in url or "#" in url or re.search(r"[^!-~]|[@\\]", url) or _BAD_PERCENT.search(url) or "//" in rest:
+        raise ValueError("the base URL of a Unix socket holds its path, percent-encoded, and then a path alone")
+    if not path.startswith("/") or "\0" in path or len(path.encode()) > _LONGEST_SOCKET:
+        what = f"an absolute path of at most {_LONGEST_SOCKET} bytes, such as {UNIX}%2Frun%2Foo.sock"
+        raise ValueError(f"the base URL of a Unix socket needs {what}")
+    return f"{UNIX}{quote(path, safe='')}{normal('/' + rest)}".rstrip("/")
 
 
 def _is_host(host: str) -> bool:

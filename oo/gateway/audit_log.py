@@ -1,4 +1,4 @@
-"""The audit: one JSON line for each decision, never a token or a value.
+"""The audit: a JSON line when a call begins and one when it ends, never a token or a value.
 
 A flood of refused callers must not fill the disk: beyond `REFUSALS` refusals in a second, the rest share lines with a
 `count`.
@@ -7,77 +7,104 @@ A flood of refused callers must not fill the disk: beyond `REFUSALS` refusals in
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from .audit_lines import begin_line, end_line, lost_line, refusal, shared_line
+from .audit_sinks import Sink, open_sink
+from .context import GatewayContext
+from .errors import GatewayError, StoreError
 from .throttled_log import ThrottledLog
+from .trusted_proxies import TrustedProxies
 
 AUDIT_FILE = "audit.jsonl"
 REFUSALS = 100
 """Refusals in a second for which a process writes a line each."""
 
-_POLL = 0.1  # seconds between two checks for a further line
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """How a gateway keeps its audit.
+
+    `target` is a file, "-" for standard output, or None for `audit.jsonl` in the data directory. With `required`, a
+    call whose line cannot be written is refused. `proxies` are the addresses and networks whose X-Forwarded-For is
+    believed.
+    """
+
+    target: str | None = None
+    required: bool = False
+    proxies: tuple[str, ...] = ()
+
+    def open(self, home: Path) -> AuditLog:
+        """The audit of a gateway over a data directory; StoreError if it can't be written or a proxy is no address."""
+        where = home / AUDIT_FILE if self.target is None else self.target
+        try:
+            return AuditLog(open_sink(where), required=self.required, proxies=TrustedProxies(self.proxies))
+        except OSError as error:
+            raise StoreError(f"the audit {where} cannot be written: {error.strerror}") from None
 
 
 class Audit(Protocol):
-    """Where decisions are written down."""
+    """Where calls are written down."""
 
-    def write(
-        self,
-        *,
-        request_id: str,
-        token_id: str | None,
-        operation: str,
-        target: str | None,
-        outcome: str,
-        status: int,
-        ms: float,
+    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
+        """The caller's address that a trusted proxy tells in its X-Forwarded-For headers, or None."""
+
+    def begin(self, context: GatewayContext) -> None:
+        """Write that a call begins; GatewayError (503) if that can't be done and must be."""
+
+    def end(
+        self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
     ) -> None:
-        """Write a decision. On failure, log that a record was lost; never raise, since the call has already
-        happened."""
+        """Write how a call ended. On failure, log that a line was lost; never raise, since the call has happened."""
 
 
-class AuditFile:
-    """A file of mode 0600. Several processes may append to it, each line in one write."""
+class AuditLog:
+    """An audit in lines of JSON."""
 
-    def __init__(self, home: Path) -> None:
-        self._file = os.open(home / AUDIT_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def __init__(self, sink: Sink, *, required: bool = False, proxies: TrustedProxies | None = None) -> None:
+        self._sink = sink
+        self._required = required
+        self._proxies = proxies
         self._second = 0
         self._refused = 0
-        self._counted: Counter[tuple[str | None, str, str, int]] = Counter()
-        self._whole = True
+        self._counted: Counter[str] = Counter()
+        self._lost = 0
         self._errors = ThrottledLog()
 
-    def write(
-        self,
-        *,
-        request_id: str,
-        token_id: str | None,
-        operation: str,
-        target: str | None,
-        outcome: str,
-        status: int,
-        ms: float,
+    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
+        return self._proxies.caller(peer, fields) if self._proxies else None
+
+    def begin(self, context: GatewayContext) -> None:
+        if not self._write(begin_line(context)) and self._required:
+            raise GatewayError(503, "the gateway cannot write its audit", "audit failed", {"Retry-After": "5"})
+
+    def end(
+        self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
     ) -> None:
         """Append a line, or count a refusal that gets none of its own, for which an event loop must be running."""
-        if target is None and self._is_flood():
+        if context.target is None and not context.audited and self._is_flood():
             if not self._counted:
                 asyncio.get_running_loop().call_later(1, self._sum_up)
-            self._counted[token_id, operation, outcome, status] += 1
+            self._counted[refusal(context, outcome, status)] += 1
             return
-        decision = _decision(token_id, operation, target, outcome, status)
-        self._append(f'"request_id": "{request_id}", {decision}, "ms": {round(ms, 1)}')
+        self._write(end_line(context, outcome, status, bytes_out, upstream_id))
+
+    def reopen(self) -> None:
+        """Open the file anew, which was renamed perhaps."""
+        try:
+            self._sink.reopen()
+        except OSError as error:
+            self._errors.say(f"the audit cannot be opened anew: {error.strerror}")
 
     def close(self) -> None:
         """Close the file."""
         self._sum_up()
-        os.close(self._file)
+        self._sink.close()
 
     def _is_flood(self) -> bool:
         second = int(time.monotonic())
@@ -87,61 +114,18 @@ class AuditFile:
         return self._refused > REFUSALS
 
     def _sum_up(self) -> None:
-        for (token_id, operation, outcome, status), count in self._counted.items():
-            decision = _decision(token_id, operation, None, outcome, status)
-            self._append(f'"request_id": null, {decision}, "ms": null, "count": {count}')
+        for refused, count in self._counted.items():
+            self._write(shared_line(refused, count))
         self._counted.clear()
 
-    def _append(self, said: str) -> None:
-        second, millisecond = divmod(time.time_ns() // 1_000_000, 1000)
-        line = f'{{"time": "{_clock(second)}.{millisecond:03}+00:00", {said}}}\n'
-        if not self._whole:
-            line = f"\n{line}"  # so that it doesn't continue the line that was cut short
-        why: str | None = "there is no room for a whole line"
+    def _write(self, line: str) -> bool:
         try:
-            self._whole = os.write(self._file, line.encode()) == len(line)
+            if self._lost:
+                self._sink.write(lost_line(self._lost).encode())
+                self._lost = 0
+            self._sink.write(line.encode())
         except OSError as error:
-            self._whole, why = False, error.strerror
-        if not self._whole:
-            self._errors.say(f"decisions are missing in the audit: {why}")
-
-
-@lru_cache(1)
-def _clock(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-@lru_cache(1024)  # most decisions repeat an earlier one
-def _decision(token_id: str | None, operation: str, target: str | None, outcome: str, status: int) -> str:
-    fields = {"token_id": token_id, "operation": operation, "target": target, "outcome": outcome, "status": status}
-    return json.dumps(fields)[1:-1]
-
-
-def read(home: Path, follow: bool = False) -> Iterator[str]:
-    """Yield the lines of an audit, without those that a full disk cut short. With `follow`, wait for more until
-    interrupted."""
-    path = home / AUDIT_FILE
-    while follow and not path.exists():  # no gateway has run yet
-        time.sleep(_POLL)
-    if not path.exists():
-        return
-    with open(path, encoding="utf-8") as file:
-        part = ""
-        while True:
-            part += file.readline()
-            if part.endswith("\n"):
-                if _is_whole(part):
-                    yield part.rstrip("\n")
-                part = ""
-            elif follow:
-                time.sleep(_POLL)
-            else:
-                return
-
-
-def _is_whole(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+            self._lost += 1
+            self._errors.say(f"decisions are missing in the audit: {error.strerror}", f" ({self._lost} so far)")
+            return False
+        return True

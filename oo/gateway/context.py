@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from .._http.context import Context
@@ -15,33 +16,46 @@ class GatewayContext(Context):
 
     Attributes:
         malformed: what is wrong with the HTTP of the call, or None; it is answered with `malformed_status`.
-        peer: the address of the caller, where it is known.
+        peer: the address of whoever has connected, where it is known.
+        method, path: what was asked for, as it was written, without the query.
+        forwarded_for: the address of the caller, as a trusted proxy tells it.
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
         token_id, label: the caller's token, once it is known.
         kind, target: what the token opened, and its name.
         concurrency: how many calls of the token may be under way at once, where its terms say.
+        websocket: whether the call asks for a WebSocket; its bodies are then of Messages.
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
+        audited: what both of the call's lines in the audit hold, once the first was written.
         outcome: the word for the audit, where the gateway itself answers.
+        ended: why the call was ended before its answer was whole: "revoked", "expired".
+        hang_up: closes the caller's connection at once.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
     """
 
     malformed: str | None = None
     malformed_status: int = 400
     peer: str | None = None
+    method: str = ""
+    path: str = ""
+    forwarded_for: str | None = None
     endpoint: str = "other"
     token_id: str | None = None
     label: str = ""
     kind: Kind | None = None
     target: str | None = None
     concurrency: int | None = None
+    websocket: bool = False
     key: str | None = None
     paid: bool = False
     route: Route | None = None
     hidden: set[str] | None = None
+    audited: str = ""
     outcome: str | None = None
+    ended: str | None = None
+    hang_up: Callable[[], object] | None = None
     bytes_in: int = 0
     bytes_out: int = 0
 

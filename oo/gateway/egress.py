@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from .._http.urls import socket_path
 from ..exceptions import DoubleOError
 
 _IPV4_INSIDE = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
@@ -47,6 +48,8 @@ class PublicResolver(AbstractResolver):
 
 def check_literal(url: str) -> None:
     """DoubleOError if a URL's host is itself an address that isn't public, since an address is never resolved."""
+    if socket_path(url) is not None:
+        raise DoubleOError(_REFUSED, reason="argument")
     host = (urlsplit(url).hostname or "").rstrip(".")
     # The C library reads these as IPv4 addresses too: 127.1, 2130706433, 0x7f.0.0.1, 0177.0.0.1.
     with suppress(OSError):

@@ -11,6 +11,10 @@ class StoreError(Exception):
     """A store cannot do what was asked. The text says why and holds no secret."""
 
 
+class StoreUnavailable(StoreError):
+    """A store cannot be asked at the moment, and nothing that was read before may be used."""
+
+
 class IntegrityError(StoreError):
     """A sealed record cannot be opened: it was changed, moved, or sealed with another key."""
 

@@ -11,11 +11,11 @@ _FRESH = 0.001  # seconds for which `version` is not asked again: one request re
 
 
 class ReadCache:
-    """Keeps what was read for as long as `version()` gives the same number. Asks for it at most once a millisecond."""
+    """Keeps what was read for as long as `version()` gives the same. Asks for it at most once a millisecond."""
 
-    def __init__(self, version: Callable[[], int]) -> None:
+    def __init__(self, version: Callable[[], Hashable]) -> None:
         self._version = version
-        self._seen = -1
+        self._seen: Hashable = None
         self._checked = float("-inf")
         self._kept: dict[Hashable, Any] = {}
 
@@ -23,8 +23,8 @@ class ReadCache:
         """The value of `key`: the one that is kept, else what `read` returns, which is kept unless it is None."""
         now = time.monotonic()
         if now - self._checked > _FRESH:
+            version = self._version()  # where it fails, nothing that is kept is given
             self._checked = now
-            version = self._version()
             if version != self._seen:
                 self._seen, self._kept = version, {}
         if key in self._kept:

@@ -49,20 +49,23 @@ STRIPPED_REQUEST = HOP_BY_HOP | {
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-oo-request-id",
     "x-original-host",
     "x-original-url",
     "x-real-ip",
     "x-rewrite-url",
 }
 _FORWARDED = "x-forwarded-"
+OWN_ID = "X-OO-Request-Id"
+"""The header of the gateway's own name of a call."""
 STRIPPED_RESPONSE = HOP_BY_HOP | {
     "content-encoding",
     "content-length",
     "date",
     "server",
     "set-cookie",
+    "x-oo-request-id",
     "x-oo-source",
-    "x-request-id",
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

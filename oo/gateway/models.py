@@ -50,7 +50,7 @@ class Route:
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
-    them, though the gateway would keep them back.
+    them, though the gateway would keep them back. `websocket` lets callers open WebSockets.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Route:
     allow_plain_http: bool = False
     allow_weak: bool = False
     pass_headers: tuple[str, ...] = ()
+    websocket: bool = False
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
@@ -160,10 +161,12 @@ class Token:
     def opens(self, kind: Kind, now: float) -> Grant | Denial:
         """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at."""
         if self.revoked is not None:
-            return Denial("revoked", self.id)
+            return Denial("revoked", self.id, label=self.label)
         if self.expires is not None and now >= self.expires:
-            return Denial("expired", self.id)
-        return self.grant if self.kind == kind else Denial("wrong kind", self.id, opens=self.kind)
+            return Denial("expired", self.id, label=self.label)
+        if self.kind != kind:
+            return Denial("wrong kind", self.id, opens=self.kind, label=self.label)
+        return self.grant
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ class Denial:
     token_id: str | None = None
     retry_after: float | None = None
     opens: Kind | None = None
+    label: str = ""
 
     @property
     def reason(self) -> str:

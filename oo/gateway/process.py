@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import json
 import logging
 import os
 import signal
@@ -13,17 +14,19 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
 from .. import _plugins
 from .app import Gateway, gateway_info
-from .audit_log import AuditFile
+from .audit_log import AuditSettings
 from .errors import StoreError
 from .paths import data_dir as find_home
 from .throttled_log import ThrottledLog
+from .trusted_proxies import TrustedProxies
 from .vault import Vault
 
 logger = logging.getLogger("oo.gateway")
@@ -35,6 +38,7 @@ _STOP_TIMEOUT = 10.0  # seconds that workers are given to end
 _STARTED = 1.0  # seconds that a worker must live to count as started
 _FAILED_STARTS = 5  # workers in a row that may fail to start
 _RETRY_DELAY = 1.0  # seconds until a failed start is tried again
+_AUDIT = AuditSettings()
 
 
 def is_loopback(sock: socket.socket) -> bool:
@@ -42,7 +46,7 @@ def is_loopback(sock: socket.socket) -> bool:
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def preflight(home: Path, tls: TLSFiles, plugins: Sequence[str] = ()) -> None:
+def preflight(home: Path, tls: TLSFiles, plugins: Sequence[str] = (), audit: AuditSettings = _AUDIT) -> None:
     """Open once what every worker will need, so that an error is reported once and at once. StoreError."""
     _context(tls)
     try:
@@ -50,12 +54,22 @@ def preflight(home: Path, tls: TLSFiles, plugins: Sequence[str] = ()) -> None:
     except ValueError as error:
         raise StoreError(str(error)) from None
     asyncio.run(Vault(home).close())
+    if audit.target is not None:
+        audit.open(home).close()
+    TrustedProxies(audit.proxies)
 
 
-def run_worker(sock: socket.socket, home: Path, tls: TLSFiles = None, plugins: Sequence[str] = ()) -> None:
-    """Answer callers on a bound socket until SIGINT or SIGTERM. `plugins` are the names of those to load."""
+def run_worker(
+    sock: socket.socket,
+    home: Path,
+    tls: TLSFiles = None,
+    plugins: Sequence[str] = (),
+    audit: AuditSettings = _AUDIT,
+) -> None:
+    """Answer callers on a bound socket until SIGINT or SIGTERM. `plugins` are the names of those to load. SIGHUP has
+    the audit's file opened anew."""
     _log()
-    asyncio.run(_work(sock, home, tls, plugins))
+    asyncio.run(_work(sock, home, tls, plugins, audit))
 
 
 class LoopErrorLog(ThrottledLog):
@@ -71,14 +85,18 @@ class LoopErrorLog(ThrottledLog):
         self.say(f"the event loop met a failure: {what}")
 
 
-async def _work(sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequence[str]) -> None:
+async def _work(
+    sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequence[str], settings: AuditSettings
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
             loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(LoopErrorLog())
-    audit = AuditFile(home)
+    audit = settings.open(home)
+    with contextlib.suppress(NotImplementedError, AttributeError):
+        loop.add_signal_handler(signal.SIGHUP, audit.reopen)
     try:
         async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit, plugins=plugins):
             await stop.wait()
@@ -86,8 +104,11 @@ async def _work(sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequenc
         audit.close()
 
 
-def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles, plugins: Sequence[str] = ()) -> int:
-    """Keep that many workers on a bound socket until SIGINT or SIGTERM, then close it. Returns the exit code."""
+def run_supervisor(
+    sock: socket.socket, workers: int, tls: TLSFiles, plugins: Sequence[str] = (), audit: AuditSettings = _AUDIT
+) -> int:
+    """Keep that many workers on a bound socket until SIGINT or SIGTERM, then close it; they get SIGHUP too. Returns
+    the exit code."""
     _log()
     stopping = False
 
@@ -98,6 +119,7 @@ def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles, plugins: Se
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     running: dict[subprocess.Popen[bytes], float] = {}
+    _pass_on_hangups(running)
     failed_starts = 0
     errors, again = ThrottledLog(), 0.0
     while not stopping and failed_starts < _FAILED_STARTS:
@@ -108,7 +130,7 @@ def run_supervisor(sock: socket.socket, workers: int, tls: TLSFiles, plugins: Se
             logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
         try:
             while len(running) < workers and time.monotonic() >= again:
-                running[_start(sock, tls, plugins)] = time.monotonic()
+                running[_start(sock, tls, plugins, audit)] = time.monotonic()
         except OSError as error:
             errors.say(f"a worker could not be started: {error.strerror}; it will be tried again")
             again = time.monotonic() + _RETRY_DELAY
@@ -130,8 +152,20 @@ def _log() -> None:
     logging.basicConfig(level=logging.WARNING, format="oo: %(message)s")
 
 
-def _start(sock: socket.socket, tls: TLSFiles, plugins: Sequence[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid()), ",".join(plugins), *(tls or ())]
+def _pass_on_hangups(running: Mapping[subprocess.Popen[bytes], float]) -> None:
+    """Have each worker get the SIGHUP that its supervisor gets."""
+
+    def hang_up(number: int, _frame: FrameType | None) -> None:
+        for worker in list(running):
+            worker.send_signal(number)
+
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, hang_up)
+
+
+def _start(sock: socket.socket, tls: TLSFiles, plugins: Sequence[str], audit: AuditSettings) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid())]
+    command += [",".join(plugins), json.dumps(asdict(audit)), *(tls or ())]
     return subprocess.Popen(  # noqa: S603  # this interpreter, this module
         command, pass_fds=[sock.fileno()], start_new_session=True
     )
@@ -156,19 +190,20 @@ async def _outlive(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _worker(descriptor: int, parent: int, tls: TLSFiles, plugins: Sequence[str]) -> None:
+async def _worker(descriptor: int, parent: int, tls: TLSFiles, plugins: Sequence[str], audit: AuditSettings) -> None:
     watch = asyncio.create_task(_outlive(parent))
     try:
-        await _work(socket.socket(fileno=descriptor), find_home(), tls, plugins)
+        await _work(socket.socket(fileno=descriptor), find_home(), tls, plugins, audit)
     finally:
         watch.cancel()
 
 
-def _main(descriptor: str, parent: str, plugins: str, *files: str) -> None:
+def _main(descriptor: str, parent: str, plugins: str, audit: str, *files: str) -> None:
     _log()
     names = plugins.split(",") if plugins else []
+    tls, settings = (files[0], files[1]) if files else None, AuditSettings(**json.loads(audit))
     try:
-        asyncio.run(_worker(int(descriptor), int(parent), (files[0], files[1]) if files else None, names))
+        asyncio.run(_worker(int(descriptor), int(parent), tls, names, settings))
     except StoreError as error:
         logger.error("%s", error)  # noqa: TRY400  # one line
         sys.exit(1)

@@ -17,7 +17,9 @@ from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
+from .middleware.begin_audit import BeginAudit
 from .middleware.concurrency import Concurrency
+from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
@@ -25,6 +27,7 @@ from .middleware.inject import InjectCredentials
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
 from .middleware.whole_answers import WholeAnswers
+from .open_calls import OpenCalls
 from .store.base import Store
 from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
@@ -33,7 +36,7 @@ _CALLS = 4096  # at once, unless told
 
 
 def gateway_chain(
-    store: Store, audit: Audit | None, background: Background, capacity: Capacity | None = None
+    store: Store, audit: Audit | None, background: Background, calls: OpenCalls, capacity: Capacity | None = None
 ) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
     ErrorResponses, so a plugin sees it as it sees a client's error."""
@@ -44,8 +47,10 @@ def gateway_chain(
         Authorize(store),  # what the token opens and has left; charges its rate
         Allow(),  # the route's methods and paths
         Concurrency(capacity or Capacity(_CALLS)),  # a place for the call, until its work ends
+        BeginAudit(audit),  # a line before a secret is read or anything is sent
         Slot.FETCH,
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
+        EndRevoked(calls),  # ends a call whose token is revoked or expires meanwhile
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
         Slot.ATTEMPT,
@@ -68,8 +73,9 @@ class Stack:
     ) -> None:
         """`offers` are the middlewares of plugins for each slot, `capacity` what the process can hold at once."""
         self._background = Background()
+        self._calls = OpenCalls(store)
         self._end = _End(store)
-        chain, io = gateway_chain(store, audit, self._background, capacity), LoopIO()
+        chain, io = gateway_chain(store, audit, self._background, self._calls, capacity), LoopIO()
         self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
         # What is no HTTP cannot be waited for, and no plugin is asked.
         self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
@@ -85,6 +91,7 @@ class Stack:
     async def close(self) -> None:
         """Close the connections, after a second at most for the calls that must be completed."""
         await self._background.close()
+        await self._calls.close()
         await self._end.close()
 
 
@@ -108,9 +115,7 @@ class _Malformed:
 
     async def send(self, request: Request) -> Response:
         context = gateway_context(request)
-        raise GatewayError(
-            context.malformed_status, context.malformed or "", "bad request", {"X-Request-Id": context.id}
-        )
+        raise GatewayError(context.malformed_status, context.malformed or "", "bad request")
 
     async def close(self) -> None:
         """Do nothing."""

@@ -16,9 +16,9 @@ class ThrottledLog:
     def __init__(self) -> None:
         self._said: dict[str, float] = {}
 
-    def say(self, what: str) -> None:
-        """Log an error, unless the same text was logged less than a minute ago."""
+    def say(self, what: str, detail: str = "") -> None:
+        """Log an error, unless the same text was logged less than a minute ago. A `detail` may differ each time."""
         now = time.monotonic()
         if now - self._said.get(what, float("-inf")) >= _MINUTE:
             self._said[what] = now
-            logger.error("%s", what)
+            logger.error("%s%s", what, detail)

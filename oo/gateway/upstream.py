@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .._http.request import Request
 from .._http.response import Response
-from ..transports.aiohttp import AiohttpTransport
 from ..transports.proxy_env import Proxies
-from .context import of_route
+from ..transports.websocket import WebSocketTransport
+from .context import gateway_context, of_route
 from .egress import PublicResolver, check_literal
 
 _SMALL = 64 << 10  # bytes: an answer up to that size comes whole, not as a stream
@@ -18,10 +18,10 @@ class UpstreamTransport:
 
     def __init__(self) -> None:
         self._transports = {
-            False: AiohttpTransport(
+            False: WebSocketTransport(
                 resolver=PublicResolver(Proxies().places()), streamless=_SMALL, max_connections=_CONNECTIONS
             ),
-            True: AiohttpTransport(streamless=_SMALL, max_connections=_CONNECTIONS),
+            True: WebSocketTransport(streamless=_SMALL, max_connections=_CONNECTIONS),
         }
 
     async def send(self, request: Request) -> Response:
@@ -29,7 +29,8 @@ class UpstreamTransport:
         route = of_route(request)
         if not route.allow_private:
             check_literal(route.upstream)
-        return await self._transports[route.allow_private].send(request)
+        transport = self._transports[route.allow_private]
+        return await (transport.upgrade if gateway_context(request).websocket else transport.send)(request)
 
     async def close(self) -> None:
         """Close the connections."""

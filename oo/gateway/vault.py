@@ -49,7 +49,7 @@ class Vault:
         if not self.path.exists():
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
         self._database = database.Database(self.path, self._keys)
-        self._token_key = sealing.derive(self._database.root, b"double-o token")
+        self._derived = (b"", b"")  # a root, and the key of tokens that is derived from it
         self._reads = ReadCache(self._database.version)
 
     @staticmethod
@@ -64,10 +64,14 @@ class Vault:
         if isinstance(found, Denial):
             return found
         if needs_use and not has_use(found, found.used):
-            return Denial("used up", found.id)
+            return Denial("used up", found.id, label=found.label)
         if found.rate is None:
             return found.grant
         return await self._write(lambda records: token_rows.charge(records, found)) or found.grant
+
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
+        found = self._opened(token, kind)
+        return found if isinstance(found, Denial) else found.grant
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         found = self._opened(token, kind)
@@ -206,9 +210,7 @@ class Vault:
         hashed = fingerprint(self._token_key, token)
         identity = _identity(hashed)
         expires = None if ttl is None else now + ttl
-        record = Token(
-            identity, kind, name, label, now, expires, uses, rate, None, hashed.hex(), concurrency=concurrency
-        )
+        record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex(), 0, concurrency)
 
         def write(records: Records) -> None:
             if name not in _names(records, kind):
@@ -267,6 +269,13 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def _token_key(self) -> bytes:
+        root = self._database.root
+        if root is not self._derived[0]:
+            self._derived = (root, sealing.derive(root, b"double-o token"))
+        return self._derived[1]
 
     def _opened(self, token: str, kind: Kind) -> Token | Denial:
         found = self._find_token(token)

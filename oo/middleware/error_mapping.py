@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .._core.errors import buffer_if_error, remember, to_call_error
+from collections.abc import Mapping
+
+from .._core.errors import buffer_if_error, to_call_error
 from .._core.masking import seen_values
 from .._core.pipeline import CallNext
 from .._http.request import Request
@@ -14,16 +16,26 @@ class ErrorMapping:
     that each attempt fails with an error that says whether another may help."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        seen_values.add(request.context.token)
+        context = request.context
+        if context.token not in seen_values.recent:
+            seen_values.add(context.token)
         try:
             response = await call_next(request)
             if response.stream is not None:
                 response = await buffer_if_error(response)
             response.parse()
-            remember(response)
+            if context.operation == "secret" or context.operation == "env":
+                _remember(response.value)
             return response
         except Exception as error:
             failure = to_call_error(error, request)
             if failure is None:
                 raise
         raise failure
+
+
+def _remember(value: str | Mapping[str, str]) -> None:
+    """Have what was fetched masked in the errors to come."""
+    for each in (value,) if isinstance(value, str) else value.values():
+        if each not in seen_values.recent:
+            seen_values.add(each)

@@ -14,6 +14,7 @@
 | `Connection._notify_release` | the timer of an answer's head ends, though the body goes on |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
 | `ClientResponse._protocol`, `EMPTY_PAYLOAD` | whether a body without a length was cut short |
+| `ClientWebSocketResponse._response` | the connection of a WebSocket is ended without its closing handshake |
 | `DummyCookieJar.update_cookies_from_headers` | no cookies are looked at |
 | `http.HttpProcessingError` | what the parser raises for a broken body |
 """
@@ -29,6 +30,8 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
+
+from .unix_sockets import socket_of
 
 _PIECE = 64 << 10  # bytes
 _FRAMING = ("Content-Length", "Transfer-Encoding")
@@ -64,9 +67,19 @@ class Connector(aiohttp.TCPConnector):
             for protocol, _ in self._conns.pop(key):
                 protocol.close()
 
+    async def _made(self, request: Any, *args: Any, **keywords: Any) -> ResponseHandler:
+        path = socket_of(request.url.host or "")
+        if path is None:
+            return await super()._create_connection(request, *args, **keywords)
+        try:
+            _, protocol = await self._loop.create_unix_connection(self._factory, path)
+        except OSError as error:
+            raise aiohttp.ClientConnectionError from error
+        return protocol
+
     async def _create_connection(self, *args: Any, **keywords: Any) -> ResponseHandler:
         # On a task of its own: when closing cancels that, the caller must not seem cancelled.
-        making = asyncio.ensure_future(super()._create_connection(*args, **keywords))
+        making = asyncio.ensure_future(self._made(*args, **keywords))
         self._unfinished.add(making)
         try:
             await asyncio.wait([making])
@@ -184,3 +197,8 @@ def connection_reset(answer: aiohttp.ClientResponse) -> BaseException | None:
     if isinstance(protocol, Connection) and protocol.truncated:
         lost = aiohttp.ClientOSError()
     return lost if isinstance(lost, aiohttp.ClientOSError) else None
+
+
+def abort_socket(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """End the connection of a WebSocket, without the closing handshake."""
+    socket._response.close()

@@ -42,10 +42,10 @@ from urllib3.poolmanager import ProxyManager
 from urllib3.util.ssl_ import is_ipaddress
 
 from .connecting import connect, resolve
-from .exchange import thread
+from .exchange import TimedSocket, send_until_answered, thread
 from .strict_http import StrictResponse
-from .timed_socket import TimedSocket, send_until_answered
 from .trust import Trust
+from .unix_sockets import socket_of
 
 _UNWATCHED = 64 << 10  # bytes of a request that are sent without looking for an early answer
 _LOOK = 0.2  # seconds after which who waits for a connection looks whether the pool was closed
@@ -71,8 +71,11 @@ class _Timed:
     def _new_conn(self) -> socket.socket:
         # urllib3 gives each address of a host all of the time, and then the TLS handshake as well.
         host, port, left = self._dns_host, self.port, thread.exchange.left  # type: ignore[attr-defined]  # a connection's
-        # RFC 6761, 6.3: no name server is asked for localhost.
-        addresses = resolve(host, port, left, local=host == "localhost" or is_ipaddress(host))
+        if (path := socket_of(host)) is None:
+            # RFC 6761, 6.3: no name server is asked for localhost.
+            addresses = resolve(host, port, left, local=host == "localhost" or is_ipaddress(host))
+        else:
+            addresses = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
         try:
             return connect(addresses, left)
         except OSError as error:
@@ -138,13 +141,12 @@ class _WaitingPool:
     """A pool of so many connections: a thread waits for one as long as its exchange may take."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002  # the exchange's holds
+        wait = 0.0
         while True:
-            left = thread.exchange.left()
             try:
-                return super()._get_conn(min(left, _LOOK))  # type: ignore[misc]  # the pool this is mixed into
-            except EmptyPoolError:
-                if left <= _LOOK:
-                    raise
+                return super()._get_conn(wait)  # type: ignore[misc]  # the pool this is mixed into
+            except EmptyPoolError:  # noqa: PERF203  # a try a turn
+                wait = min(thread.exchange.left(), _LOOK)
 
 
 class _HTTPPool(_WaitingPool, HTTPConnectionPool):

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -30,28 +31,36 @@ from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
 from .._http.request import Request
 from .._http.response import Response
-from .._http.urls import is_localhost_name
+from .._http.urls import UNIX, is_localhost_name
 from .._version import __version__
 from ..exceptions import DoubleOError
-from .exchange import is_repeatable, note_resent
-from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .exchange import (
+    MAX_CONNECTIONS,
+    connection_limit,
+    is_repeatable,
+    is_streaming,
+    limits,
+    note_resent,
+    timed_out,
+)
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
+from .unix_sockets import HOST, as_http, socket_of
 from .uploads import uploaded
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
-_DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
+DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
 _LARGE = 1 << 16  # bytes
 _SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
-_ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
+ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
 
 class AiohttpTransport:
@@ -84,7 +93,7 @@ class AiohttpTransport:
         self._connections = connection_limit(max_connections)
         self._resolver = resolver
         self._streamless = streamless
-        self._proxies = Proxies()
+        self._proxies = Proxies() or None
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
 
@@ -94,11 +103,12 @@ class AiohttpTransport:
         until, limit = limits(request, now)
         session = answer = proxy = None
         try:
-            url = _url(request.url)
+            url, session = _url(request.url), self._session()
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
-            session = self._session()
+                if session.closed:  # meanwhile
+                    raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
             try:
                 answer = await self._begin(session, request, url, proxy, left)
@@ -109,49 +119,41 @@ class AiohttpTransport:
                 note_resent(request, now)
                 session.connector.close_idle(url.host, url.port)  # type: ignore[union-attr]  # a Connector
                 answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
-            return await self._response(answer, request, lambda: _Source(answer, request, limit, session, proxy), proxy)
+            return await self._response(answer, request, lambda: Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:
                 answer.close()
-            if not isinstance(error, _ERRORS):
+            if not isinstance(error, ERRORS):
                 raise
-            failure = unsent(request.body) or on_the_way(_translated(error, limit, session), request, proxy)
+            failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
     def _begin(
         self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, left: float
     ) -> Awaitable[aiohttp.ClientResponse]:
-        if request.stream_response and isinstance(request.body, Body):
-            return uploaded(
-                request, request.body, left, lambda pieces: self._sent(session, request, url, proxy, pieces, None)
-            )
-        return self._sent(session, request, url, proxy, _data(request.body), left)
-
-    def _sent(
-        self,
-        session: aiohttp.ClientSession,
-        request: Request,
-        url: URL,
-        proxy: str | None,
-        data: bytes | BytesIO | AsyncIterator[bytes] | None,
-        left: float | None,
-    ) -> Awaitable[aiohttp.ClientResponse]:
         tls = url.scheme == "https" or (proxy is not None and proxy.startswith("https:"))
-        return session.request(
-            request.method,
-            url,
-            data=data,
-            headers=_fields(request),
-            skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
-            allow_redirects=False,
-            proxy=proxy,
-            timeout=_total(left),
-            ssl=self._trust.context if tls else True,
-        )
+
+        def sent(data: bytes | BytesIO | AsyncIterator[bytes] | None, left: float | None) -> Any:
+            return session.request(
+                request.method,
+                url,
+                data=data,
+                headers=_fields(request),
+                skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
+                allow_redirects=False,
+                proxy=proxy,
+                timeout=_total(left),
+                ssl=self._trust.context if tls else True,
+            )
+
+        if request.stream_response and isinstance(request.body, Body):
+            return uploaded(request, request.body, left, lambda pieces: sent(pieces, None))
+        sending: Awaitable[aiohttp.ClientResponse] = sent(_data(request.body), left)
+        return sending
 
     async def _response(
-        self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], _Source], proxy: str | None
+        self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], Source], proxy: str | None
     ) -> Response:
         if is_streaming(request, answer.status) and answer.connection is not None:
             # The headers had to come in time, however they dripped; the body may take longer.
@@ -174,6 +176,8 @@ class AiohttpTransport:
 
     async def _proxy_for(self, url: URL) -> str | None:
         host = url.host or ""
+        if socket_of(host) is not None:
+            return None
         if is_localhost_name(host):
             with suppress(OSError):  # the connection will not be had either
                 found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
@@ -210,7 +214,7 @@ class AiohttpTransport:
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=NoCookies(),
-            headers=_DEFAULTS,
+            headers=DEFAULTS,
             auto_decompress=False,
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
@@ -242,7 +246,7 @@ class AiohttpTransport:
                     session.connector._close()
 
 
-class _Source:
+class Source:
     """The bytes of an answer of aiohttp's."""
 
     __slots__ = ("_answer", "_limit", "_request", "_session", "proxy")
@@ -280,8 +284,8 @@ class _Source:
             if data or not (lost := connection_reset(self._answer)):
                 return data
             failure = network_error(lost)
-        except _ERRORS as error:
-            failure = _translated(error, limit, self._session)
+        except ERRORS as error:
+            failure = translated(error, limit, self._session)
         raise on_the_way(failure, self._request, self.proxy)
 
     def release(self) -> None:
@@ -299,7 +303,7 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
 
 @lru_cache(256)
 def _url(text: str) -> URL:
-    return URL(text, encoded=True)
+    return URL(as_http(text), encoded=True)
 
 
 @lru_cache(64)
@@ -316,6 +320,8 @@ def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] |
 
 def _fields(request: Request) -> Iterable[tuple[str, str]]:
     fields, body = validated_headers(request.headers), request.body
+    if request.url.startswith(UNIX):
+        fields = (*fields, ("Host", HOST))
     if isinstance(body, Body) and body.length is not None:
         return (*fields, ("Content-Length", str(body.length)))
     return fields
@@ -329,7 +335,8 @@ def _headers(came: Mapping[str, str]) -> Headers:
     return Headers([(name, field_text(value)) for name, value in came.items()])
 
 
-def _translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
+def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
+    """What an error of aiohttp's or the system's means to the caller."""
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
     if session is not None and session.closed:

@@ -140,7 +140,8 @@ class _Race:
 def _socket(address: Address) -> socket.socket:
     family, kind, protocol = address[:3]
     sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if kind == socket.SOCK_STREAM and family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 

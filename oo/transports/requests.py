@@ -23,17 +23,17 @@ from .._http.body import Body
 from .._http.headers import Headers, validated_headers
 from .._http.request import Request
 from .._http.response import Response
-from .._http.urls import is_localhost_name
+from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
 from ._urllib3_patches import Adapter, check_urllib3, hide_queries, refused_tunnel
 from .connecting import resolve
-from .exchange import Exchange, thread
-from .limits import MAX_CONNECTIONS, connection_limit, is_streaming, limits, timed_out
+from .exchange import MAX_CONNECTIONS, Exchange, connection_limit, is_streaming, limits, thread, timed_out
 from .localhost_names import SUFFIX, is_here
 from .network_errors import causes, closed, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, CHUNK, Framing, outgoing, streamed, unsent, whole
 from .trust import Certificate, Trust, Verify
+from .unix_sockets import HOST, as_http
 
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
 
@@ -58,7 +58,7 @@ class RequestsTransport:
         """
         check_urllib3()
         hide_queries()
-        self._proxies = Proxies()
+        self._proxies = Proxies() or None
         self._trust = Trust(verify, cert)
         self._connections = connection_limit(max_connections)
         self._making = threading.Lock()
@@ -79,7 +79,7 @@ class RequestsTransport:
             try:
                 thread.sending = True
                 answer = self._adapter.send(
-                    _prepared(request, exchange), stream=True, timeout=exchange.left(), verify=True, proxies=proxies
+                    _prepared(request, exchange), stream=True, timeout=until - now, verify=True, proxies=proxies
                 )
             except Exception as error:
                 unread = unsent(request.body)
@@ -104,7 +104,7 @@ class RequestsTransport:
             if source.proxy is not None and answer.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                 raise on_the_way(proxy_refusal(answer.status_code), request, source.proxy)
             headers = Headers(answer.raw.headers.items())
-            framing = Framing(headers.get_all)
+            framing = Framing(answer.raw.headers.getlist)
             if request.stream_response:
                 return Response(answer.status_code, headers, request=request, stream=streamed(source, framing))
             body = await whole(source, framing, request.max_body_bytes)
@@ -119,6 +119,8 @@ class RequestsTransport:
             self._pid = os.getpid()
 
     def _proxy_for(self, text: str, exchange: Exchange) -> str | None:
+        if text.startswith(UNIX):
+            return None
         url = urlsplit(text)
         host = url.hostname or ""
         if is_localhost_name(host):
@@ -132,7 +134,7 @@ class RequestsTransport:
 class _Source:
     """The bytes of an answer of urllib3's."""
 
-    __slots__ = ("_exchange", "_limit", "_raw", "_request", "proxy")
+    __slots__ = ("_exchange", "_limit", "_raw", "_request", "_streaming", "proxy")
     over = False  # http.client closes an answer only when it is read past its end
 
     def __init__(self, raw: Any, exchange: Exchange, request: Request, limit: str, proxy: str | None) -> None:
@@ -140,10 +142,11 @@ class _Source:
         self._exchange = exchange
         self._request = request
         self._limit = limit
+        self._streaming = is_streaming(request, raw.status)
         self.proxy = proxy
 
     async def read(self) -> bytes:
-        if is_streaming(self._request, self._raw.status):
+        if self._streaming:
             # A whole body has what its attempt has left; a stream only must not stall.
             self._exchange.until, self._limit = limits(self._request, time.monotonic())
         try:
@@ -165,7 +168,7 @@ def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
     # Filled in by hand: the URL is built and checked already, and `prepare()` would take it apart again.
     prepared = PreparedRequest()
     prepared.method = request.method
-    prepared.url = request.url
+    prepared.url = as_http(request.url)
     body = request.body
     prepared.body = iterate_sync(_in_time(body, exchange)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
     # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
@@ -175,6 +178,8 @@ def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
             for name, value in validated_headers(request.headers)
         ]
     )
+    if request.url.startswith(UNIX):
+        headers["Host"] = HOST
     headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
     headers.setdefault("User-Agent", SKIP_HEADER)
     length = body.length if isinstance(body, Body) else None if body is None else len(body)

@@ -71,7 +71,8 @@ class StrictResponse(HTTPResponse):
         while (line := self._line()) not in ("\r\n", "\n"):
             found = _FIELD.fullmatch(line)
             if found is not None and len(pairs) < MOST_FIELDS:
-                pairs.append((found[1], field_text(found[2].strip(" \t"), "latin-1")))
+                value = found[2].strip(" \t")
+                pairs.append((found[1], value if value.isascii() else field_text(value, "latin-1")))
             elif line[0] in " \t" and pairs and len(pairs[-1][1]) < LONGEST_LINE:
                 # RFC 9112, 5.2: a folded field is one line.
                 pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line.strip()}")

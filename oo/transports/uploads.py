@@ -15,7 +15,7 @@ else:
 
 from .._http.body import Body
 from .._http.request import Request
-from .limits import limits
+from .exchange import limits
 from .reader import outgoing
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ import pytest
 
 import oo
 from oo.gateway.app import Gateway
-from oo.gateway.audit_log import AUDIT_FILE, AuditFile
+from oo.gateway.audit_log import AUDIT_FILE, AuditSettings
 from oo.gateway.models import Kind, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
@@ -82,7 +82,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         await vault.put_environment("web", {"NAME": SecretRef("other"), "ODD": values["odd"]})
         for route in routes(url):
             await vault.put_route(route)
-        return {label: await vault.issue(kind, name, label=values["key"]) for label, (kind, name) in kinds.items()}
+        return {label: await vault.issue(kind, name, label=f"label {label}") for label, (kind, name) in kinds.items()}
 
     with watching(monkeypatch) as watch, BackgroundLoop() as background:
         # What is not injected cannot come back. A gateway does not parse, so what is escaped twice is beyond it.
@@ -92,7 +92,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         with serving(reply=campaign.reply) as upstream:
             tokens = home.run(lambda vault: fill(vault, upstream.url))
             campaign.canaries = Canaries(**values, **{f"token {name}": token for name, token in tokens.items()})
-            audit = AuditFile(home.path)
+            audit = AuditSettings().open(home.path)
             vault = background.enter(Vault(home.path, home.ring))
             gateway = background.enter(Gateway(vault, audit=audit))
             yield Site(home, gateway.url, tokens, campaign, upstream)

@@ -13,7 +13,7 @@ import logging
 import posixpath
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from yarl import URL
 
 import oo
 from oo._http.urls import base_url, proxied
+from oo.gateway.context import GatewayContext
 from oo.gateway.egress import check_literal, is_public
 from oo.gateway.errors import StoreError
 from oo.gateway.fronts.base_url import Front
@@ -48,6 +49,9 @@ class Memory:
         self.notes: list[dict[str, Any]] = []
 
     async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
+        return await self.consume(token, kind)
+
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
         return await self.consume(token, kind)
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
@@ -80,8 +84,16 @@ class Memory:
     async def release(self, token_id: str, key: str, until: float) -> None:
         pass
 
-    def write(self, **note: Any) -> None:
-        self.notes.append(note)
+    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
+        return None
+
+    def begin(self, context: GatewayContext) -> None:
+        self.notes.append({"outcome": "begun", "id": context.id})
+
+    def end(
+        self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
+    ) -> None:
+        self.notes.append({"outcome": outcome, "status": status, "target": context.target, "theirs": upstream_id})
 
 
 class Wire(asyncio.Transport):

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import oo
-from oo._client import operations
+from oo._client import operations, proxied
 from oo.exceptions import ERROR_OF
 from tests.support.probing import assert_ours
 
@@ -36,11 +36,11 @@ def is_environment(value: object) -> bool:
 
 
 READERS: dict[str, tuple[oo.Request, Any]] = {
-    "secret": (operations.secret(TARGET, TOKEN, None), is_text),
-    "env": (operations.env(TARGET, TOKEN, None), is_environment),
-    "proxy": (operations.proxy(TARGET, "v1/x", TOKEN), is_json),
-    "HEAD": (operations.proxy(TARGET, "v1/x", TOKEN, "HEAD"), is_json),
-    "chat": (operations.chat(TARGET, TOKEN, [], "m", {}), lambda value: isinstance(value, dict) and is_json(value)),
+    "secret": (operations.fetch(TARGET.secret, TOKEN), is_text),
+    "env": (operations.fetch(TARGET.env, TOKEN), is_environment),
+    "proxy": (proxied.proxy(TARGET, "v1/x", TOKEN), is_json),
+    "HEAD": (proxied.proxy(TARGET, "v1/x", TOKEN, "HEAD"), is_json),
+    "chat": (proxied.chat(TARGET, TOKEN, [], "m", {}), lambda value: isinstance(value, dict) and is_json(value)),
     "health": (operations.health(TARGET), lambda value: value is True),
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
+from oo.gateway.context import GatewayContext
+from oo.gateway.errors import GatewayError
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
 
 CANARY = "canary-in-an-error-77"
@@ -17,10 +20,15 @@ class LenientStore:
         self.known = known
         self.claiming = claim
         self.settled: list[StoredResponse | None] = []
+        self.denial: Denial | None = None
 
     async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant:
         self._check("authorize")
         return Grant("id", kind, "gone")
+
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
+        self._check("opens")
+        return Grant("id", kind, "gone") if self.denial is None else self.denial
 
     async def consume(self, token: str, kind: Kind) -> Grant:
         self._check("consume")
@@ -61,10 +69,27 @@ class LenientStore:
 
 
 class Notes:
-    """An audit."""
+    """An audit: the calls that began, and how each ended."""
 
-    def __init__(self) -> None:
-        self.outcomes: list[str] = []
+    def __init__(self, refusing: GatewayError | None = None) -> None:
+        self.begun: list[str] = []
+        self.ended: list[dict[str, Any]] = []
+        self.refusing = refusing
 
-    def write(self, **note: Any) -> None:
-        self.outcomes.append(note["outcome"])
+    @property
+    def outcomes(self) -> list[str]:
+        return [note["outcome"] for note in self.ended]
+
+    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
+        return fields[0] if peer == "proxy" and fields else None
+
+    def begin(self, context: GatewayContext) -> None:
+        self.begun.append(context.id)
+        if self.refusing is not None:
+            raise self.refusing
+
+    def end(
+        self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
+    ) -> None:
+        noted = {"outcome": outcome, "status": status, "bytes_out": bytes_out, "upstream_id": upstream_id}
+        self.ended.append({**vars(context), **noted})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import cast
 
 from aiohttp import HttpVersion11, web
 
+from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ...exceptions import Operation
@@ -16,6 +18,7 @@ from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_L
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
 from .body_reader import CallerBody
+from .websocket import CallerSocket, asks_for_websocket
 from .wire import relay, whole_answer
 
 _PLACES = {"/api/secret": "secret", "/api/env": "env", "/health": "health"}
@@ -34,12 +37,16 @@ class Front:
         self._stack = stack
 
     async def handle(self, received: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Every answer has an `X-Request-Id`."""
+        """Answer one request. Every answer has an `X-OO-Request-Id`, and an `X-Request-Id`."""
         context = _context(received)
-        request = _request(received, context)
+        caller = CallerSocket(received, context) if asks_for_websocket(received) else None
+        request = _request(received, context, caller)
         try:
             if context.malformed is None:
-                return await relay(received, await self._stack.handle(request))
+                response = await self._stack.handle(request)
+                if response.status == HTTPStatus.SWITCHING_PROTOCOLS and caller is not None:
+                    return await caller.relay(response)
+                return await relay(received, response)
             return whole_answer(self._stack.refuse(request))
         except ConnectionError:
             # This is the caller's connection; a failure of the upstream's is a DoubleOError.
@@ -61,10 +68,12 @@ def _context(received: web.BaseRequest) -> GatewayContext:
     context = GatewayContext()
     context.started = time.monotonic()
     context.peer = received.remote
+    if received.transport is not None:
+        context.hang_up = received.transport.abort
     return context
 
 
-def _request(received: web.BaseRequest, context: GatewayContext) -> Request:
+def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerSocket | None) -> Request:
     target = received.raw_path
     context.endpoint = endpoint = _endpoint(received.method, target.partition("?")[0])
     if endpoint != "other":
@@ -72,7 +81,11 @@ def _request(received: web.BaseRequest, context: GatewayContext) -> Request:
     hosts = len(received.headers.getall("Host", ()))
     if hosts != 1 and (hosts or received.version >= HttpVersion11):  # RFC 9112, 3.2
         context.malformed, context.endpoint = "the request needs one Host", "other"
-    body = CallerBody(received, context) if received.body_exists else None
+    body: Body | None = None
+    if caller is not None and endpoint == "proxy":
+        context.websocket, body = True, Body(caller.messages())
+    elif received.body_exists:
+        body = CallerBody(received, context)
     headers = Headers(received.headers.items())
     return Request(received.method, target, headers, body, stream_response=True, context=context)
 

@@ -11,6 +11,7 @@ from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ..answers import SERVER
 from ..context import GatewayContext
+from ..headers import OWN_ID
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
@@ -47,7 +48,9 @@ def whole_answer(response: Response, body: bytes | None = None) -> web.Response:
 def answer_headers(response: Response) -> CIMultiDict[str]:
     """The headers that are sent to a caller."""
     headers = CIMultiDict(response.headers.pairs())
-    for name, value in (SERVER, ("X-Request-Id", response.context.id)):
+    identity = response.context.id
+    headers[OWN_ID] = identity
+    for name, value in (SERVER, ("X-Request-Id", identity)):
         headers.setdefault(name, value)
     return headers
 

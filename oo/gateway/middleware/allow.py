@@ -20,11 +20,12 @@ _USUAL = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 class Allow:
     """Lets a proxied call pass whose method and path its route allows, its path written in one way.
 
-    Any other call passes as it is. GatewayError: 400, 405 or 403. Costs no use.
+    Any other call passes as it is. GatewayError: 400, 403, 405 or 501. Costs no use.
     """
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        route = gateway_context(request).route
+        context = gateway_context(request)
+        route = context.route
         if route is None:
             return await call_next(request)
         try:
@@ -36,4 +37,8 @@ class Allow:
             raise GatewayError(405, "that method is not passed on", "not allowed", {"Allow": _USUAL})
         if not route.allows(method, path.partition("?")[0]):
             raise GatewayError(403, "the route of this token does not allow that method and path", "not allowed")
+        if context.websocket and not route.websocket:
+            raise GatewayError(
+                501, "the route of this token passes no WebSocket on (`oo route update --websocket`)", "not allowed"
+            )
         return await call_next(request.replace(url=PREFIX + path))

@@ -1,16 +1,15 @@
-"""Writes a line for each call into the audit."""
+"""Writes a line for each call into the audit when it has ended."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 
 from ..._core.pipeline import CallNext
 from ..._http.body import Outcome
 from ..._http.request import Request
 from ..._http.response import Response
 from ..audit_log import Audit
-from ..context import GatewayContext, gateway_context
+from ..context import gateway_context
 
 _LEFT = 499  # the status of a call whose caller has left
 _WORDS = {"complete": "allowed", "failed": "broken off", "left": "left"}
@@ -27,28 +26,24 @@ class WriteAudit:
         audit, context = self._audit, gateway_context(request)
         if audit is None or context.endpoint == "health":
             return await call_next(request)
+        context.method, context.path = request.method, request.url.partition("?")[0]
+        context.forwarded_for = audit.forwarded_for(context.peer, request.headers.get_all("X-Forwarded-For"))
         try:
             response = await call_next(request)
         except BaseException as error:
             # A ConnectionError is the caller's; an upstream's is a DoubleOError.
             left = isinstance(error, (asyncio.CancelledError, ConnectionError))
-            _write(audit, context, "left" if left else "failed", _LEFT if left else 500)
+            outcome = context.ended or ("left" if left else "failed")
+            audit.end(context, outcome, _LEFT if left else 500, context.bytes_out)
             raise
+        upstream_id = None if context.route is None else response.headers.get("X-Request-Id")
+        if response.stream is None:
+            audit.end(context, context.outcome or "allowed", response.status, len(response.body), upstream_id)
+            return response
 
         def ended(end: Outcome) -> None:
-            outcome = context.outcome if end == "complete" and context.outcome else _WORDS[end]
-            _write(audit, context, outcome, _LEFT if end == "left" else response.status)
+            outcome = context.ended or (context.outcome if end == "complete" else None) or _WORDS[end]
+            status = _LEFT if outcome == "left" else response.status
+            audit.end(context, outcome, status, context.bytes_out, upstream_id)
 
         return response.on_end(ended)
-
-
-def _write(audit: Audit, context: GatewayContext, outcome: str, status: int) -> None:
-    audit.write(
-        request_id=context.id,
-        token_id=context.token_id,
-        operation=context.endpoint,
-        target=context.target,
-        outcome=outcome,
-        status=status,
-        ms=(time.monotonic() - context.started) * 1000,
-    )

@@ -34,7 +34,7 @@ class Authorize:
             raise GatewayError(404, "there is nothing here", "no such place")
         context.kind = kind = _KINDS[context.endpoint]
         context.token = token = _bearer(request)
-        if kind == "route":
+        if kind == "route" and not context.websocket:
             context.key = idempotency_key(request)
         outcome = await self._store.authorize(token, kind, needs_use=context.key is None)
         grant = granted(context, outcome)
@@ -48,9 +48,9 @@ class Authorize:
 
 def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
     """What the token opens, noted for the audit; the answer to a Denial is raised."""
-    context.token_id = outcome.token_id
+    context.token_id, context.label = outcome.token_id, outcome.label
     if isinstance(outcome, Grant):
-        context.target, context.label, context.concurrency = outcome.name, outcome.label, outcome.concurrency
+        context.target, context.concurrency = outcome.name, outcome.concurrency
         return outcome
     context.target = None  # which an earlier look may have set
     if outcome.retry_after is None:

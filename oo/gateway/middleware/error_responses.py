@@ -12,26 +12,32 @@ from ..._http.response import ByteStream, Response
 from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
-from ..errors import GatewayError, UpstreamFailed
+from ..errors import GatewayError, StoreUnavailable, UpstreamFailed
 
 logger = logging.getLogger("oo.gateway")
+
+_UNAVAILABLE = GatewayError(503, "the vault cannot be read at the moment", "store unavailable", {"Retry-After": "5"})
 
 
 class ErrorResponses:
     """Answers a GatewayError with its status and message, and any other failure with a 500 that quotes nothing.
 
-    A streamed response is passed on when its first piece has come, so that one which breaks off before is a 502 or a
-    504. A ConnectionError is the caller's own, who gets nothing any more.
+    A streamed response, but for a WebSocket's, is passed on when its first piece has come, so that one which breaks off
+    before is a 502 or a 504. A ConnectionError is the caller's own, who gets nothing any more.
     """
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         try:
             response = await call_next(request)
-            return response if response.stream is None else await _begun(response, response.stream)
+            if response.stream is None or response.status < 200:
+                return response
+            return await _begun(response, response.stream)
         except GatewayError as error:
             return error_response(request, error)
         except DoubleOError as error:
             return error_response(request, UpstreamFailed("the call failed", error))
+        except StoreUnavailable:
+            return error_response(request, _UNAVAILABLE)
         except ConnectionError:
             raise
         except Exception as error:

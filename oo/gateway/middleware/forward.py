@@ -30,6 +30,8 @@ class Forward:
         if isinstance(body, Body) and (here := body.here()) is not None:
             body = here
         path, pairs = request.url[len(PREFIX) :], request.headers.pairs()
+        if "X-Request-Id" not in request.headers:  # a caller's own is the one that its logs have
+            pairs = (*pairs, ("X-Request-Id", context.id))
         try:
             response = await call_next(upstream_request(route, request.method, path, pairs, body, context))
         except DoubleOError as error:

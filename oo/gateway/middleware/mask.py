@@ -9,6 +9,7 @@ from ..._core.masking import STEP, Mask, StreamMask, steps_of
 from ..._core.pipeline import CallNext
 from ..._http.body import Body
 from ..._http.headers import Headers
+from ..._http.message import Message
 from ..._http.request import Request
 from ..._http.response import ByteStream, Response
 from ...exceptions import DoubleOError
@@ -40,7 +41,7 @@ class MaskResponse:
             return await call_next(request)
         hidden = context.hidden = set() if context.hidden is None else context.hidden
         response = await call_next(request)
-        if response.status < 200:
+        if response.status < 200 and not context.websocket:
             response.abort()
             raise DoubleOError("it switched to another protocol, unasked", reason="protocol")
         mask, headers = self._mask(request, hidden), response.headers
@@ -53,7 +54,8 @@ class MaskResponse:
             return response
         if response.stream is None:
             return response.replace(headers=headers, body=await masked_body(response.body, mask))
-        return response.replace(headers=headers, stream=masked(response.stream, mask))
+        hiding = masked_messages if context.websocket and response.status < 200 else masked
+        return response.replace(headers=headers, stream=hiding(response.stream, mask))
 
     def _mask(self, request: Request, values: set[str]) -> Mask:
         route = of_route(request)
@@ -89,6 +91,17 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
     body = Body(pieces(), abort=getattr(stream, "abort", None))
     body.remaining = getattr(stream, "remaining", None)
     return body
+
+
+def masked_messages(stream: ByteStream, mask: Mask) -> Body:
+    """The messages of a WebSocket, each masked whole. What is divided between two of them is not seen."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async for message in stream:
+            opcode = message.opcode if isinstance(message, Message) else "binary"
+            yield Message(opcode, await masked_body(message, mask))
+
+    return Body(pieces(), abort=getattr(stream, "abort", None))
 
 
 async def masked_body(body: bytes, mask: Mask) -> bytes:

@@ -15,6 +15,9 @@ class Store(Protocol):
         """Look whether a token opens a thing of that kind, and charge the call to its rate. A token that is used up is
         denied, unless the call may need no use. Counts none."""
 
+    async def opens(self, token: str, kind: Kind) -> Grant | Denial:
+        """Look whether a token opens a thing of that kind still. Charges and counts nothing."""
+
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         """Count one use of a token, whatever its rate."""
 

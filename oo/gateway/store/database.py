@@ -3,46 +3,93 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import IntegrityError, StoreError
+from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import Keyring, ReloadingKeyring, new_key
+from ..throttled_log import ThrottledLog
 from . import sqlite
 from .records import Records
 
 T = TypeVar("T")
+_AGAIN = 0.1  # seconds until a file that could not be opened is tried again
+
+
+class _Connections:
+    """Both connections to the file that the path leads to, and what that file's `root` is."""
+
+    def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
+        with sqlite.failures(path):
+            # Before it is opened: a file that is put in its place meanwhile is noticed at the next look.
+            self.identity = _identity(path)
+            reader = sqlite.reader(path)
+            try:
+                self.records = Records(reader, path, keys)
+                self.root = self._root(path)
+                # Last, since it carries over into the file what a crash left in the log.
+                self.writer = sqlite.writer(path)
+            except BaseException:
+                reader.close()
+                raise
+        self.writing = Records(self.writer, path, keys)
+
+    def close(self) -> None:
+        # The last to close carries the log over into the file, which the reader cannot.
+        self.records.db.close()
+        self.writer.close()
+
+    def _root(self, path: Path) -> bytes:
+        try:
+            return self.records.read("root", "root", 1)
+        except IntegrityError:
+            pass
+        raise StoreError(f"the master key does not open the vault {path}; nothing was changed")
 
 
 class Database:
     """The vault's file. StoreError if it fails, or if the master key doesn't open it, in which case it isn't changed.
 
     `records` reads; a change gets records of its own that write. `root` is the random key that only the vault's master
-    key opens.
+    key opens. A file that was put in the place of this one is opened instead (`version`).
     """
 
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
         self.path = path
-        with sqlite.failures(path):
-            reader = sqlite.reader(path)
-            try:
-                self.records = Records(reader, path, keys)
-                self.root = self._root()
-                # Last, since it carries over into the file what a crash left in the log.
-                self.writer = sqlite.writer(path)
-            except BaseException:
-                reader.close()
-                raise
-        self._writing = Records(self.writer, path, keys)
+        self._keys = keys
+        self._open = _Connections(path, keys)
+        self._replaced = 0
+        self._again = float("-inf")
+        self._errors = ThrottledLog()
         self._thread = ThreadPoolExecutor(1, "oo-vault")
 
-    def version(self) -> int:
-        """A number that changes when another connection commits."""
+    @property
+    def records(self) -> Records:
+        """The records, to read."""
+        return self._open.records
+
+    @property
+    def root(self) -> bytes:
+        """The vault's own random key."""
+        return self._open.root
+
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """The connection that writes."""
+        return self._open.writer
+
+    def version(self) -> tuple[int, int]:
+        """What changes when another connection commits, or when the file is replaced. StoreUnavailable if it was
+        removed, or replaced by one that can't be opened: what was read before must not be used any more."""
+        if _identity(self.path) != self._open.identity:
+            self._reopen()
         version: int = self.records.db.execute("PRAGMA data_version").fetchone()[0]
-        return version
+        return self._replaced, version
 
     def read(self, read: Callable[[Records], T]) -> T:
         """What `read` returns, all of it as of one moment."""
@@ -51,10 +98,11 @@ class Database:
 
     async def write(self, change: Callable[[Records], T]) -> T:
         """Make a change in one transaction. It is on the disk when this returns."""
+        opened = self._open
 
         def write() -> T:
-            with sqlite.transaction(self.writer):
-                return change(self._writing)
+            with sqlite.transaction(opened.writer):
+                return change(opened.writing)
 
         return await self._on_thread(write)
 
@@ -65,16 +113,22 @@ class Database:
     def close(self) -> None:
         """Close the file, after the changes that were begun."""
         self._thread.shutdown()
-        # The last to close carries the log over into the file, which the reader cannot.
-        self.records.db.close()
-        self.writer.close()
+        self._open.close()
 
-    def _root(self) -> bytes:
+    def _reopen(self) -> None:
+        if (now := time.monotonic()) < self._again:
+            raise StoreUnavailable(f"the vault {self.path} was replaced or removed")
         try:
-            return self.records.read("root", "root", 1)
-        except IntegrityError:
-            pass
-        raise StoreError(f"the master key does not open the vault {self.path}; nothing was changed")
+            opened = _Connections(self.path, self._keys)
+        except StoreError as error:
+            self._again = now + _AGAIN
+            self._errors.say(f"the vault was replaced or removed, and no call is answered: {error}")
+            raise StoreUnavailable(str(error)) from None
+        # On the thread that writes, behind the changes that were begun.
+        self._thread.submit(self._open.close)
+        self._open = opened
+        self._replaced += 1
+        self._errors.say(f"the vault {self.path} was replaced: the new file is served")
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         def safe() -> T:
@@ -98,3 +152,12 @@ def create(path: Path, ring: Keyring) -> None:
             sqlite.create(path, fill)
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells one file from another at the same path; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -63,7 +63,7 @@ def consume(records: Records, token: Token) -> Denial | None:
         return None
     used, _ = _counted(records, token)
     if not spending.has_use(token, used):
-        return Denial("used up", token.id)
+        return Denial("used up", token.id, label=token.label)
     records.db.execute("UPDATE tokens SET used = used + 1 WHERE hash = ?", (bytes.fromhex(token.hash),))
     return None
 

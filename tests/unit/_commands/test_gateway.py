@@ -29,7 +29,7 @@ def test_a_whole_way_from_a_vault_to_a_call(home: Path, process: Process) -> Non
             server.terminate()
         assert server.wait(PATIENCE) == 0
     outcomes = [json.loads(line)["outcome"] for line in process("audit").stdout.splitlines()]
-    assert outcomes == ["allowed", "used up"]
+    assert outcomes == ["begun", "allowed", "used up"]
     assert json.loads(process("token", "list", "--json").stdout)[0]["state"] == "used up"
 
 

@@ -53,8 +53,11 @@ COMMANDS = {
     "token list": {*THINGS, "--state", "--label", "--json"},
     "token revoke": set(),
     "token prune": set(),
-    "serve": {"--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy", "--plugins"},
-    "audit": {"--follow", "-f"},
+    "serve": {
+        *("--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy", "--plugins"),
+        *("--audit", "--audit-required", "--trust-proxy"),
+    },
+    "audit": {"--follow", "-f", "--file"},
     "rekey": set(),
     "get": CALLER,
     "export": {*CALLER, "--append", "--allow", "--only", "--format"},

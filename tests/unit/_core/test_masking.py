@@ -278,7 +278,7 @@ def test_what_is_remembered_is_bounded_in_number_and_in_bytes_and_the_last_is_ma
             seen.add(value)
             if length <= 60_000:
                 assert seen.mask().text(f"of {value}.") == "of ***."
-        kept = [*seen._young.items(), *seen._old.items()]
+        kept = [*seen.recent.items(), *seen._old.items()]
         assert len(kept) <= 512
         assert sum(len(value) + sum(map(len, known.forms)) for value, known in kept) <= 1 << 20
 
@@ -287,10 +287,10 @@ def test_a_mask_of_what_is_remembered_takes_in_what_is_new_without_building_the_
     seen = SeenValues()
     for n in range(200):
         seen.add(f"the-value-{n}")
-    known = dict(seen._young)
+    known = dict(seen.recent)
     seen.add("another-value")
     assert seen.mask().text("the-value-7, another-value") == "***, ***"
-    assert all(seen._young[value] is kept for value, kept in known.items())
+    assert all(seen.recent[value] is kept for value, kept in known.items())
 
 
 def test_an_escape_of_which_a_value_is_a_part_is_replaced_whole() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from oo._http.context import ClientContext, Context
+from oo._client.operations import ClientContext
+from oo._http.context import Context
 from oo._http.request import Request
 from oo._http.response import Response
 

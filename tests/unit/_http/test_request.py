@@ -8,7 +8,8 @@ import pytest
 
 import oo
 from oo import Headers, Request, Response
-from oo._http.context import ClientContext, Context
+from oo._client.operations import ClientContext
+from oo._http.context import Context
 from tests.support.probing import assert_ours
 
 CANARY = "canary-5501"

@@ -351,3 +351,37 @@ def test_this_machine_is_known_by_its_name_alone(host: str, loopback: bool, belo
     url = f"http://{host}:3001"
     assert is_loopback(url) is loopback
     assert is_localhost_name(urlsplit(url).hostname or "") is below_localhost
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("http+unix://%2Frun%2Foo.sock", "http+unix://%2Frun%2Foo.sock"),
+        ("http+unix://%2frun%2foo.sock/", "http+unix://%2Frun%2Foo.sock"),
+        ("http+unix://%2Frun%2FOo%20x.sock/prefix/", "http+unix://%2Frun%2FOo%20x.sock/prefix"),
+    ],
+)
+def test_a_unix_sockets_url_is_taken(url: str, kept: str) -> None:
+    assert base_url(url) == kept
+    assert is_loopback(kept)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http+unix://",
+        "http+unix:///run/oo.sock",
+        "http+unix://run%2Foo.sock",
+        "http+unix://%2Frun%00",
+        "http+unix://%2F" + "x" * 120,
+        "http+unix://%2Fa%zz",
+        "http+unix://user@%2Fa",
+        "http+unix://%2Fa?x=1",
+        "http+unix://%2Fa#x",
+        "http+unix://%2Fa/b//c",
+        "https+unix://%2Fa",
+    ],
+)
+def test_a_unix_sockets_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="base URL"):
+        base_url(url)

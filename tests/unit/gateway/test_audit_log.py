@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from oo.gateway.audit_log import AUDIT_FILE, AuditFile, read
+from oo.gateway.audit_log import AUDIT_FILE, AuditLog, AuditSettings
+from oo.gateway.audit_reader import read
+from oo.gateway.context import GatewayContext
+from oo.gateway.errors import GatewayError, StoreError
 from oo.gateway.models import Rate, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
@@ -29,7 +33,10 @@ from tests.support.vaults import spend
 from tests.support.waiting import PATIENCE
 
 CANARY = "canary-77a0"
-FIELDS = ["time", "request_id", "token_id", "operation", "target", "outcome", "status", "ms"]
+FIELDS = [
+    *("time", "event", "request_id", "token_id", "label", "operation", "kind", "target", "method", "path", "peer"),
+    *("forwarded_for", "outcome", "status", "ms", "bytes_in", "bytes_out", "upstream_request_id"),
+]
 
 
 class Place(NamedTuple):
@@ -42,11 +49,15 @@ class Place(NamedTuple):
     hanging: socket.socket
 
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in read(self.home.path)]
+        return lines_of(self.home.path)
+
+    def lines_about(self, request_id: str) -> list[dict[str, Any]]:
+        """The lines of a request."""
+        return [line for line in self.lines() if line["request_id"] == request_id]
 
     def line_of(self, request_id: str) -> dict[str, Any]:
-        """The one line of a request."""
-        (line,) = [line for line in self.lines() if line["request_id"] == request_id]
+        """The one line of a request's end."""
+        (line,) = [line for line in self.lines_about(request_id) if line["event"] == "end"]
         return line
 
     def id_of(self, label: str) -> str:
@@ -124,29 +135,44 @@ def test_the_audit_is_its_owners_alone(place: Place) -> None:
         ("down", "/api/proxy/v1/models", 502, "proxy", "down", "upstream connection"),
         ("private", "/api/proxy/v1/models", 502, "proxy", "private", "upstream argument"),
         ("slow", "/api/proxy/v1/models", 504, "proxy", "slow", "upstream timeout"),
-        ("secret", f"/{CANARY}", 404, "other", None, "no such place"),
+        ("secret", "/none", 404, "other", None, "no such place"),
     ],
 )
-def test_each_decision_is_one_line(
+def test_each_call_has_a_line_when_it_ends_and_one_when_it_begins_unless_it_is_refused_before(
     place: Place, label: str | None, path: str, status: int, operation: str, target: str | None, outcome: str
 ) -> None:
-    before, began = len(place.lines()), datetime.now(timezone.utc)
+    before, started = len(place.lines()), datetime.now(timezone.utc)
     got = get(place.served.url, None if label is None else place.tokens[label], path)
     assert got.status == status
     assert status == 200 or CANARY not in got.body
     line = place.line_of(got.headers["X-Request-Id"])
-    assert len(place.lines()) == before + 1
+    lines = place.lines_about(got.headers["X-Request-Id"])
+    begun = target is not None and outcome not in ("bad path", "not allowed")
+    assert [each["event"] for each in lines] == (["begin", "end"] if begun else ["end"])
+    assert len(place.lines()) == before + len(lines)
     assert list(line) == FIELDS
     known = label not in (None, "malformed", "unknown") and operation != "other"
     expected = {
         "token_id": place.id_of(str(label)) if known else None,
+        "label": label if known else None,
         "operation": operation,
+        "kind": None if target is None else "route" if operation == "proxy" else operation,
         "target": target,
         "outcome": outcome,
         "status": status,
+        "method": "GET",
+        "path": path,
+        "peer": "127.0.0.1",
+        "forwarded_for": None,
+        "bytes_in": 0,
+        "bytes_out": len(got.body),
+        "upstream_request_id": None,
     }
+    same = FIELDS[3:12]
+    assert [{name: each[name] for name in same} for each in lines] == [{name: line[name] for name in same}] * len(lines)
+    assert (lines[0]["outcome"], lines[0]["status"]) == (("begun", None) if begun else (outcome, status))
     assert {name: line[name] for name in expected} == expected
-    assert timedelta(milliseconds=-1) <= datetime.fromisoformat(line["time"]) - began < timedelta(seconds=5)
+    assert timedelta(milliseconds=-1) <= datetime.fromisoformat(line["time"]) - started < timedelta(seconds=5)
     assert 0 <= line["ms"] < 5000
 
 
@@ -170,14 +196,16 @@ def test_a_caller_that_leaves_is_written_down(place: Place) -> None:
     address = urlsplit(place.served.url)
     with socket.create_connection((str(address.hostname), int(address.port or 0))) as caller:
         token = place.tokens["hangs"]
-        caller.sendall(f"GET /api/proxy/{CANARY} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        caller.sendall(
+            f"GET /api/proxy/x?{CANARY} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
         place.hanging.settimeout(PATIENCE)
         with place.hanging.accept()[0]:
             time.sleep(0.1)
-            assert len(place.lines()) == before
+            assert [line["event"] for line in place.lines()[before:]] == ["begin"]
             caller.close()
-            until(lambda: len(place.lines()) > before)
-    (line,) = place.lines()[before:]
+            until(lambda: len(place.lines()) > before + 1)
+    _, line = place.lines()[before:]
     assert (line["target"], line["outcome"], line["status"]) == ("hangs", "left", 499)
     assert line["ms"] >= 90
 
@@ -188,14 +216,15 @@ def test_health_is_no_decision(place: Place) -> None:
     assert place.lines() == before
 
 
-def test_every_one_of_many_requests_at_once_has_a_line_of_its_own(tmp_path: Path) -> None:
+def test_every_one_of_many_requests_at_once_has_lines_of_its_own(tmp_path: Path) -> None:
     home = Home(tmp_path).made()
     home.secret("a", "value")
     token = home.token("secret", "a")
     with home.serve("--workers", "2") as served, ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: get(served.url, token).headers["X-Request-Id"], range(200)))
-    lines = [json.loads(line) for line in read(home.path)]
-    assert sorted(line["request_id"] for line in lines) == sorted(answers)
+    lines = lines_of(home.path)
+    for event in ("begin", "end"):
+        assert sorted(line["request_id"] for line in lines if line["event"] == event) == sorted(answers)
     assert all(re.fullmatch("[0-9a-f]{32}", line["request_id"]) for line in lines)
 
 
@@ -229,47 +258,82 @@ def _line(stream: Any) -> bytes:
     return lines[0]
 
 
-def test_half_a_line_waits_for_its_other_half(tmp_path: Path) -> None:
-    path = tmp_path / AUDIT_FILE
-    assert list(read(tmp_path)) == []
-    path.write_text('{"a": 1}\n{"b":')
-    assert list(read(tmp_path)) == ['{"a": 1}']
-    following = read(tmp_path, follow=True)
-    assert next(following) == '{"a": 1}'
-    with open(path, "a") as file:
-        file.write(" 2}\n")
-    assert next(following) == '{"b": 2}'
-    following.close()  # type: ignore[attr-defined]  # it is a generator
+def context(**attributes: Any) -> GatewayContext:
+    made = GatewayContext()
+    made.started = time.monotonic()
+    for name, value in {"endpoint": "secret", "kind": "secret", "target": "a", **attributes}.items():
+        setattr(made, name, value)
+    return made
+
+
+def kept(home: Path, **settings: Any) -> AuditLog:
+    return AuditSettings(**settings).open(home)
+
+
+def lines_of(home: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in read(home / AUDIT_FILE)]
+
+
+@contextmanager
+def limited(path: Path, room: int) -> Iterator[None]:
+    """No file of this process may grow beyond `path` and some bytes more."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("room", [0, 1, 100], ids=["none", "a byte", "half a line"])
-def test_what_a_full_disk_cuts_short_is_said_and_spoils_no_other_line(
+def test_what_a_full_disk_cuts_short_is_counted_and_spoils_no_other_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
 ) -> None:
-    resource = pytest.importorskip("resource")
-    audit = AuditFile(tmp_path)
-
-    def write(target: str) -> None:
-        audit.write(request_id="id", token_id=None, operation="o", target=target, outcome="allowed", status=200, ms=1.0)
-
-    write("before")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / AUDIT_FILE).stat().st_size + room, limits[1]))
-    try:
-        for _ in range(20):
-            write("lost")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    write("after")
-    write("later")
+    audit = kept(tmp_path)
+    audit.end(context(target="before"), "allowed", 200, 0)
+    with limited(tmp_path / AUDIT_FILE, room):
+        for _ in range(10):
+            audit.begin(context(target="lost"))
+            audit.end(context(target="lost"), "allowed", 200, 0)
+    for target in ("after", "later"):
+        audit.end(context(target=target), "allowed", 200, 0)
     audit.close()
-    assert [json.loads(line)["target"] for line in read(tmp_path)] == ["before", "after", "later"]
+    found = lines_of(tmp_path)
+    assert [(line["event"], line["target"]) for line in found] == [
+        ("end", "before"),
+        ("lost", None),
+        ("end", "after"),
+        ("end", "later"),
+    ]
+    assert found[1]["count"] == 20
     assert all("decisions are missing in the audit: " in said for said in caplog.messages)
-    assert len(set(caplog.messages)) == len(caplog.messages) > 0
+    assert len(set(caplog.messages)) == len(caplog.messages) in (1, 2)
+
+
+def test_where_the_audit_is_required_a_call_goes_on_with_its_line_alone(tmp_path: Path) -> None:
+    audit = kept(tmp_path, required=True)
+    audit.begin(context())
+    with limited(tmp_path / AUDIT_FILE, 0):
+        for _ in range(2):
+            with pytest.raises(GatewayError, match="cannot write its audit") as refused:
+                audit.begin(context())
+        audit.end(context(), "audit failed", 503, 0)
+    audit.begin(context())
+    audit.close()
+    assert (refused.value.status, refused.value.outcome) == (503, "audit failed")
+    assert [(line["event"], line.get("count")) for line in lines_of(tmp_path)] == [
+        ("begin", None),
+        ("lost", 3),
+        ("begin", None),
+    ]
 
 
 @needs_proc
-def test_an_answer_comes_where_its_decision_cannot_be_written_down(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--audit-required",)])
+def test_whether_an_answer_comes_where_no_line_can_be_written_is_the_owners_to_say(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     import resource
 
     home = Home(tmp_path).made()
@@ -277,42 +341,65 @@ def test_an_answer_comes_where_its_decision_cannot_be_written_down(tmp_path: Pat
     token = home.token("secret", "a")
     size = 1 << 20  # larger than whatever else the server writes to
     (tmp_path / AUDIT_FILE).write_text(" " * (size - 1) + "\n")
-    with home.serve() as served:
+    with home.serve(*options) as served:
         limits = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
         for _ in range(3):
-            assert served.get(token).data == {"value": "value"}
-        until(lambda: "oo: decisions are missing in the audit: File too large" in served.log)
+            got = served.get(token)
+            assert (got.status, "value" in got.body) == ((503, False) if options else (200, True))
+        until(lambda: "oo: decisions are missing in the audit: File too large (1 so far)" in served.log)
         resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, limits)
         after = served.get(token).headers["X-Request-Id"]
-    assert [json.loads(line)["request_id"] for line in read(tmp_path)] == [after]
+    assert [(line["event"], line["request_id"]) for line in lines_of(tmp_path)] == [
+        ("lost", None),
+        ("begin", after),
+        ("end", after),
+    ]
 
 
 def test_a_second_run_goes_on_behind_the_first(tmp_path: Path) -> None:
-    for n in range(2):
-        audit = AuditFile(tmp_path)
-        audit.write(
-            request_id=f"id {n}", token_id=None, operation="o", target="t\n", outcome="allowed", status=200, ms=1.26
-        )
+    for target in ("one\n", "two"):
+        audit = kept(tmp_path)
+        audit.end(context(target=target), "allowed", 200, 0)
         audit.close()
-    lines = [json.loads(line) for line in read(tmp_path)]
-    assert [(line["request_id"], line["target"], line["ms"]) for line in lines] == [
-        ("id 0", "t\n", 1.3),
-        ("id 1", "t\n", 1.3),
-    ]
+    assert [line["target"] for line in lines_of(tmp_path)] == ["one\n", "two"]
+
+
+def test_an_audit_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"the audit .*none/a cannot be written: No such file"):
+        kept(tmp_path, target=str(tmp_path / "none" / "a"))
+
+
+def test_a_file_is_opened_anew_when_it_is_asked_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    audit = kept(home)
+    home.rename(tmp_path / "away")
+    audit.reopen()
+    assert caplog.messages == ["the audit cannot be opened anew: No such file or directory"]
+    home.mkdir()
+    audit.reopen()
+    assert (home / AUDIT_FILE).exists()
+    audit.close()
+
+
+@pytest.mark.parametrize(("proxies", "told"), [((), None), (("10.0.0.0/8",), "203.0.113.9")])
+def test_who_called_is_told_by_a_trusted_proxy_alone(tmp_path: Path, proxies: tuple[str, ...], told: str) -> None:
+    audit = kept(tmp_path, proxies=proxies)
+    assert audit.forwarded_for("10.0.0.1", ["203.0.113.9"]) == told
+    assert audit.forwarded_for("11.0.0.1", ["203.0.113.9"]) is None
+    audit.close()
 
 
 async def test_of_a_flood_that_opens_nothing_most_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oo.gateway.audit_log.REFUSALS", 3)
-    audit = AuditFile(tmp_path)
+    audit = kept(tmp_path)
 
     def write(outcome: str, target: str | None = None, token_id: str | None = None) -> None:
-        audit.write(
-            request_id="id", token_id=token_id, operation="secret", target=target, outcome=outcome, status=401, ms=1.0
-        )
+        audit.end(context(target=target, token_id=token_id), outcome, 401, 0)
 
     def lines(outcome: str) -> list[dict[str, Any]]:
-        return [line for line in map(json.loads, read(tmp_path)) if line["outcome"] == outcome]
+        return [line for line in lines_of(tmp_path) if line["outcome"] == outcome]
 
     for _ in range(50):
         write("allowed", "a")
@@ -324,7 +411,7 @@ async def test_of_a_flood_that_opens_nothing_most_is_counted(tmp_path: Path, mon
     await asyncio.sleep(1.1)
     for outcome, token_id in (("malformed", None), ("revoked", "some")):
         *own, last = lines(outcome)
-        assert list(last) == [*FIELDS, "count"]
+        assert set(last) == {*FIELDS, "count"}
         assert (last["request_id"], last["token_id"], last["operation"]) == (None, token_id, "secret")
         assert last["count"] + len(own) == 50
         assert len(own) <= 6
@@ -332,3 +419,16 @@ async def test_of_a_flood_that_opens_nothing_most_is_counted(tmp_path: Path, mon
         write("malformed")
     audit.close()
     assert sum(line.get("count", 1) for line in lines("malformed")) == 60
+
+
+async def test_a_call_that_began_has_its_end_in_a_flood_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oo.gateway.audit_log.REFUSALS", 0)
+    audit, call = kept(tmp_path), context()
+    audit.begin(call)
+    call.target = None  # used up meanwhile
+    audit.end(call, "used up", 401, 0)
+    audit.close()
+    assert [(line["event"], line["request_id"], line["target"]) for line in lines_of(tmp_path)] == [
+        ("begin", call.id, "a"),
+        ("end", call.id, "a"),
+    ]

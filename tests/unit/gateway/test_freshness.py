@@ -43,6 +43,25 @@ def test_a_failed_read_is_not_kept() -> None:
     assert cache.get("key", lambda: "read") == "read"
 
 
+def test_nothing_that_is_kept_is_given_while_the_version_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version() -> int:
+        if broken:
+            raise ZeroDivisionError
+        return 1
+
+    broken = False
+    cache = ReadCache(version)
+    assert cache.get("key", lambda: "read") == "read"
+    monkeypatch.setattr(freshness, "_FRESH", 3600.0)
+    cache.expire()
+    broken = True
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            cache.get("key", lambda: "again")
+    broken = False
+    assert cache.get("key", lambda: "again") == "read"
+
+
 def test_the_version_is_asked_again_after_a_while_or_once_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness, "_FRESH", 3600.0)
     asked = itertools.count()

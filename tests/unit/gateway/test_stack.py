@@ -8,8 +8,8 @@ from tests.support.calls import call
 from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
-    "WriteAudit ErrorResponses call Authorize Allow Concurrency fetch Idempotency Limits Forward attempt MaskResponse "
-    "WholeAnswers InjectCredentials wire"
+    "WriteAudit ErrorResponses call Authorize Allow Concurrency BeginAudit fetch Idempotency EndRevoked Limits Forward "
+    "attempt MaskResponse WholeAnswers InjectCredentials wire"
 )
 
 

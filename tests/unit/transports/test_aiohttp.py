@@ -221,6 +221,23 @@ async def test_closing_ends_a_call_that_is_not_yet_connected(step: str) -> None:
         assert [(error.reason, error.retryable) for error in errors] == [("closed", False)] * 2
 
 
+async def test_closing_ends_a_call_that_looks_whether_its_host_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def looking(*_args: object, **_keywords: object) -> list[Any]:
+        asked.set()
+        await go.wait()
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", looking)
+    client = oo.AsyncClient("http://gateway.localhost:9", PATIENCE, transport=AiohttpTransport())
+    waiting = asyncio.create_task(afailure(client))
+    await asked.wait()
+    await client.close()
+    go.set()
+    assert (await asyncio.wait_for(waiting, SOON)).reason == "closed"
+
+
 @pytest.mark.parametrize("step", ["resolve", "connect", "handshake"])
 async def test_a_call_cancelled_before_it_is_connected_is_cancelled_though_it_is_closed_too(step: str) -> None:
     with never_connected(step) as (url, transport):

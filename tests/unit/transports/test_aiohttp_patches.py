@@ -46,6 +46,7 @@ def test_a_coroutine_is_one_and_a_function_is_none() -> None:
     assert inspect.iscoroutinefunction(aiohttp.TCPConnector._create_connection)
     assert not inspect.iscoroutinefunction(aiohttp.TCPConnector._close)
     assert isinstance(ResponseHandler.should_close, property)
+    assert "_response" in inspect.getsource(aiohttp.ClientWebSocketResponse.close)
     assert hasattr(aiohttp.abc.AbstractCookieJar, "update_cookies_from_headers")
     assert issubclass(HttpProcessingError, Exception)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from oo._client.operations import ClientContext
 from oo._http.body import Body
-from oo._http.context import ClientContext
 from oo._http.headers import Headers
 from oo._http.request import Request
 from oo.transports.exchange import Exchange, is_repeatable

@@ -10,7 +10,7 @@ import ssl
 import pytest
 
 import oo
-from oo._http.context import ClientContext
+from oo._client.operations import ClientContext
 from oo._http.request import Request
 from oo._http.urls import DEFAULT_BASE_URL
 from oo.transports.network_errors import (

@@ -127,5 +127,10 @@ async def test_what_was_sent_is_counted() -> None:
 
 def test_the_answers_server_is_the_gateway() -> None:
     response = oo.Response(200, oo.Headers([("X-A", "1"), ("X-A", "2")]), request=SENT)
-    expected = [("X-A", "1"), ("X-A", "2"), ("Server", "double-o"), ("X-Request-Id", "the-id")]
-    assert list(answer_headers(response).items()) == expected
+    ids = [("X-OO-Request-Id", "the-id"), ("Server", "double-o"), ("X-Request-Id", "the-id")]
+    assert list(answer_headers(response).items()) == [("X-A", "1"), ("X-A", "2"), *ids]
+
+
+def test_an_upstreams_name_of_the_call_stands_beside_ours() -> None:
+    headers = answer_headers(oo.Response(200, oo.Headers({"x-request-id": "theirs"}), request=SENT))
+    assert (headers.getall("X-Request-Id"), headers.getall("X-OO-Request-Id")) == (["theirs"], ["the-id"])

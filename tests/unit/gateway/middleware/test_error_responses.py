@@ -7,7 +7,7 @@ import pytest
 import oo
 from oo._http.body import Body
 from oo.gateway.context import gateway_context
-from oo.gateway.errors import GatewayError
+from oo.gateway.errors import GatewayError, StoreUnavailable
 from oo.gateway.middleware.error_responses import ErrorResponses
 from tests.support.calls import call, through
 
@@ -20,6 +20,10 @@ BROKEN = oo.DoubleOError("broken", reason="connection")
     [
         (GatewayError(403, "no", "not allowed", {"X-Why": "y"}), 403, "no", "not allowed"),
         (BROKEN, 502, "the call failed: broken", "upstream connection"),
+        (
+            StoreUnavailable("the vault /home/x/vault.db"),
+            *(503, "the vault cannot be read at the moment", "store unavailable"),
+        ),
         (RuntimeError(CANARY), 500, "the gateway failed", "failed"),
     ],
 )

@@ -36,7 +36,22 @@ async def test_a_call_becomes_the_upstreams(body: bytes | Body | None, passed: b
     headers = [("Authorization", "Bearer any"), ("X-Mine", "1"), ("Connection", "x-hop"), ("X-Hop", "1")]
     _, (sent,) = await through(Forward(), call("PUT", "/api/proxy/v1/x?q=1", *headers, body=body, route=ROUTE))
     assert (sent.method, sent.url, sent.body, sent.timeout) == ("PUT", "http://x.example/base/v1/x?q=1", passed, 7.0)
-    assert sent.headers.pairs() == (("X-Mine", "1"), ("Accept-Encoding", "identity"))
+    ours = ("X-Request-Id", sent.context.id)
+    assert sent.headers.pairs() == (("X-Mine", "1"), ours, ("Accept-Encoding", "identity"))
+
+
+@pytest.mark.parametrize("name", ["X-Request-Id", "x-request-id"])
+async def test_a_callers_own_name_of_the_call_goes_up(name: str) -> None:
+    _, (sent,) = await through(Forward(), call("GET", "/api/proxy/x", (name, "mine"), route=ROUTE))
+    assert sent.headers.get_all("X-Request-Id") == ["mine"]
+
+
+async def test_the_upstreams_name_of_the_call_comes_back_and_ours_is_not_its_to_give() -> None:
+    request = call("GET", "/api/proxy/x", route=ROUTE)
+    came = oo.Headers({"X-Request-Id": "theirs", "X-OO-Request-Id": "forged"})
+    answer, _ = await through(Forward(), request, oo.Response(200, came, request=request))
+    assert answer.headers.get("X-Request-Id") == "theirs"
+    assert "X-OO-Request-Id" not in answer.headers
 
 
 async def test_only_what_passes_comes_back() -> None:

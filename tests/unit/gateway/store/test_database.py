@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from oo._http.json import MAX_ANSWER
-from oo.gateway.errors import StoreError
+from oo.gateway import freshness
+from oo.gateway.errors import StoreError, StoreUnavailable
+from oo.gateway.models import Denial
+from oo.gateway.sealing import Keyring, new_key
+from oo.gateway.store import database
 from oo.gateway.vault import Vault
 from tests.support.processes import Home
-from tests.support.vaults import CANARY
+from tests.support.vaults import CANARY, Kept
 from tests.support.waiting import PATIENCE
 
 
@@ -86,3 +93,107 @@ def test_two_processes_write_at_once_and_neither_loses(tmp_path: Path) -> None:
         assert_kept(home, "shared", own, said.splitlines())
         versions += [line.split()[1] for line in said.splitlines()[1::2]]
     assert sorted(map(int, versions)) == list(range(1, 61))
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's name is looked up at each read, and tried again however soon."""
+    monkeypatch.setattr(freshness, "_FRESH", -1.0)
+    monkeypatch.setattr(database, "_AGAIN", 0.0)
+
+
+def back_up(path: Path) -> Path:
+    """A copy as `sqlite3 vault.db ".backup copy.db"` makes it."""
+    copy = path.with_name("copy.db")
+    source, target = sqlite3.connect(path), sqlite3.connect(copy)
+    source.backup(target)
+    target.close()
+    source.close()
+    return copy
+
+
+def put_in_place(copy: Path, path: Path) -> None:
+    copy.replace(path)
+    for side in ("-wal", "-shm"):
+        path.with_name(path.name + side).unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("always")
+async def test_a_file_that_takes_the_place_of_the_vaults_is_read_and_written(
+    vault: Vault, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = await vault.issue("secret", "a", label="mine")
+    copy = back_up(vault.path)
+    await vault.put_secret("a", "newer than the backup")
+    assert await vault.secret("a") == "newer than the backup"
+    put_in_place(copy, vault.path)
+    async with kept.open() as other:  # as `oo token revoke` does
+        await other.revoke(vault.id_of(token))
+        assert await vault.secret("a") == f"{CANARY} a 2"
+        assert (await vault.opens(token, "secret")) == Denial("revoked", vault.id_of(token), label="mine")
+        await vault.put_secret("a", "written after it")
+        assert await other.secret("a") == "written after it"
+        await other.put_secret("a", "by the other")
+    assert await vault.secret("a") == "by the other"
+    assert [said for said in caplog.messages if "was replaced: the new file is served" in said] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.usefixtures("always")
+async def test_a_vault_of_another_root_opens_none_of_the_old_tokens(vault: Vault, kept: Kept, tmp_path: Path) -> None:
+    token = await vault.issue("secret", "a")
+    Vault.create(tmp_path / "other", kept.ring)
+    put_in_place(tmp_path / "other" / "vault.db", vault.path)
+    assert [(await vault.opens(token, "secret")) for _ in range(2)] == [Denial("unknown")] * 2
+    await vault.put_secret("new", "value")
+    mine = await vault.issue("secret", "new")
+    assert not isinstance(await vault.opens(mine, "secret"), Denial)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("how", ["removed", "another key", "no vault"])
+async def test_nothing_old_is_given_while_the_vault_cannot_be_opened(
+    vault: Vault, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    token = await vault.issue("secret", "a")
+    assert await vault.secret("a") == f"{CANARY} a 2"
+    copy = back_up(vault.path)
+    if how == "removed":
+        vault.path.unlink()
+    elif how == "another key":
+        Vault.create(tmp_path / "other", Keyring([new_key()]))
+        put_in_place(tmp_path / "other" / "vault.db", vault.path)
+    else:
+        (tmp_path / "junk").write_bytes(b"junk" * 1000)
+        put_in_place(tmp_path / "junk", vault.path)
+    for _ in range(2):
+        for asking in (vault.secret("a"), vault.route("api"), vault.opens(token, "secret"), vault.environment("env-a")):
+            with pytest.raises(StoreUnavailable):
+                await asking
+    assert len(caplog.messages) == 1
+    assert "no call is answered" in caplog.text
+    put_in_place(copy, vault.path)
+    assert await vault.secret("a") == f"{CANARY} a 2"
+
+
+async def test_a_file_that_cannot_be_opened_is_not_tried_for_each_call(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "_FRESH", -1.0)
+    monkeypatch.setattr(database, "_AGAIN", 3600.0)
+    copy = back_up(vault.path)
+    vault.path.unlink()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await vault.secret("a")
+        put_in_place(copy, vault.path) if copy.exists() else None
+
+
+@pytest.mark.usefixtures("always")
+async def test_a_change_that_was_begun_ends_before_its_file_is_left(vault: Vault) -> None:
+    copy = back_up(vault.path)
+    writing = [asyncio.ensure_future(vault.put_secret(f"n{n}", "value")) for n in range(20)]
+    await asyncio.sleep(0)
+    os.replace(copy, vault.path)
+    await vault.secret("a")
+    assert await asyncio.gather(*writing) == [1] * 20

@@ -43,7 +43,7 @@ async def test_each_use_is_counted_in_its_own_row(vault: Vault) -> None:
         await vault.issue("secret", "a", label=label, uses=2)
     token = row(vault, "mine")
     outcomes = [await vault._database.write(lambda records: token_rows.consume(records, token)) for _ in range(3)]
-    assert outcomes == [None, None, Denial("used up", token.id)]
+    assert outcomes == [None, None, Denial("used up", token.id, label="mine")]
     assert (row(vault, "mine").used, row(vault, "other").used) == (2, 0)
 
 

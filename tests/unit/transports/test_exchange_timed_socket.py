@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from oo.transports.exchange import Exchange
-from oo.transports.timed_socket import TimedSocket, send_until_answered
+from oo.transports.exchange import Exchange, TimedSocket, send_until_answered
 
 LARGE = bytes(8 << 20)
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import oo
-from oo._http.context import ClientContext
+from oo._client.operations import ClientContext
 from oo._http.request import Request
-from oo.transports.limits import connection_limit, is_streaming, limits, timed_out
+from oo.transports.exchange import connection_limit, is_streaming, limits, timed_out
 from tests.support.faults import CLOSE, READ, answer, serving
 from tests.support.probing import TOKEN
 from tests.support.worlds import World

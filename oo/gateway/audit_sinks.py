@@ -1,0 +1,95 @@
+"""Where the audit's lines go: a file that is followed when it is rotated, or standard output."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+STDOUT = "-"
+"""The name of standard output."""
+
+_FRESH = 0.001  # seconds for which the file's name is not looked up again
+
+
+class Sink(Protocol):
+    """Takes whole lines, each in one write, and holds nobody up."""
+
+    def write(self, line: bytes) -> None:
+        """Write a line; OSError where it could not be written whole."""
+
+    def reopen(self) -> None:
+        """Open anew what is there by now."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+def open_sink(target: str | Path) -> Sink:
+    """The sink of a name; OSError if a file can't be opened."""
+    return StandardOutput() if target == STDOUT else AppendedFile(Path(target))
+
+
+class AppendedFile:
+    """A file of mode 0600 that several processes may append to. It is opened anew once its name leads to another file,
+    or to none: logrotate(8) renames it. One that was truncated goes on from its beginning (O_APPEND)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = self._open()
+        self._checked = time.monotonic()
+        self._whole = True
+
+    def write(self, line: bytes) -> None:
+        now = time.monotonic()
+        if now - self._checked > _FRESH:
+            if not self._is_current():
+                self.reopen()
+            self._checked = now
+        if not self._whole:
+            line = b"\n" + line  # so that it doesn't continue the line that was cut short
+        self._whole = False
+        if os.write(self._file, line) < len(line):
+            raise OSError(errno.ENOSPC, "there is no room for a whole line")
+        self._whole = True
+
+    def reopen(self) -> None:
+        file = self._open()
+        os.close(self._file)
+        self._file, self._whole = file, True
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _open(self) -> int:
+        # Non-blocking, for a named pipe that nobody reads.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+        return os.open(self._path, flags, 0o600)
+
+    def _is_current(self) -> bool:
+        with suppress(OSError):
+            named, held = os.stat(self._path), os.fstat(self._file)
+            return (named.st_ino, named.st_dev) == (held.st_ino, held.st_dev)
+        return False
+
+
+class StandardOutput:
+    """This process's standard output."""
+
+    def write(self, line: bytes) -> None:
+        # It may be shared with others, whose writing must go on to wait: so it is not made non-blocking.
+        if sys.platform != "win32" and not select.select((), (1,), (), 0)[1]:
+            raise OSError(errno.EAGAIN, "standard output is not read")
+        if os.write(1, line) < len(line):
+            raise OSError(errno.ENOSPC, "there is no room for a whole line")
+
+    def reopen(self) -> None:
+        """Do nothing: it has no name."""
+
+    def close(self) -> None:
+        """Do nothing: it is the process's own."""

@@ -1,0 +1,45 @@
+"""Ends a call whose token is revoked or expires while it is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from ..._core.pipeline import CallNext
+from ..._http.request import Request
+from ..._http.response import Response
+from ..context import gateway_context
+from ..errors import Unauthorized
+from ..open_calls import OpenCall, OpenCalls
+
+
+class EndRevoked:
+    """Has a proxied call watched until its body has ended. Unauthorized where it is ended before its answer has come;
+    an answer that has begun is broken off.
+
+    Stands within Idempotency, so that what is recorded for a repeat ends as well.
+    """
+
+    def __init__(self, calls: OpenCalls) -> None:
+        self._calls = calls
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        context = gateway_context(request)
+        if context.route is None:
+            return await call_next(request)
+        call = OpenCall(context, task := asyncio.current_task())
+        self._calls.add(call)
+        try:
+            response = await call_next(request)
+        except BaseException as error:
+            self._calls.discard(call)
+            if call.denial is None or not isinstance(error, asyncio.CancelledError):
+                raise
+            if sys.version_info >= (3, 11) and task is not None:
+                task.uncancel()  # it was ours
+            raise Unauthorized(call.denial.why, call.denial.reason) from None
+        if response.stream is None:
+            self._calls.discard(call)
+            return response
+        call.response = response
+        return response.on_end(lambda _: self._calls.discard(call))

@@ -1,0 +1,88 @@
+"""The calls that go upstream, watched: revocation and expiry end them within a second."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from .._http.response import Response
+from .context import GatewayContext
+from .errors import StoreError
+from .models import Denial
+from .store.base import Store
+
+_INTERVAL = 0.4  # seconds between two looks
+_STEP = 64  # tokens that are looked at before others have their turn
+
+
+class OpenCall:
+    """A call that is under way, made by `task` until it has a response."""
+
+    __slots__ = ("context", "denial", "response", "task")
+
+    def __init__(self, context: GatewayContext, task: asyncio.Task[object] | None) -> None:
+        self.context = context
+        self.task = task
+        self.response: Response | None = None
+        self.denial: Denial | None = None
+
+    def end(self, denial: Denial) -> None:
+        """End the call: its task is cancelled, or its response broken off on both sides."""
+        self.denial, self.context.ended = denial, denial.why
+        if self.response is not None:
+            self.response.abort()
+            if self.context.hang_up is not None:
+                self.context.hang_up()  # also where the caller reads nothing
+        elif self.task is not None:
+            self.task.cancel()
+
+
+class OpenCalls:
+    """The calls under way, each of which is ended when its token opens nothing any more, or no store says so."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._calls: set[OpenCall] = set()
+        self._watching: asyncio.Task[None] | None = None
+
+    def add(self, call: OpenCall) -> None:
+        """Watch a call, until `discard`."""
+        self._calls.add(call)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+
+    def discard(self, call: OpenCall) -> None:
+        """Watch a call no longer."""
+        self._calls.discard(call)
+
+    async def close(self) -> None:
+        """Watch no more."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            await self._look()
+
+    async def _look(self) -> None:
+        of_token: dict[str, list[OpenCall]] = {}
+        for call in self._calls:
+            of_token.setdefault(call.context.token, []).append(call)
+        for number, (token, calls) in enumerate(of_token.items(), 1):
+            denial = await self._denial(token)
+            for call in calls:
+                if denial is not None and call in self._calls:  # it may have ended meanwhile
+                    self._calls.discard(call)
+                    call.end(denial)
+            if number % _STEP == 0:
+                await asyncio.sleep(0)
+
+    async def _denial(self, token: str) -> Denial | None:
+        try:
+            found = await self._store.opens(token, "route")
+        except StoreError:
+            return Denial("store failed")
+        return found if isinstance(found, Denial) else None
