@@ -10,6 +10,7 @@
 | RequestHandler._waiter                     | tell whether the connection waits for a request                      |
 | RequestHandler._current_request            | fail the body that is being read                                     |
 | _ErrInfo as a message, HttpProcessingError | refuse a head that is too large, in its turn                         |
+| RequestHandler._upgraded                   | tell what is no HTTP any more                                        |
 | RequestHandler._max_msg_queue_size         | tell whether the parser keeps requests back, from 3.14.3 on          |
 | LineTooLong                                | tell that a header was too large                                     |
 | RequestHandler.handle_error, log_exception | answer and log a failure without quoting what was received           |
@@ -123,6 +124,9 @@ class BaseConnection(web.RequestHandler):
 
     def _parse(self, data: bytes) -> None:
         if self._refused:
+            return
+        if self._upgraded:  # no more HTTP
+            super().data_received(data)
             return
         body, size = self._body, len(data)
         had = -1 if body is None or body.is_eof() else body.total_bytes
