@@ -28,16 +28,18 @@ class DoubleOError(Exception):
         reason: one word: "timeout" (one attempt took too long), "deadline" (the call did), "connection", "tls",
             "status", "protocol" (the answer made no sense), "size", "answer" (the server said no in a 200),
             "token", "argument" (refused before any I/O), "closed".
-        request_id: the server's `X-Request-Id`.
+        request_id: the server's `X-Request-Id` (of an API's answer, the API's own), else a gateway's `X-OO-Request-Id`.
         retry_after: seconds the server asked to wait.
         retry_exactly: whether it said so in milliseconds (`retry-after-ms`): then that holds even where the schedule
             of retries would wait longer.
         attempts: how many requests were sent.
+        unsent: whether it is known that nothing was sent, since no connection could be made.
         body: the API's own error (`ProxyError`), parsed where it is JSON of up to 64 KiB, else a text.
         retryable: whether the same call may succeed later.
     """
 
     retry_exactly = False
+    unsent = False
 
     def __init__(
         self,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
+from ._audit_options import audit_options
 from ._vault import warn, with_vault
 from .plugins import named_plugins
+
+if TYPE_CHECKING:
+    from ..gateway.audit_log import AuditSettings
 
 _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
 
@@ -21,14 +27,7 @@ _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-pr
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="A certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @click.option("--behind-tls-proxy", is_flag=True, help="Something in front of this speaks TLS with the callers.")
-@click.option("--audit", help="Where the audit goes: a file, or - for standard output; audit.jsonl unless told.")
-@click.option("--audit-required", is_flag=True, help="Refuse a call (503) whose line cannot be written.")
-@click.option(
-    "--trust-proxy",
-    multiple=True,
-    metavar="ADDRESS",
-    help="A proxy, or a network of them, whose X-Forwarded-For the audit believes; repeatable.",
-)
+@audit_options
 @named_plugins
 def serve(
     host: str,
@@ -37,9 +36,7 @@ def serve(
     tls_cert: str | None,
     tls_key: str | None,
     behind_tls_proxy: bool,
-    audit: str | None,
-    audit_required: bool,
-    trust_proxy: tuple[str, ...],
+    audit: AuditSettings,
     plugins: list[str],
 ) -> None:
     """Answer callers from the vault, until interrupted.
@@ -51,30 +48,37 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
     from ..gateway import process as serving
-    from ..gateway.app import bound, url_of
-    from ..gateway.audit_log import AUDIT_FILE, AuditSettings
+    from ..gateway.app import url_of
+    from ..gateway.audit_log import AUDIT_FILE
     from ..gateway.paths import begin_file, data_dir
     from ..gateway.services import weak_uses
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    settings = AuditSettings(audit, audit_required, trust_proxy)
-    serving.preflight(data_dir(), tls, plugins, settings)
+    serving.preflight(data_dir(), tls, plugins, audit)
     warn(with_vault(weak_uses))
-    if audit is None:
+    if audit.target is None:
         begin_file(data_dir(), AUDIT_FILE)
+    sock = _listening(host, port, tls is not None or behind_tls_proxy)
+    click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
+    if workers == 1:
+        serving.run_worker(sock, data_dir(), tls, plugins, audit)
+    else:
+        sys.exit(serving.run_supervisor(sock, workers, tls, plugins, audit))
+
+
+def _listening(host: str, port: int, encrypted: bool) -> socket.socket:
+    from ..gateway.app import bound
+    from ..gateway.process import is_loopback
+
     try:
         sock = bound(host, port)
     except OSError as error:
         raise click.ClickException(f"{host} port {port} cannot be listened on: {error.strerror}") from None
-    if not serving.is_loopback(sock) and tls is None and not behind_tls_proxy:
+    if not is_loopback(sock) and not encrypted:
         sock.close()
         raise click.ClickException(f"{host} is not loopback: {_NEED_TLS}")
     sock.listen(1024)  # before the workers are up: the system keeps early callers waiting
-    click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
-    if workers == 1:
-        serving.run_worker(sock, data_dir(), tls, plugins, settings)
-    else:
-        sys.exit(serving.run_supervisor(sock, workers, tls, plugins, settings))
+    return sock
 
 
 @click.command()

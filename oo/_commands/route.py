@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "upstream": {"metavar": "URL", "help": "The API's base URL; what callers ask for comes behind."},
+    "upstream": {
+        "multiple": True,
+        "metavar": "'URL [weight=N]'",
+        "help": "The API's base URL, or one of several; what callers ask for comes behind.",
+    },
     "inject": {
         "multiple": True,
         "metavar": "'HEADER: TEXT'",
@@ -32,6 +36,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "HEADER",
         "help": "Pass this header on as the caller sent it, Range say.",
     },
+    "drop-header": {
+        "multiple": True,
+        "metavar": "HEADER",
+        "help": "Keep this header of callers back.",
+    },
+    "cors": {
+        "multiple": True,
+        "metavar": "ORIGIN",
+        "help": "Let programs in browsers call, from pages of this origin.",
+    },
+    "retries": {"type": int, "metavar": "N", "help": "How often a call that may be repeated is; 0 unless told."},
     "timeout": {"type": float, "metavar": "SECONDS", "help": "How long one call may take; 60 unless told."},
 }
 _FLAGS = {
@@ -77,7 +92,7 @@ def route_set(name: str, replace: bool, **settings: Any) -> None:
     from ..gateway.models import Route
     from ..gateway.services import put_route
 
-    if settings["upstream"] is None:
+    if not settings["upstream"]:
         raise click.UsageError("a route needs --upstream, the API's base URL")
     made = Route(name, **_given(settings))
     with_vault(lambda vault: put_route(vault, made, override=replace))
@@ -110,11 +125,14 @@ def route_update(name: str, drop: tuple[str, ...], allow_all: bool, **settings: 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Route that the options name."""
-    from ..gateway.rules import injected
+    from ..gateway.rules import injected, parse_upstreams
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    if passed := given.pop("pass_header", ()):
-        given["pass_headers"] = passed
+    for option, name in (("pass_header", "pass_headers"), ("drop_header", "drop_headers"), ("cors", "cors")):
+        if option in given:
+            given[name] = tuple(filter(None, given.pop(option)))
+    if "upstream" in given:
+        given.update(parse_upstreams(given["upstream"]))
     if "inject" in given:
         given["inject"] = injected(map(_header, given["inject"]))
     return given
@@ -141,11 +159,15 @@ def route_list(as_json: bool) -> None:
         return [
             {
                 "name": route.name,
-                "upstream": route.upstream,
+                "upstream": ", ".join(map(str, route.upstreams)),
+                "upstreams": list(map(str, route.upstreams)),
                 "inject": list(route.inject),
                 "secrets": sorted(route.secrets),
                 "allow": list(route.allow) or ["* /*"],
                 "passed": list(route.pass_headers),
+                "dropped": list(route.drop_headers),
+                "retries": route.retries,
+                "cors": list(route.cors),
                 "timeout": route.timeout,
                 "websocket": route.websocket,
                 "private": route.allow_private,
@@ -156,8 +178,9 @@ def route_list(as_json: bool) -> None:
             if route is not None
         ]
 
-    columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private", "plain_http", "weak", "passed")
-    table(with_vault(read), columns, as_json, shown=columns[:-3])
+    columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private")
+    more = ("plain_http", "weak", "passed", "dropped", "upstreams", "retries", "cors", "websocket")
+    table(with_vault(read), columns + more, as_json, shown=columns)
 
 
 add_rm(route, "route")

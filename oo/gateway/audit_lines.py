@@ -23,7 +23,7 @@ _METHOD = 32  # characters
 _MARK = "oo_***"
 _TOKEN = re.compile(r"oo_[A-Za-z0-9_-]{16,}")
 _UPSTREAM_ID = re.compile(r"[!#-\[\]-~]{1,128}")  # needs no escape in JSON
-_NO_SIZES = '"bytes_in": null, "bytes_out": null, "upstream_request_id": null'
+_NO_SIZES = '"bytes_in": null, "bytes_out": null, "upstream": null, "upstream_request_id": null'
 
 
 def begin_line(context: GatewayContext) -> str:
@@ -42,7 +42,7 @@ def end_line(context: GatewayContext, outcome: str, status: int, bytes_out: int,
     return (
         f'{_clock()}"end", "request_id": "{context.id}", {known}, "outcome": {_quoted(outcome)}, "status": {status}, '
         f'"ms": {passed:.1f}, "bytes_in": {context.bytes_in}, "bytes_out": {bytes_out}, '
-        f'"upstream_request_id": {theirs}}}\n'
+        f'"upstream": {_quoted(context.upstream)}, "upstream_request_id": {theirs}}}\n'
     )
 
 
@@ -117,8 +117,8 @@ def _fields(
 
 
 @lru_cache(256)
-def _quoted(outcome: str) -> str:
-    return json.dumps(outcome)
+def _quoted(text: str | None) -> str:
+    return json.dumps(text)
 
 
 def _upstream_id(value: str) -> str:

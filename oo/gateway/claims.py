@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from .errors import StoreError
@@ -14,65 +17,125 @@ from .models import Denial, StoredResponse
 from .store.base import Store
 
 logger = logging.getLogger("oo.gateway")
+_PAUSE, _LONGEST = 0.01, 0.5  # seconds between two looks at a call that another process makes
+
+
+class Claims:
+    """The claims that this process holds."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: dict[tuple[str, str], Claim] = {}
+
+    async def take(self, token: str, token_id: str, key: str, seconds: float) -> Claim | Denial | None:
+        """Claim a call, and pay for it; None if it is known already."""
+        asked = time.monotonic()
+        asking = asyncio.ensure_future(self._store.claim(token, key, seconds))
+        try:
+            found = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            # The store completes the claim for a caller who has disconnected, so release it.
+            if isinstance(until := await asking, float):
+                await self._store.release(token_id, key, until)
+            raise
+        if found == "taken":
+            return None
+        if isinstance(found, Denial):
+            return found
+        call = (token_id, key)
+        self._held[call] = claim = Claim(self._store, call, found, seconds, asked)
+        claim.ended.add_done_callback(lambda _: self._held.get(call) is claim and self._held.pop(call))
+        return claim
+
+    def is_other(self, token_id: str, key: str, digest: bytes) -> bool:
+        """Whether this process makes another request with that key."""
+        claim = self._held.get((token_id, key))
+        return claim is not None and claim.digest not in (b"", digest)
+
+    async def wait(self, token_id: str, key: str, pauses: Iterator[float], seconds: float) -> None:
+        """Wait for the end of a call, `seconds` at most. One that another process makes is waited for by a pause."""
+        claim = self._held.get((token_id, key))
+        if claim is None:
+            await asyncio.sleep(min(next(pauses), seconds))
+        else:
+            await asyncio.wait([claim.ended], timeout=seconds)
 
 
 class Claim:
-    """A claim that is held until `end`."""
+    """A claim that is held until `complete` or `release`. `asked` is when it was asked for, by the monotonic clock."""
 
-    def __init__(self, store: Store, token_id: str, key: str, until: float, seconds: float) -> None:
+    def __init__(self, store: Store, call: tuple[str, str], until: float, seconds: float, asked: float) -> None:
+        self.digest = b""
+        """What the request is, once it is known."""
+        loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = loop.create_future()
         self._store = store
-        self._call = (token_id, key)
+        self._call = call
         self._until = until
         self._seconds = seconds
+        self._lapses = asked + seconds
         self._lock = asyncio.Lock()  # its expiry identifies it, so two changes must not cross
-        self._over = asyncio.get_running_loop().create_future()
-        self._renewing = asyncio.create_task(self._renew())
+        self._renewing: asyncio.Task[None] | None = None
+        self._timer = loop.call_later(seconds / 2, self._renew)
 
     async def bind(self, digest: bytes) -> bool:
-        """Write what the call was, to compare with repeats; False if somebody else makes it meanwhile."""
+        """Note what the request is, to compare with repeats; False if the claim has lapsed and is somebody else's."""
+        self.digest = digest
+        # Nobody takes over what has not lapsed.
+        return time.monotonic() < self._lapses - self._seconds / 4 or await self._extend()
+
+    async def complete(self, response: StoredResponse | None) -> None:
+        """Note that the call was made, and store the response for repeats; None for one that is not to be stored.
+        Whoever is cancelled meanwhile leaves it done."""
+        await asyncio.shield(self._end(made=True, response=response))
+
+    async def release(self) -> None:
+        """Free the key. Whoever is cancelled meanwhile leaves it done."""
+        await asyncio.shield(self._end(made=False))
+
+    async def _extend(self) -> bool:
         async with self._lock:
-            return await self._store.bind(*self._call, self._until, digest)
+            asked = time.monotonic()
+            until = await self._store.renew(*self._call, self._until, self._seconds)
+            if until is None:
+                return False
+            self._until, self._lapses = until, asked + self._seconds
+            return True
 
-    async def end(self, response: StoredResponse | None) -> None:
-        """Store the response for repeats, or free the key. Whoever is cancelled meanwhile leaves it done."""
-        await asyncio.shield(self._end(response))
+    def _renew(self) -> None:
+        self._renewing = asyncio.create_task(self._renewed())
 
-    async def _renew(self) -> None:
-        # An answer may stream for longer than any claim lasts.
-        while not (await asyncio.wait([self._over], timeout=self._seconds / 2))[0]:
-            with suppress(StoreError):
-                async with self._lock:
-                    until = await self._store.renew(*self._call, self._until, self._seconds)
-                    if until is None:
-                        return
-                    self._until = until
+    async def _renewed(self) -> None:
+        held = True
+        with suppress(StoreError):  # the next time may go better
+            held = await self._extend()
+        if held and not self.ended.done():
+            # An answer may stream for longer than any claim lasts.
+            self._timer = asyncio.get_running_loop().call_later(self._seconds / 2, self._renew)
 
-    async def _end(self, response: StoredResponse | None) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-        # Wait for the renewal task: its last expiry identifies our claim.
-        await self._renewing
+    async def _end(self, *, made: bool, response: StoredResponse | None = None) -> None:
+        self._timer.cancel()
+        if self._renewing is not None:
+            # Wait for the renewal: its last expiry identifies our claim.
+            await asyncio.wait([self._renewing])
+            self._timer.cancel()
         try:
             # After a failure too: the next request must not wait for a call that nobody makes.
-            if response is None:
-                await self._store.release(*self._call, self._until)
+            if made:
+                await self._store.complete(*self._call, self._until, self.digest, response)
             else:
-                await self._store.complete(*self._call, self._until, response)
+                await self._store.release(*self._call, self._until)
         except StoreError as error:
             # The call was made, and whoever waits for its answer can still get it.
             logger.error("the result of an idempotent call was not kept: %s", error)  # noqa: TRY400  # one line
+        finally:
+            if not self.ended.done():
+                self.ended.set_result(None)
 
 
-async def claimed(store: Store, token: str, token_id: str, key: str, seconds: float) -> Claim | Denial | None:
-    """Claim a call, and pay for it; None if it is known already."""
-    asking = asyncio.ensure_future(store.claim(token, key, seconds))
-    try:
-        found = await asyncio.shield(asking)
-    except asyncio.CancelledError:
-        # The store completes the claim for a caller who has disconnected, so release it.
-        if isinstance(until := await asking, float):
-            await store.release(token_id, key, until)
-        raise
-    if found == "taken":
-        return None
-    return found if isinstance(found, Denial) else Claim(store, token_id, key, found, seconds)
+def pauses() -> Iterator[float]:
+    """Growing pauses in seconds, each drawn anew so that those who wait for the same do not ask at once."""
+    longest = _PAUSE
+    while True:
+        yield longest * random.uniform(0.5, 1)  # noqa: S311  # no secret
+        longest = min(longest * 2, _LONGEST)

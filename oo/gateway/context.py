@@ -27,6 +27,7 @@ class GatewayContext(Context):
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
         route: the route of a proxied call.
+        upstream: the URL, as the route has it, of the upstream that was asked last.
         hidden: the secrets that went upstream, which must not come back; None outside of MaskResponse.
         audited: what both of the call's lines in the audit hold, once the first was written.
         outcome: the word for the audit, where the gateway itself answers.
@@ -51,6 +52,7 @@ class GatewayContext(Context):
     key: str | None = None
     paid: bool = False
     route: Route | None = None
+    upstream: str | None = None
     hidden: set[str] | None = None
     audited: str = ""
     outcome: str | None = None

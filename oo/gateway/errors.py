@@ -40,7 +40,8 @@ class Unauthorized(GatewayError):
 
 
 class Conflict(GatewayError):
-    """An idempotency key was used with another request (`status` 422), or its first call did not end in time (409)."""
+    """An idempotency key was used with another request (`status` 422), its first call did not end in time (409), or it
+    was made and its answer is not there (410)."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message, "idempotency conflict")

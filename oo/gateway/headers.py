@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 
 from .._core.errors import SOURCE
@@ -12,61 +12,19 @@ from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
 from .context import GatewayContext, passes_encoding
+from .header_rules import CODINGS, HOP, HOP_BY_HOP, PASS, RANGE, plain
 from .models import Route
 
-# RFC 9110, 7.6.1, and what older agents send as well.
-HOP_BY_HOP = {
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-}
-# Never forwarded: caller credentials and address, per-hop framing, headers that override method, host or URL, and what
-# has an answer come in a form that the mask cannot read (RFC 3229; another charset).
-STRIPPED_REQUEST = HOP_BY_HOP | {
-    "a-im",
-    "accept-charset",
-    "accept-encoding",
-    "api-key",
-    "apikey",
-    "authorization",
-    "content-length",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "via",
-    "x-access-token",
-    "x-api-key",
-    "x-auth-token",
-    "x-goog-api-key",
-    "x-host",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-oo-request-id",
-    "x-original-host",
-    "x-original-url",
-    "x-real-ip",
-    "x-rewrite-url",
-}
-_FORWARDED = "x-forwarded-"
 OWN_ID = "X-OO-Request-Id"
 """The header of the gateway's own name of a call."""
-STRIPPED_RESPONSE = HOP_BY_HOP | {
-    "content-encoding",
-    "content-length",
-    "date",
-    "server",
-    "set-cookie",
-    "x-oo-request-id",
-    "x-oo-source",
-}
+# Besides a hop's own: what the gateway says itself, and what a browser would keep for the gateway's whole origin.
+STRIPPED_RESPONSE = HOP_BY_HOP | frozenset(
+    (
+        "access-control-allow-credentials alt-svc clear-site-data content-encoding content-length date expect-ct nel "
+        "public-key-pins public-key-pins-report-only report-to reporting-endpoints server set-cookie set-cookie2 "
+        "strict-transport-security x-oo-request-id x-oo-source"
+    ).split()
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -81,21 +39,11 @@ def upstream_request(
     """Make the request to the route's upstream. `path` is what followed /api/proxy/, already checked."""
     context.route = route
     pairs = tuple(headers)
-    dropped = _named_by_connection(pairs) | {_plain(name) for name in route.inject}
     base = route.upstream.rstrip("/")
-    passed = [
-        (name, _sendable(value))
-        for name, value in pairs
-        if (plain := _plain(name)) not in dropped
-        and (route.passes(plain) or (plain not in STRIPPED_REQUEST and not plain.startswith(_FORWARDED)))
-    ]
-    if codings := _codings(route, pairs, {_plain(name) for name, _ in passed}):
-        passed = [pair for pair in passed if _plain(pair[0]) != "accept-encoding"]
-        passed.append(("Accept-Encoding", codings))
     return Request(
         method,
         f"{base}/{path}",
-        Headers(passed),
+        Headers(_passed(route, pairs)),
         body,
         base_url=base,
         timeout=route.timeout,
@@ -104,38 +52,49 @@ def upstream_request(
     )
 
 
-def _codings(route: Route, pairs: Iterable[tuple[str, str]], passed: Container[str]) -> str:
-    """What the upstream may encode its answer in; "" for what the transport undoes."""
-    if "range" in passed:  # RFC 9110, 14.2: it would be a range of the compressed bytes
-        return "identity"
-    if route.inject:
-        return ""
-    # The answer is passed on in its coding, so the caller says in which.
-    return ", ".join(_sendable(value) for name, value in pairs if _plain(name) == "accept-encoding") or "identity"
+def _passed(route: Route, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    """The headers that go up, in their order, repeats kept."""
+    rules = route.header_rules
+    verdicts = [rules[name] for name, _ in pairs]
+    passed = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict >= PASS]
+    if HOP in verdicts:
+        passed = _of_no_hop(pairs, passed)
+    if not "".join([value for _, value in passed]).isprintable():
+        passed = [(name, _sendable(value)) for name, value in passed]
+    if RANGE in verdicts:  # RFC 9110, 14.2: it would be a range of the compressed bytes
+        passed.append(("Accept-Encoding", "identity"))
+    elif not route.inject:
+        # The answer is passed on in its coding, so the caller says in which.
+        codings = [_sendable(pair[1]) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict == CODINGS]
+        passed.append(("Accept-Encoding", ", ".join(codings) or "identity"))
+    return passed
 
 
 def caller_headers(response: Response) -> list[tuple[str, str]]:
     """The upstream's headers that are forwarded to the caller."""
     pairs = response.headers.pairs()
-    dropped = STRIPPED_RESPONSE | _named_by_connection(pairs)
+    kept = set()
     if response.request.method == "HEAD" and "Content-Encoding" not in response.headers:
-        dropped = dropped - {"content-length"}  # the length of the body that a GET would get
+        kept.add("content-length")  # the length of the body that a GET would get
     if passes_encoding(response.request):
-        dropped = dropped - {"content-encoding"}
-    passed = [(name, _sendable(value)) for name, value in pairs if _plain(name) not in dropped]
+        kept.add("content-encoding")
+    passed = [pair for pair in pairs if (name := plain(pair[0])) not in STRIPPED_RESPONSE or name in kept]
+    if len(passed) < len(pairs):
+        passed = _of_no_hop(pairs, passed)
+    if not "".join([value for _, value in passed]).isprintable():
+        passed = [(name, _sendable(value)) for name, value in passed]
     return [*passed, (SOURCE, "upstream")]
 
 
-def _named_by_connection(pairs: Iterable[tuple[str, str]]) -> set[str]:
-    return {
-        _plain(option.strip()) for name, value in pairs if _plain(name) == "connection" for option in value.split(",")
-    }
+def _of_no_hop(pairs: Iterable[tuple[str, str]], passed: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers without those that a Connection field names (RFC 9110, 7.6.1)."""
+    named = frozenset().union(*[_options(value) for name, value in pairs if plain(name) == "connection"])
+    return [pair for pair in passed if plain(pair[0]) not in named] if named else passed
 
 
-@lru_cache(512)  # most calls use the same names
-def _plain(name: str) -> str:
-    # CGI and WSGI read X_Key and X-Key as the same header (RFC 3875, 4.1.18).
-    return name.lower().replace("_", "-")
+@lru_cache(64)
+def _options(value: str) -> frozenset[str]:
+    return frozenset(plain(option.strip()) for option in value.split(",")) - HOP_BY_HOP - {"close"}
 
 
 def _sendable(value: str) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import cached_property
-from typing import Literal, TypeAlias
-from urllib.parse import unquote
+from typing import Any, Literal, TypeAlias
 
 from .._http import headers
+from .._http.body import Body
 from .._http.urls import base_url
 from .errors import StoreError
+from .header_rules import HeaderRules, plain
+from .path_readings import readings
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
@@ -28,6 +30,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PLACEHOLDER = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")
 """Where a secret's value goes in a text."""
 
+# RFC 6454, 6.2: a scheme and a host in small letters, and a port that is not the scheme's own.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+_USUAL_PORT = re.compile("^http:.*:80$|^https:.*:443$")
+MAX_WEIGHT = 1000
+MAX_RETRIES = 10
 _ALLOW = re.compile(r"(\*|[A-Z]+) (/\S*)")
 
 
@@ -43,6 +50,17 @@ Variable: TypeAlias = "str | SecretRef"
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """One of a route's upstreams. It is asked in proportion to its weight."""
+
+    url: str
+    weight: int = 1
+
+    def __str__(self) -> str:
+        return self.url if self.weight == 1 else f"{self.url} weight={self.weight}"
+
+
+@dataclass(frozen=True)
 class Route:
     """An upstream API, and what a caller may do with it.
 
@@ -50,7 +68,9 @@ class Route:
     `POST /v1/*`, in which `*` stands for anything; an empty one allows everything. `timeout` is in seconds. Upstreams
     at private and loopback addresses are refused unless `allow_private`. `allow_plain_http` and `allow_weak` say that
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
-    them, though the gateway would keep them back. `websocket` lets callers open WebSockets.
+    them, though the gateway would keep them back, and `drop_headers` those that never go up. `websocket` lets callers
+    open WebSockets. `others` are the upstreams besides the first, whose `weight` is its share. `retries` is how often a
+    call that may be repeated is. `cors` names the origins whose programs in browsers may call, "*" any.
     """
 
     name: str
@@ -62,21 +82,36 @@ class Route:
     allow_plain_http: bool = False
     allow_weak: bool = False
     pass_headers: tuple[str, ...] = ()
+    drop_headers: tuple[str, ...] = ()
     websocket: bool = False
+    weight: int = 1
+    others: tuple[Upstream, ...] = ()
+    retries: int = 0
+    cors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
         check_name(self.name)
-        try:
-            base_url(self.upstream)
-        except ValueError as error:
-            raise StoreError(str(error).replace("base URL", "upstream")) from None
+        for upstream in self.upstreams:
+            try:
+                base_url(upstream.url)
+            except ValueError as error:
+                raise StoreError(str(error).replace("base URL", "upstream")) from None
+            if not 1 <= upstream.weight <= MAX_WEIGHT:
+                raise StoreError(f"the weight of an upstream is a whole number from 1 to {MAX_WEIGHT}")
+        if len({upstream.url.rstrip("/") for upstream in self.upstreams}) < len(self.upstreams):
+            raise StoreError("the same upstream is named twice: give it a weight instead")
+        for origin in self.cors:
+            if origin != "*" and (not _ORIGIN.fullmatch(origin) or _USUAL_PORT.search(origin)):
+                raise StoreError(f"{origin!r} is no origin as browsers send it, such as https://app.example")
+        if not 0 <= self.retries <= MAX_RETRIES:
+            raise StoreError(f"a route has from 0 to {MAX_RETRIES} retries")
         for name, text in self.inject.items():
             if not headers.NAME.fullmatch(name) or not re.fullmatch(r"[ -~]+", text):
                 raise StoreError(f"{name!r} is no header that can be injected")
         if len({name.lower() for name in self.inject}) < len(self.inject):
             raise StoreError("two of the injected headers differ in case alone")
-        for name in self.pass_headers:
+        for name in self.pass_headers + self.drop_headers:
             if not headers.NAME.fullmatch(name):
                 raise StoreError(f"{name!r} is no name of a header")
         for pattern in self.allow:
@@ -85,13 +120,28 @@ class Route:
         if not 0 < self.timeout <= 3600:
             raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
 
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Route:
+        """The route that was stored as JSON, which has lists; one of an earlier version lacks some fields."""
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
+        given["others"] = tuple(Upstream(**other) for other in given.get("others", ()))
+        return cls(**given)
+
     @cached_property
-    def _passed(self) -> frozenset[str]:
-        return frozenset(name.lower().replace("_", "-") for name in self.pass_headers)
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """All of its upstreams."""
+        return (Upstream(self.upstream, self.weight), *self.others)
+
+    @cached_property
+    def header_rules(self) -> HeaderRules:
+        """Which of a caller's headers go up."""
+        return HeaderRules(self.pass_headers, (*self.drop_headers, *self.inject))
 
     def passes(self, name: str) -> bool:
         """Whether a header that else does not go up, or is not kept, goes up as the caller sent it."""
-        return name in self._passed
+        return name in map(plain, self.pass_headers)
 
     @cached_property
     def secrets(self) -> frozenset[str]:
@@ -103,15 +153,20 @@ class Route:
         return {name: PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in self.inject.items()}
 
     def allows(self, method: str, path: str) -> bool:
-        """Whether a caller may make this request. `path` is what follows /api/proxy/, without the query."""
+        """Whether a caller may make this request: one pattern fits the path, however a server may read it. `path` is
+        what follows /api/proxy/, without the query."""
+        try:
+            paths = readings(f"/{path}")
+        except ValueError:
+            return False
         if not self.allow:
             return True
-        # The upstream may or may not decode an escape, so the path must match both encoded and decoded.
-        paths = {f"/{path}", f"/{unquote(path)}"}
-        return any(
-            allowed in ("*", method) and all(fnmatchcase(each, glob) for each in paths)
-            for allowed, glob in (pattern.split(" ", 1) for pattern in self.allow)
-        )
+        return any(allowed in ("*", method) and all(map(match, paths)) for allowed, match in self._patterns)
+
+    @cached_property
+    def _patterns(self) -> tuple[tuple[str, Callable[[str], object]], ...]:
+        split = (pattern.split(" ", 1) for pattern in self.allow)
+        return tuple((method, re.compile(translate(glob)).match) for method, glob in split)
 
 
 @dataclass(frozen=True)
@@ -197,11 +252,11 @@ class Denial:
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The first response to an idempotent call."""
+    """The first response to an idempotent call. A large body comes back from a store as a Body, in pieces."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    body: bytes | Body
 
 
 def check_name(name: str) -> str:

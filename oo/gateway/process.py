@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -116,10 +116,8 @@ def run_supervisor(
         nonlocal stopping
         stopping = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
     running: dict[subprocess.Popen[bytes], float] = {}
-    _pass_on_hangups(running)
+    _on_signals(stop, running)
     failed_starts = 0
     errors, again = ThrottledLog(), 0.0
     while not stopping and failed_starts < _FAILED_STARTS:
@@ -152,8 +150,12 @@ def _log() -> None:
     logging.basicConfig(level=logging.WARNING, format="oo: %(message)s")
 
 
-def _pass_on_hangups(running: Mapping[subprocess.Popen[bytes], float]) -> None:
-    """Have each worker get the SIGHUP that its supervisor gets."""
+def _on_signals(
+    stop: Callable[[int, FrameType | None], None], running: Mapping[subprocess.Popen[bytes], float]
+) -> None:
+    """Stop on SIGINT and SIGTERM; pass SIGHUP on to each worker."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
     def hang_up(number: int, _frame: FrameType | None) -> None:
         for worker in list(running):

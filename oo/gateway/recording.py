@@ -11,18 +11,16 @@ from .._http.body import Body
 from .._http.response import ByteStream, Response
 from .claims import Claim
 from .errors import GatewayError
+from .kept import MAX_KEPT
 from .models import StoredResponse
 from .spool import Spool
-
-MAX_KEPT = 16 << 20
-"""Bytes that the response to an idempotent call may hold to be kept for a repeat."""
 
 
 class Recording:
     """A response that is read by `run`, on a task of its own, and handed on piece by piece through `response`.
 
-    What may be kept is written to `spool`. The claim ends before the reader sees the end: with the response, if it was
-    read whole and is not too large.
+    What may be kept is written to `spool`. The claim ends before the reader sees the end: completed if the response was
+    read whole, with that if it is not too large and there is room for it.
     What may be kept is read on for `seconds` after the caller has left.
     """
 
@@ -42,20 +40,21 @@ class Recording:
 
     async def run(self) -> None:
         """Read the response to its end, and end the claim."""
-        error, kept = None, None
+        error, kept, whole = None, None, False
         try:
-            if await self._read():
+            whole = await self._read()
+            if whole and self._is_kept:
                 kept = StoredResponse(self._source.status, self._source.headers.pairs(), await self._spool.whole())
         except Exception as failure:
             error = failure
         finally:
             self._source.abort()
-            await self._claim.end(kept)
+            await (self._claim.complete(kept) if whole else self._claim.release())
         if self._left_at is None:
             await self._pieces.put(error)
 
     async def _read(self) -> bool:
-        """Whether all of it was read, and may be kept."""
+        """Whether all of it was read."""
         async with aclosing(self._stream) as stream:
             async for piece in stream:
                 await self._keep(piece)
@@ -63,7 +62,7 @@ class Recording:
                     await self._pieces.put((piece, getattr(stream, "remaining", None)))
                 elif not self._is_kept or time.monotonic() - self._left_at > self._seconds:
                     return False
-        return self._is_kept
+        return True
 
     async def _keep(self, piece: bytes) -> None:
         if not self._is_kept:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 from urllib.parse import urlsplit
 
 from .._core.masking import SHORTEST
 from .._http.urls import is_loopback
 from .errors import StoreError
-from .headers import HOP_BY_HOP
-from .models import PLACEHOLDER, Rate, Route, Variable
+from .header_rules import HOP_BY_HOP, plain
+from .models import PLACEHOLDER, Rate, Route, Upstream, Variable
 
 MAX_TTL = 100 * 366 * 86400.0
 """Seconds that a token may last."""
@@ -24,7 +25,8 @@ MAX_COUNT = 10**9
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, XBD 8.1, with lower case
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_FRAMING = HOP_BY_HOP | {"content-length", "content-encoding", "accept-encoding", "expect", "http2-settings"}
+_FRAMING = HOP_BY_HOP | {"content-length", "content-encoding", "accept-encoding", "expect"}
+_UPSTREAM = re.compile(r"(\S+)(?:\s+weight=([0-9]{1,9}))?")
 _SHELLS = re.compile(r"\$[A-Za-z_{(]")
 
 
@@ -90,7 +92,7 @@ def check_injected(inject: Mapping[str, str]) -> None:
     """Refuse a header that is not the route's to set, and a text that was meant for something else."""
     for name, text in injected(inject.items()).items():
         # CGI and WSGI take X_Key for X-Key (RFC 3875, 4.1.18).
-        if name.lower().replace("_", "-") in _FRAMING:
+        if plain(name) in _FRAMING:
             raise StoreError(f"{name} belongs to one connection or to how a body is sent, and cannot be injected")
         if _SHELLS.search(text):
             raise StoreError(f"the text of {name} holds a shell's $name; a secret is named as {{openai-key}}")
@@ -102,19 +104,32 @@ def check_injected(inject: Mapping[str, str]) -> None:
 def check_passed(names: Iterable[str]) -> None:
     """Refuse to pass on what is the gateway's own: how a body is sent, whom it goes to, and the caller's token."""
     for name in names:
-        if name.lower().replace("_", "-") in _FRAMING | {"authorization", "host"}:
+        if plain(name) in _FRAMING | {"authorization", "host"}:
             raise StoreError(f"{name} is not passed on: it is between the caller and the gateway")
+
+
+def parse_upstreams(texts: Iterable[str]) -> dict[str, Any]:
+    """The fields of a Route that texts such as `https://b.example weight=2` say."""
+    found = []
+    for text in texts:
+        match = _UPSTREAM.fullmatch(text.strip())
+        if match is None:  # it may hold a key, and is not said again
+            raise StoreError("an --upstream is a URL, and has a weight or none: 'https://b.example weight=2'")
+        found.append(Upstream(match[1], int(match[2] or 1)))
+    first, *others = found
+    return {"upstream": first.url, "weight": first.weight, "others": tuple(others)}
 
 
 def check_upstream(route: Route) -> None:
     """Refuse an upstream that the gateway would not call, or to which a key would go in clear."""
-    if not route.allow_private and _is_private(route.upstream):
-        raise StoreError("the upstream is a private or loopback address: give --allow-private if that is meant")
-    if urlsplit(route.upstream).scheme == "http" and not (route.allow_plain_http or is_loopback(route.upstream)):
-        raise StoreError(
-            "the upstream is plain http, where all that is sent can be read on the way: "
-            "give https, or --allow-plain-http if that is meant"
-        )
+    for url in (upstream.url for upstream in route.upstreams):
+        if not route.allow_private and _is_private(url):
+            raise StoreError("the upstream is a private or loopback address: give --allow-private if that is meant")
+        if urlsplit(url).scheme == "http" and not (route.allow_plain_http or is_loopback(url)):
+            raise StoreError(
+                "the upstream is plain http, where all that is sent can be read on the way: "
+                "give https, or --allow-plain-http if that is meant"
+            )
 
 
 def is_weak(value: str) -> bool:

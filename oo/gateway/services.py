@@ -163,9 +163,9 @@ async def update_route(vault: Vault, name: str, changes: Mapping[str, Any]) -> l
         raise StoreError(f"there is no route {name!r}")
     inject = _merged(before, changes["inject"]) if "inject" in changes else before.inject
     after = replace(before, **{**changes, "inject": inject})
-    if {"upstream", "allow_private", "allow_plain_http"} & changes.keys():
+    if {"upstream", "others", "allow_private", "allow_plain_http"} & changes.keys():
         rules.check_upstream(after)
-    if {"inject", "allow_weak"} & changes.keys():
+    if {"inject", "allow_weak", "pass_headers"} & changes.keys():
         await _check_inject(vault, after)
     changed = _differences(before, after)
     if changed:
@@ -275,7 +275,7 @@ def _differences(before: Route, after: Route) -> list[str]:
         if old == new:
             continue
         if field.name != "inject":
-            changed.append(f"{field.name.replace('_', ' ')}: {_shown(old)} -> {_shown(new)}")
+            changed.append(f"{field.name.replace('_', ' ')}: {_shown(old, field.name)} -> {_shown(new, field.name)}")
             continue
         for name in {**old, **new}:
             if old.get(name) != new.get(name):
@@ -284,9 +284,9 @@ def _differences(before: Route, after: Route) -> list[str]:
     return changed
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, field: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return ", ".join(value) or "everything"
+        return ", ".join(map(str, value)) or ("everything" if field == "allow" else "none")
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -19,13 +19,17 @@ from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
 from .middleware.begin_audit import BeginAudit
 from .middleware.concurrency import Concurrency
+from .middleware.cors import Cors
 from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
+from .middleware.failover import Failover
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
 from .middleware.inject import InjectCredentials
+from .middleware.lead_back import LeadBack
 from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
+from .middleware.resilience import Resilience
 from .middleware.whole_answers import WholeAnswers
 from .open_calls import OpenCalls
 from .store.base import Store
@@ -42,20 +46,24 @@ def gateway_chain(
     ErrorResponses, so a plugin sees it as it sees a client's error."""
     return [
         WriteAudit(audit),  # a line for each call, when its answer has ended
+        Cors(store),  # preflights, and whose programs may read an answer
         ErrorResponses(),  # every error becomes a response
         Slot.CALL,
         Authorize(store),  # what the token opens and has left; charges its rate
         Allow(),  # the route's methods and paths
         Concurrency(capacity or Capacity(_CALLS)),  # a place for the call, until its work ends
-        BeginAudit(audit),  # a line before a secret is read or anything is sent
+        BeginAudit(audit),  # a line before a secret or a kept result is read or anything is sent
         Slot.FETCH,
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
         EndRevoked(calls),  # ends a call whose token is revoked or expires meanwhile
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
+        Resilience(),  # the library's Retry, as often as the route says
+        Failover(),  # which of the route's upstreams
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads
+        LeadBack(),  # the upstream's own URLs lead back here
         InjectCredentials(store),  # the route's headers, with the secrets in them
         Slot.WIRE,
     ]
@@ -115,7 +123,9 @@ class _Malformed:
 
     async def send(self, request: Request) -> Response:
         context = gateway_context(request)
-        raise GatewayError(context.malformed_status, context.malformed or "", "bad request")
+        raise GatewayError(
+            context.malformed_status, context.malformed or "", "bad request", {"X-Request-Id": context.id}
+        )
 
     async def close(self) -> None:
         """Do nothing."""

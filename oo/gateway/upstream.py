@@ -11,6 +11,7 @@ from .egress import PublicResolver, check_literal
 
 _SMALL = 64 << 10  # bytes: an answer up to that size comes whole, not as a stream
 _CONNECTIONS = 4096  # as many as callers may have
+_CONNECT = 10.0  # seconds until another upstream is asked
 
 
 class UpstreamTransport:
@@ -19,16 +20,19 @@ class UpstreamTransport:
     def __init__(self) -> None:
         self._transports = {
             False: WebSocketTransport(
-                resolver=PublicResolver(Proxies().places()), streamless=_SMALL, max_connections=_CONNECTIONS
+                resolver=PublicResolver(Proxies().places()),
+                streamless=_SMALL,
+                max_connections=_CONNECTIONS,
+                connect_timeout=_CONNECT,
             ),
-            True: WebSocketTransport(streamless=_SMALL, max_connections=_CONNECTIONS),
+            True: WebSocketTransport(streamless=_SMALL, max_connections=_CONNECTIONS, connect_timeout=_CONNECT),
         }
 
     async def send(self, request: Request) -> Response:
         """The upstream's answer, whatever its status; DoubleOError if none came."""
         route = of_route(request)
         if not route.allow_private:
-            check_literal(route.upstream)
+            check_literal(gateway_context(request).upstream or route.upstream)
         transport = self._transports[route.allow_private]
         return await (transport.upgrade if gateway_context(request).websocket else transport.send)(request)
 

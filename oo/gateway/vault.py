@@ -1,4 +1,4 @@
-"""The vault: a Store in one SQLite file, every value sealed.
+"""The vault: a Store in one SQLite file, every value sealed, with the answers to idempotent calls in another beside it.
 
 What was read and opened is kept until SQLite's `data_version` says that somebody committed, so a change by another
 process shows at once. A write is on the disk (WAL, synchronous FULL) before it is acknowledged.
@@ -13,24 +13,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from .._http.json import JSON, MAX_ANSWER
+from .._http.json import JSON
 from . import keyring, sealing
 from .errors import IntegrityError, StoreError
 from .freshness import ReadCache
-from .models import Denial, Grant, Kind, Rate, Route, SecretRef, StoredResponse, Token, Variable, Version, check_name
+from .models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version, check_name
 from .rules import MAX_TTL, check_variable
 from .sealing import Keyring, ReloadingKeyring
 from .spending import has_use
-from .store import claim_rows, database, secret_versions, token_rows
+from .store import database, secret_versions, things, token_rows
+from .store.keyed_calls import KeyedCalls
 from .store.records import Records
+from .store.results import RESULTS_FILE, Results
 from .tokens import fingerprint, is_token, new_token
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Vault:
         self._database = database.Database(self.path, self._keys)
         self._derived = (b"", b"")  # a root, and the key of tokens that is derived from it
         self._reads = ReadCache(self._database.version)
+        self._results = Results(home / RESULTS_FILE, lambda: self._database.root)
+        self._calls = KeyedCalls(self._database, self._results)
 
     @staticmethod
     def create(home: Path, ring: Keyring) -> None:
@@ -59,14 +61,16 @@ class Vault:
 
     # What a running gateway asks: the Store.
 
-    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         found = self._opened(token, kind)
         if isinstance(found, Denial):
             return found
-        if needs_use and not has_use(found, found.used):
+        if not has_use(found, found.used) and (key is None or not self._calls.is_known(found.id, self._call(key))):
             return Denial("used up", found.id, label=found.label)
         if found.rate is None:
             return found.grant
+        if (denial := self._database.read(lambda records: token_rows.too_soon(records, found))) is not None:
+            return denial  # which writes nothing
         return await self._write(lambda records: token_rows.charge(records, found)) or found.grant
 
     async def opens(self, token: str, kind: Kind) -> Grant | Denial:
@@ -91,42 +95,42 @@ class Vault:
         return {key: await self._variable(name, key, value) for key, value in variables.items()}
 
     async def route(self, name: str) -> Route | None:
-        return self._read(("route", name), lambda records: _route(records, name))
+        return self._read(("route", name), lambda records: things.route(records, name))
+
+    async def cors(self) -> frozenset[str]:
+        return self._read(("cors", ""), lambda records: things.origins(records))
 
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found = self._opened(token, "route")
         if isinstance(found, Denial):
             return found
-        call = self._hashed(key.encode())
-        return await self._write(lambda records: claim_rows.claim(records, found, call, seconds))
+        try:
+            return await self._calls.claim(found, self._call(key), seconds)
+        finally:
+            self._reads.expire()
 
-    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
-        call, digest = self._hashed(key.encode()), self._hashed(digest)
-        return await self._write(lambda records: claim_rows.bind(records, token_id, call, until, digest))
-
-    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
-        call, digest = self._hashed(key.encode()), self._hashed(digest)
-        # On the writer's thread, since a large response takes long to open.
-        return await self._write(lambda records: claim_rows.result(records, token_id, call, digest))
+    async def result(
+        self, token_id: str, key: str, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        return await self._calls.result(token_id, self._call(key), self._hashed(digest))
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-        call = self._hashed(key.encode())
-        return await self._write(lambda records: claim_rows.renew(records, token_id, call, until, seconds))
+        return await self._calls.renew(token_id, self._call(key), until, seconds)
 
-    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
-        call = self._hashed(key.encode())
-        await self._write(lambda records: claim_rows.complete(records, token_id, call, until, response))
+    async def complete(
+        self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        await self._calls.complete(token_id, self._call(key), until, self._hashed(digest), response)
 
     async def release(self, token_id: str, key: str, until: float) -> None:
-        call = self._hashed(key.encode())
-        await self._write(lambda records: claim_rows.release(records, token_id, call, until))
+        await self._calls.release(token_id, self._call(key), until)
 
     # What its owner asks.
 
     async def put_secret(self, name: str, value: str) -> int:
         """Write a new version of a secret and make it the current one. Returns its number."""
         check_name(name)
-        _check_size({"value": value})
+        things.check_size({"value": value})
         return await self._write(lambda records: secret_versions.add(records, name, value))
 
     async def versions(self, name: str) -> list[Version]:
@@ -144,52 +148,24 @@ class Vault:
         check_name(name)
         for key, value in variables.items():
             check_variable(key, value)
-        stored = {
-            key: {"secret": value.name} if isinstance(value, SecretRef) else {"literal": value}
-            for key, value in variables.items()
-        }
-        needed = {value.name for value in variables.values() if isinstance(value, SecretRef)}
-
-        def write(records: Records) -> None:
-            _put_referrer(records, "env", name, stored, needed)
-            secrets = {secret: secret_versions.current(records, secret) for secret in needed}
-            _check_size({key: secrets[v.name] if isinstance(v, SecretRef) else v for key, v in variables.items()})
-
-        await self._write(write)
+        await self._write(lambda records: things.put_environment(records, name, variables))
 
     async def put_route(self, route: Route) -> None:
         """Write a route, in place of an earlier one of that name."""
-        await self._write(lambda records: _put_referrer(records, "route", route.name, asdict(route), route.secrets))
+        await self._write(lambda records: things.put_route(records, route))
 
     async def names(self, kind: Kind) -> list[str]:
         """The names of a kind, in order."""
-        return _names(self._database.records, kind)
+        return things.names(self._database.records, kind)
 
     async def variables(self, name: str) -> dict[str, Variable] | None:
         """An environment's variables as they were put, or None."""
-        stored = self._database.records.find_json("env", name)
-        if stored is None:
-            return None
-        return {
-            key: SecretRef(value["secret"]) if "secret" in value else value["literal"] for key, value in stored.items()
-        }
+        return things.variables(self._database.records, name)
 
     async def remove(self, kind: Kind, name: str) -> None:
         """Delete a thing and revoke its tokens, so that they don't open a later one of that name. StoreError if there
         is none, or if an environment or route needs it."""
-
-        def write(records: Records) -> None:
-            referrers = _referrers(records, name) if kind == "secret" else []
-            if referrers:
-                raise StoreError(f"the secret {name!r} is needed by {', '.join(referrers)}")
-            deleted = [records.delete(stored, name) for stored in (("secret", "head") if kind == "secret" else (kind,))]
-            if not any(deleted):
-                raise StoreError(f"there is no {kind} {name!r}")
-            for token in token_rows.every(records):
-                if (token.kind, token.name) == (kind, name):
-                    token_rows.revoke(records, token.id)
-
-        await self._write(write)
+        await self._write(lambda records: things.remove(records, kind, name))
 
     async def issue(
         self,
@@ -213,7 +189,7 @@ class Vault:
         record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex(), 0, concurrency)
 
         def write(records: Records) -> None:
-            if name not in _names(records, kind):
+            if name not in things.names(records, kind):
                 raise StoreError(f"there is no {kind} {name!r}")
             token_rows.add(records, record)
 
@@ -259,7 +235,8 @@ class Vault:
         return count
 
     async def close(self) -> None:
-        """Close the file, after the changes that were begun."""
+        """Close the files, after the changes that were begun."""
+        self._results.close()
         self._database.close()
 
     async def __aenter__(self) -> Self:
@@ -307,43 +284,12 @@ class Vault:
         finally:
             self._reads.expire()
 
+    def _call(self, key: str) -> bytes:
+        return self._hashed(key.encode())
+
     def _hashed(self, data: bytes) -> bytes:
         return hmac.digest(self._token_key, data, "sha256")
 
 
 def _identity(hashed: bytes) -> str:
     return hashlib.sha256(hashed).hexdigest()[:12]
-
-
-def _route(records: Records, name: str) -> Route | None:
-    stored = records.find_json("route", name)
-    return (
-        None
-        if stored is None
-        else Route(**{**stored, **{name: tuple(stored.get(name, ())) for name in ("allow", "pass_headers")}})
-    )
-
-
-def _names(records: Records, kind: Kind) -> list[str]:
-    return records.names("head" if kind == "secret" else kind)
-
-
-def _referrers(records: Records, secret: str) -> list[str]:
-    """The environments and routes that need a secret, in words."""
-    envs = {name: records.find_json("env", name).values() for name in records.names("env")}
-    routes = {name: _route(records, name) for name in records.names("route")}
-    return [f"the environment {name!r}" for name, values in envs.items() if {"secret": secret} in values] + [
-        f"the route {name!r}" for name, route in routes.items() if route is not None and secret in route.secrets
-    ]
-
-
-def _put_referrer(records: Records, kind: Kind, name: str, data: JSON, needed: Iterable[str]) -> None:
-    for secret in sorted(needed):
-        if records.find_json("head", secret) is None:
-            raise StoreError(f"there is no secret {secret!r}: `oo secret set {secret}` first")
-    records.put(kind, name, 0, data)
-
-
-def _check_size(answer: Mapping[str, str | None]) -> None:
-    if len(json.dumps(answer)) > MAX_ANSWER - 16:  # an environment is wrapped in "secrets"
-        raise StoreError(f"that is larger than {MAX_ANSWER} bytes as JSON, more than a client takes")

@@ -6,12 +6,10 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
-from io import BytesIO
-from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -46,19 +44,19 @@ from .exchange import (
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
-from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
+from .reader import ACCEPT_ENCODING, Framing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
 from .unix_sockets import HOST, as_http, socket_of
-from .uploads import uploaded
+from .uploads import Data, uploaded, whole_data
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
-_LARGE = 1 << 16  # bytes
 _SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
+UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
 ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
@@ -78,6 +76,7 @@ class AiohttpTransport:
         max_connections: int = MAX_CONNECTIONS,
         resolver: AbstractResolver | None = None,
         streamless: int = -1,
+        connect_timeout: float | None = None,
     ) -> None:
         """Make one.
 
@@ -88,11 +87,13 @@ class AiohttpTransport:
             resolver: finds the addresses of host names instead of the system's.
             streamless: an answer of up to so many bytes that comes in one piece has its body at once, and no stream,
                 where one was asked for as well.
+            connect_timeout: seconds for a connection to be made; unless told, as long as the attempt may take.
         """
         self._trust = Trust(verify, cert)
         self._connections = connection_limit(max_connections)
         self._resolver = resolver
         self._streamless = streamless
+        self._connect_timeout = connect_timeout
         self._proxies = Proxies() or None
         self._kept: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
         self._last: tuple[asyncio.AbstractEventLoop | None, aiohttp.ClientSession | None] = (None, None)
@@ -126,6 +127,7 @@ class AiohttpTransport:
             if not isinstance(error, ERRORS):
                 raise
             failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
+            failure.unsent = isinstance(error, UNCONNECTED)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
@@ -134,7 +136,7 @@ class AiohttpTransport:
     ) -> Awaitable[aiohttp.ClientResponse]:
         tls = url.scheme == "https" or (proxy is not None and proxy.startswith("https:"))
 
-        def sent(data: bytes | BytesIO | AsyncIterator[bytes] | None, left: float | None) -> Any:
+        def sent(data: Data, left: float | None) -> Awaitable[aiohttp.ClientResponse]:
             return session.request(
                 request.method,
                 url,
@@ -143,14 +145,13 @@ class AiohttpTransport:
                 skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=proxy,
-                timeout=_total(left),
+                timeout=_timeout(left, self._connect_timeout),
                 ssl=self._trust.context if tls else True,
             )
 
         if request.stream_response and isinstance(request.body, Body):
             return uploaded(request, request.body, left, lambda pieces: sent(pieces, None))
-        sending: Awaitable[aiohttp.ClientResponse] = sent(_data(request.body), left)
-        return sending
+        return sent(whole_data(request.body), left)
 
     async def _response(
         self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], Source], proxy: str | None
@@ -307,15 +308,8 @@ def _url(text: str) -> URL:
 
 
 @lru_cache(64)
-def _total(seconds: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=_EXACT)
-
-
-def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] | None:
-    if isinstance(body, Body):
-        return outgoing(body)
-    # aiohttp warns of a large body in one piece, which would hold up the loop.
-    return body if body is None or len(body) <= _LARGE else BytesIO(body)
+def _timeout(seconds: float | None, connect: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=_EXACT)
 
 
 def _fields(request: Request) -> Iterable[tuple[str, str]]:
@@ -337,6 +331,8 @@ def _headers(came: Mapping[str, str]) -> Headers:
 
 def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
     """What an error of aiohttp's or the system's means to the caller."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return DoubleOError("no connection in time", reason="timeout", retryable=True)
     if isinstance(error, asyncio.TimeoutError):
         return timed_out(limit)
     if session is not None and session.closed:

@@ -6,7 +6,8 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from io import BytesIO
+from typing import Any, TypeAlias, TypeVar
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -20,6 +21,18 @@ from .reader import outgoing
 
 T = TypeVar("T")
 _NEVER = float("inf")
+_LARGE = 1 << 16  # bytes
+
+Data: TypeAlias = bytes | BytesIO | AsyncIterator[bytes] | None
+"""What aiohttp takes as a request's body."""
+
+
+def whole_data(body: bytes | Body | None) -> Data:
+    """A request's body whose sending is timed together with its answer."""
+    if isinstance(body, Body):
+        return outgoing(body)
+    # aiohttp warns of a large body in one piece, which would hold up the loop.
+    return body if body is None or len(body) <= _LARGE else BytesIO(body)
 
 
 async def uploaded(

@@ -26,7 +26,7 @@ from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
 from ._aiohttp_patches import NoCookies, abort_socket
-from .aiohttp import DEFAULTS, ERRORS, AiohttpTransport, Source, translated
+from .aiohttp import DEFAULTS, ERRORS, UNCONNECTED, AiohttpTransport, Source, translated
 from .exchange import limits
 from .network_errors import on_the_way
 from .strict_http import LONGEST_LINE
@@ -77,6 +77,7 @@ class WebSocketTransport(AiohttpTransport):
             return await self._response(answer, request, lambda: Source(answer, request, limit, kept, proxy), proxy)
         except ERRORS as error:
             failure = on_the_way(translated(error, limit, kept), request, proxy)
+            failure.unsent = isinstance(error, UNCONNECTED)
         raise failure  # out here: the foreign error holds the request and so the credential
 
 

@@ -30,7 +30,7 @@ FLIPS = int(os.environ.get("OO_FLIPS", "300"))
 CANARY = "canary-31bb"
 ROUTE = Route("r", f"http://{CANARY}.example", {"X-Key": "{a} text"}, ("POST /v1/*",), 5.0, True)
 RESULT = StoredResponse(201, (("X-A", CANARY),), CANARY.encode())
-HARMLESS = {("results", "token"), ("results", "call"), ("results", "at")}
+HARMLESS = {("claims", column) for column in ("token", "number", "call", "digest", "at", "until", "done")}
 """Columns in which whatever stands there makes a call nobody's, and so at most one that is made again."""
 BIG = CANARY * 1000  # which has pages of its own
 OLDER = {"a": ("old",), "b": ("old",), "revoked": ("a",)}
@@ -72,7 +72,7 @@ class Vaults:
             (self.caller,) = [each.id for each in await vault.tokens() if each.label == "route"]
             for key in ("kept", "open"):
                 self.until[key] = await claimed(vault, (self.tokens["route"], self.caller), key, seconds=1e6)
-            await vault.complete(self.caller, "kept", self.until["kept"], RESULT)
+            await vault.complete(self.caller, "kept", self.until["kept"], b"digest", RESULT)
             # The log holds what was written last.
             shutil.copytree(self.home, crashed)
 
@@ -131,12 +131,12 @@ class Vaults:
             "rate": (lambda: spend(vault, tokens["rate"], "env"), ("e",)),
             "route": (lambda: spend(vault, tokens["route"], "route"), ("r",)),
             "revoked": (lambda: spend(vault, tokens["revoked"], "secret"), ()),
-            "kept": (lambda: vault.result(self.caller, "kept", b"digest"), (RESULT, "taken", "other")),
+            "kept": (lambda: vault.result(self.caller, "kept", b"digest"), (RESULT, "taken", "other", "gone")),
             "open": (lambda: vault.claim(tokens["route"], "open", 60), ("mine", "taken")),
             "spent": (lambda: spend(vault, tokens["spent"], "secret"), ("a",)),
             "written": (written, (f"new {CANARY}",)),
             "rolled back": (lambda: vault.rollback("b"), (1,)),
-            "completed": (lambda: vault.complete(self.caller, "open", self.until["open"], RESULT), ()),
+            "completed": (lambda: vault.complete(self.caller, "open", self.until["open"], b"digest", RESULT), ()),
             "everything": (everything, ("opens b",)),
             "removed": (lambda: vault.remove("env", "e"), ()),
         }
@@ -146,7 +146,7 @@ PLAIN = {
     "meta": ("name", "value"),
     "records": ("kind", "name", "version", "key", "sealed"),
     "tokens": ("hash", "id", "used", "tat"),
-    "results": ("token", "call", "digest", "at", "until"),
+    "claims": ("token", "number", "call", "digest", "at", "until", "done"),
 }
 
 

@@ -257,7 +257,7 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
             unheard = set(lab.open)
             # Nobody is at work any more: the time is over that a call which died with its process is waited for.
             with closing(sqlite3.connect(home.path / VAULT_FILE)) as db, db:
-                db.execute("UPDATE results SET until = 0")
+                db.execute("UPDATE claims SET until = 0 WHERE done = 0")
             for key in sorted(unheard):
                 lab.charge(key)
             assert lab.open == set()

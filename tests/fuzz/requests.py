@@ -48,7 +48,7 @@ class Memory:
         self.results: dict[str, StoredResponse] = {}
         self.notes: list[dict[str, Any]] = []
 
-    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         return await self.consume(token, kind)
 
     async def opens(self, token: str, kind: Kind) -> Grant | Denial:
@@ -69,17 +69,19 @@ class Memory:
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         return "taken" if key in self.results else 1.0
 
-    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
-        return True
-
-    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
+    async def result(
+        self, token_id: str, key: str, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
         return self.results.get(key)
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
-        self.results[key] = response
+    async def complete(
+        self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        if response is not None:
+            self.results[key] = response
 
     async def release(self, token_id: str, key: str, until: float) -> None:
         pass

@@ -238,7 +238,7 @@ def _exchange(host: str, raw: bytes) -> bytes:
 
 
 _CHANGING = {
-    r"(?m)^X-OO-Source: \w+\r\n": "",  # came later
+    r"(?m)^X-OO-(Source|Request-Id): \w+\r\n": "",  # came later
     r"(?m)^(Date|X-Request-Id): .*?(?=\r)": r"\1: {\1}",
     re.escape(f"double-o/{oo.__version__}"): "double-o/{version}",
 }

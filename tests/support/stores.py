@@ -19,10 +19,11 @@ class LenientStore:
         self.failing = failing
         self.known = known
         self.claiming = claim
-        self.settled: list[StoredResponse | None] = []
+        self.settled: list[StoredResponse | Literal["made"] | None] = []
+        """What became of each claim: stored, made without an answer that is stored, or released."""
         self.denial: Denial | None = None
 
-    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant:
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant:
         self._check("authorize")
         return Grant("id", kind, "gone")
 
@@ -44,21 +45,25 @@ class LenientStore:
     async def route(self, name: str) -> Route | None:
         return None
 
+    async def cors(self) -> frozenset[str]:
+        return frozenset()
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         found: float | Denial | Literal["taken"] = await self.claiming()
         return found
 
-    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
-        return True
-
-    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
-        return self.known
+    async def result(
+        self, token_id: str, key: str, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        return self.known() if callable(self.known) else self.known
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         return until
 
-    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
-        self.settled.append(response)
+    async def complete(
+        self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        self.settled.append(response or "made")
 
     async def release(self, token_id: str, key: str, until: float) -> None:
         self.settled.append(None)

@@ -18,6 +18,7 @@ from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_L
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
 from .body_reader import CallerBody
+from .request_target import origin_form
 from .websocket import CallerSocket, asks_for_websocket
 from .wire import relay, whole_answer
 
@@ -75,6 +76,8 @@ def _context(received: web.BaseRequest) -> GatewayContext:
 
 def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerSocket | None) -> Request:
     target = received.raw_path
+    if "Proxy-Authorization" not in received.headers:
+        target = origin_form(target)
     context.endpoint = endpoint = _endpoint(received.method, target.partition("?")[0])
     if endpoint != "other":
         context.operation = cast("Operation", endpoint)

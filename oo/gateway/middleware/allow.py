@@ -14,7 +14,8 @@ PREFIX = "/api/proxy/"
 
 # TRACE echoes the injected headers, CONNECT opens a tunnel.
 _NEVER = {"CONNECT", "TRACE", "TRACK"}
-_USUAL = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+USUAL = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+"""The methods that are passed on."""
 
 
 class Allow:
@@ -34,7 +35,7 @@ class Allow:
             raise GatewayError(400, str(error), "bad path") from None
         method = request.method
         if method in _NEVER or not method.isalpha() or not method.isupper():
-            raise GatewayError(405, "that method is not passed on", "not allowed", {"Allow": _USUAL})
+            raise GatewayError(405, "that method is not passed on", "not allowed", {"Allow": USUAL})
         if not route.allows(method, path.partition("?")[0]):
             raise GatewayError(403, "the route of this token does not allow that method and path", "not allowed")
         if context.websocket and not route.websocket:

@@ -36,7 +36,7 @@ class Authorize:
         context.token = token = _bearer(request)
         if kind == "route" and not context.websocket:
             context.key = idempotency_key(request)
-        outcome = await self._store.authorize(token, kind, needs_use=context.key is None)
+        outcome = await self._store.authorize(token, kind, key=context.key)
         grant = granted(context, outcome)
         context.paid = not grant.counted
         if kind == "route":

@@ -10,10 +10,11 @@ from ..context import gateway_context
 
 
 class BeginAudit:
-    """Writes a line before a secret is read or anything is sent, which is there even if the process is killed.
+    """Writes a line before a secret or a kept result is read, or anything is sent. It is there even if the process is
+    killed.
 
-    GatewayError (503) where the audit is required and the line cannot be written. A call that was refused by now has
-    the line of its end alone; a look at the gateway's health has none.
+    GatewayError (503) where the audit is required and the line cannot be written. A call that was refused by now
+    has the line of its end alone; a look at the gateway's health has none.
     """
 
     def __init__(self, audit: Audit | None = None) -> None:

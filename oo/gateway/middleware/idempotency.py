@@ -2,7 +2,7 @@
 
 The first call with a key is made and its result stored. A repeat gets that result, and waits for it if the first call
 is still under way. The first call is completed even if its caller disconnects, since that caller is the one who will
-retry. A retryable failure is not stored, so the next attempt makes the call again.
+retry. What a repeat may better is not stored (`kept.py`), so the next attempt makes the call again.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import asyncio
 import hashlib
 import time
 
-from ..._core.errors import RETRYABLE
 from ..._core.pipeline import CallNext
 from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
 from ..background import Background
-from ..claims import Claim, claimed
+from ..claims import Claim, Claims, pauses
 from ..context import gateway_context, of_route
 from ..errors import Conflict
+from ..kept import is_kept
 from ..models import Denial, StoredResponse
 from ..recording import Recording
 from ..spool import Spool, spooled
 from ..store.base import Store
 from .authorize import granted
 
-_POLL = 0.02  # seconds between two checks of a call that another request or process is making
 _GRACE = 5.0  # seconds beyond the timeout until a claim expires that nobody renews
 
 
@@ -35,11 +34,13 @@ class Idempotency:
     """Makes a call with an idempotency key once; any other each time.
 
     The key is looked up, and a use paid for a new one, before the body is read. A repeat costs no use. Conflict if its
-    request isn't the first one's, or if the first call doesn't end within the route's timeout and 5 seconds.
+    request isn't the first one's, if the first call doesn't end within the route's timeout and 5 seconds, or if it was
+    made and its result is not there any more: it is not made twice without the caller's knowing.
     """
 
     def __init__(self, store: Store, background: Background) -> None:
         self._store = store
+        self._claims = Claims(store)
         self._background = background
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -50,7 +51,7 @@ class Idempotency:
         seconds = of_route(request).timeout + _GRACE
         give_up_at = time.monotonic() + seconds
         while True:
-            claim = await claimed(self._store, context.token, context.token_id or "", key, seconds)
+            claim = await self._claims.take(context.token, context.token_id or "", key, seconds)
             if isinstance(claim, Denial):
                 granted(context, claim)
             elif claim is not None:
@@ -64,17 +65,21 @@ class Idempotency:
     async def _repeated(self, request: Request, key: str, digest: bytes, give_up_at: float) -> Response | None:
         """The stored response, once it is there; None if nobody makes the call any more."""
         token_id = gateway_context(request).token_id or ""
+        waits = pauses()
         while True:
             found = await self._store.result(token_id, key, digest)
             if found is None:
                 return None
             if isinstance(found, StoredResponse):
-                return Response(found.status, Headers(found.headers), found.body, request=request)
-            if found == "other":
+                return _replayed(found, request)
+            if found == "gone":
+                raise Conflict(410, "this call was made, and its answer is not kept any more: see what became of it")
+            if found == "other" or self._claims.is_other(token_id, key, digest):
                 raise Conflict(422, "this Idempotency-Key was used with another request")
-            if time.monotonic() > give_up_at:
+            left = give_up_at - time.monotonic()
+            if left < 0:
                 raise Conflict(409, "the first request with this Idempotency-Key is still under way")
-            await asyncio.sleep(_POLL)
+            await self._claims.wait(token_id, key, waits, left)
 
     async def _first(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         try:
@@ -82,7 +87,7 @@ class Idempotency:
             if not await claim.bind(digest):
                 raise Conflict(409, "another request with this Idempotency-Key is under way")
         except BaseException:
-            await claim.end(None)
+            await claim.release()
             raise
         making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
         try:
@@ -96,18 +101,25 @@ class Idempotency:
         try:
             response = await call_next(request)
         except BaseException:
-            await claim.end(None)
+            await claim.release()
             raise
-        if response.status in RETRYABLE:
-            await claim.end(None)
+        if not is_kept(response.status):
+            await claim.release()
             return response
         if response.stream is None:
-            await claim.end(StoredResponse(response.status, response.headers.pairs(), response.body))
+            await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
             return response
         place = gateway_context(request).place
         recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(place))
         self._background.spawn(recording.run(), place)
         return recording.response
+
+
+def _replayed(found: StoredResponse, request: Request) -> Response:
+    headers = Headers(found.headers)
+    if isinstance(found.body, Body):
+        return Response(found.status, headers, request=request, stream=found.body)
+    return Response(found.status, headers, found.body, request=request)
 
 
 async def _digested(request: Request) -> tuple[Request, bytes]:

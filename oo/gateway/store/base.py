@@ -11,9 +11,9 @@ class Store(Protocol):
     """What a running gateway asks of whatever keeps its things. Every method may wait, and StoreError is what each
     raises when it fails."""
 
-    async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant | Denial:
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         """Look whether a token opens a thing of that kind, and charge the call to its rate. A token that is used up is
-        denied, unless the call may need no use. Counts none."""
+        denied, unless `key` is that of a call which is known. Counts no use. What is denied writes nothing."""
 
     async def opens(self, token: str, kind: Kind) -> Grant | Denial:
         """Look whether a token opens a thing of that kind still. Charges and counts nothing."""
@@ -30,24 +30,29 @@ class Store(Protocol):
     async def route(self, name: str) -> Route | None:
         """A route."""
 
+    async def cors(self) -> frozenset[str]:
+        """The origins that any route names."""
+
     async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
         """Claim a route's call and count one use of the token, both or neither. Returns the claim's expiry (`seconds`
         from now, in seconds since 1970), or the Denial, or "taken": the call is known, so that it costs no use."""
 
-    async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
-        """Write what the claim that expires at `until` was for, to compare with repeats. False if somebody else owns
-        it."""
-
-    async def result(self, token_id: str, key: str, digest: bytes) -> StoredResponse | Literal["taken", "other"] | None:
-        """The stored response of a call; "taken" if there is none yet, "other" if the key was used for a different
-        request, None if nobody makes that call."""
+    async def result(
+        self, token_id: str, key: str, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        """The stored response of a call; "taken" if it is being made, "other" if the key was used for a different
+        request, "gone" if it was made and the response is not there, None if nobody makes that call."""
 
     async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
         """Extend the claim that expires at `until` by `seconds` from now. Returns the new expiry; None if somebody
         else owns it."""
 
-    async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
-        """Store the response of the claim that expires at `until`. Does nothing if somebody else owns it."""
+    async def complete(
+        self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        """Note that the call of the claim that expires at `until` was made, what the request was, and store the
+        response where there is one to store. StoreError if the response could not be stored: the call counts as made
+        all the same. Does nothing if somebody else owns the claim."""
 
     async def release(self, token_id: str, key: str, until: float) -> None:
         """Free the key of the claim that expires at `until`, for the next to claim. Does nothing if somebody else

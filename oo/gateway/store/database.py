@@ -1,13 +1,12 @@
-"""An open vault file: one connection reads on the event loop, another writes on a thread of its own."""
+"""An open vault file: one connection reads on the event loop, another writes on a thread of its own (`writer.py`)."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,8 @@ from ..sealing import Keyring, ReloadingKeyring, new_key
 from ..throttled_log import ThrottledLog
 from . import sqlite
 from .records import Records
+from .schema import SCHEMA, upgrade
+from .writer import Writer
 
 T = TypeVar("T")
 _AGAIN = 0.1  # seconds until a file that could not be opened is tried again
@@ -25,21 +26,18 @@ class _Connections:
     """Both connections to the file that the path leads to, and what that file's `root` is."""
 
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
-        with sqlite.failures(path):
+        with sqlite.failures(path), ExitStack() as opened:
             # Before it is opened: a file that is put in its place meanwhile is noticed at the next look.
             self.identity = _identity(path)
-            reader = sqlite.reader(path)
-            try:
-                self.records = Records(reader, path, keys)
-                self.root = self._root(path)
-                # Last, since it carries over into the file what a crash left in the log.
-                self.writer = sqlite.writer(path)
-            except BaseException:
-                reader.close()
-                raise
-        self.writing = Records(self.writer, path, keys)
+            self.records = Records(opened.enter_context(closing(sqlite.reader(path))), path, keys)
+            self.root = self._root(path)
+            # After the root is read, since it carries over into the file what a crash left in the log.
+            self.writer = opened.enter_context(closing(sqlite.writer(path)))
+            upgrade(self.writer)
+            opened.pop_all()
+        self.changes = Writer(Records(self.writer, path, keys), path, self._close)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         # The last to close carries the log over into the file, which the reader cannot.
         self.records.db.close()
         self.writer.close()
@@ -66,7 +64,6 @@ class Database:
         self._replaced = 0
         self._again = float("-inf")
         self._errors = ThrottledLog()
-        self._thread = ThreadPoolExecutor(1, "oo-vault")
 
     @property
     def records(self) -> Records:
@@ -97,23 +94,16 @@ class Database:
             return read(self.records)
 
     async def write(self, change: Callable[[Records], T]) -> T:
-        """Make a change in one transaction. It is on the disk when this returns."""
-        opened = self._open
-
-        def write() -> T:
-            with sqlite.transaction(opened.writer):
-                return change(opened.writing)
-
-        return await self._on_thread(write)
+        """Make a change, whole or not at all. It is on the disk when this returns."""
+        return await self._open.changes.write(change)
 
     async def compact(self) -> bool:
         """Write the file anew, without what was replaced; False if other processes are busy with it."""
-        return await self._on_thread(lambda: sqlite.compact(self.writer))
+        return await self._open.changes.alone(sqlite.compact)
 
     def close(self) -> None:
         """Close the file, after the changes that were begun."""
-        self._thread.shutdown()
-        self._open.close()
+        self._open.changes.close()
 
     def _reopen(self) -> None:
         if (now := time.monotonic()) < self._again:
@@ -124,18 +114,10 @@ class Database:
             self._again = now + _AGAIN
             self._errors.say(f"the vault was replaced or removed, and no call is answered: {error}")
             raise StoreUnavailable(str(error)) from None
-        # On the thread that writes, behind the changes that were begun.
-        self._thread.submit(self._open.close)
+        self._open.changes.close(wait=False)
         self._open = opened
         self._replaced += 1
         self._errors.say(f"the vault {self.path} was replaced: the new file is served")
-
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        def safe() -> T:
-            with sqlite.failures(self.path):
-                return work()
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, safe)
 
 
 def create(path: Path, ring: Keyring) -> None:
@@ -149,7 +131,7 @@ def create(path: Path, ring: Keyring) -> None:
 
     try:
         with sqlite.failures(path):
-            sqlite.create(path, fill)
+            sqlite.create(path, SCHEMA, fill)
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
 

@@ -1,40 +1,28 @@
-"""The vault's SQLite file: its tables, its connections, its transactions."""
+"""SQLite files: how they are made, their connections, their transactions."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
 
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE records (
-    kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL, sealed BLOB NOT NULL,
-    PRIMARY KEY (kind, name, version)
-) WITHOUT ROWID;
-CREATE TABLE tokens (
-    hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, used INTEGER NOT NULL DEFAULT 0, tat REAL NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE results (
-    token TEXT NOT NULL, call BLOB NOT NULL, digest BLOB NOT NULL, at REAL NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY (token, call)
-) WITHOUT ROWID;
-CREATE INDEX results_at ON results (at);
-"""
+_VAULT = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
 
-def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
+def create(
+    path: Path, schema: str, fill: Callable[[sqlite3.Connection], None], pragmas: Iterable[str] = _VAULT
+) -> None:
     """Make the file with mode 0600, whole or not at all; FileExistsError if it exists."""
     handle, unnamed = tempfile.mkstemp(prefix=".oo-", dir=path.parent)
     os.close(handle)
     try:
-        with closing(writer(Path(unnamed))) as db, transaction(db):
-            for statement in _SCHEMA.split(";"):
+        with closing(writer(Path(unnamed), pragmas)) as db, transaction(db):
+            for statement in schema.split(";"):
                 db.execute(statement)
             fill(db)
         os.link(unnamed, path)
@@ -42,11 +30,12 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
         os.unlink(unnamed)
 
 
-def writer(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on the disk when they return, and which overwrites what it deletes."""
+def writer(path: Path, pragmas: Iterable[str] = _VAULT) -> sqlite3.Connection:
+    """A connection that writes. By default its commits are on the disk when they return, and it overwrites what it
+    deletes."""
     db = _connect(path, "rw")
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+        for pragma in pragmas:
             db.execute(f"PRAGMA {pragma}")
     except BaseException:
         db.close()
@@ -83,14 +72,14 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def failures(path: Path) -> Iterator[None]:
+def failures(path: Path, what: str = "vault") -> Iterator[None]:
     """Turn SQLite's errors, which hold no values, into StoreError."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
         # A UnicodeDecodeError would quote a piece of the damaged file.
         said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
-        raise StoreError(f"the vault {path} failed: {said}") from None
+        raise StoreError(f"the {what} {path} failed: {said}") from None
 
 
 @contextmanager

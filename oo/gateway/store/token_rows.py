@@ -57,6 +57,12 @@ def charge(records: Records, token: Token) -> Denial | None:
     return None
 
 
+def too_soon(records: Records, token: Token) -> Denial | None:
+    """The Denial that `charge` would give, without a write; None if it might charge."""
+    outcome = spending.charge(token, _counted(records, token)[1], time.time())
+    return outcome if isinstance(outcome, Denial) else None
+
+
 def consume(records: Records, token: Token) -> Denial | None:
     """Count one use of a token that has a limit of them, or say that it has none left."""
     if token.uses is None:

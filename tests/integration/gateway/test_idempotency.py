@@ -21,13 +21,14 @@ import pytest
 import oo
 import oo.testing
 from oo.gateway.app import Gateway
+from oo.gateway.kept import KEPT
 from oo.gateway.sealing import Keyring, new_key
-from oo.gateway.store.claim_rows import KEPT
 from oo.gateway.vault import Vault
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import BODY, CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
 from tests.support.listening import Listener, shut
+from tests.support.stores import Notes
 from tests.support.upstream import OpenAI
 from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
@@ -145,7 +146,9 @@ def test_the_same_key_of_another_token_is_another_call(gateway: LocalGateway) ->
         assert charge(gateway.url, one)[1] == {"number": 1}
 
 
-@pytest.mark.parametrize("status", [b"503 Unavailable", b"429 Too Many", b"500 Error"])
+@pytest.mark.parametrize(
+    "status", [b"503 Unavailable", b"429 Too Many", b"409 Conflict", b"401 Unauthorized", b"402 Payment Required"]
+)
 def test_a_failure_that_a_retry_may_mend_is_not_kept(gateway: LocalGateway, status: bytes) -> None:
     with serving(reply=Counting(status)) as upstream:
         token = gateway.route("r", upstream.url)
@@ -153,7 +156,7 @@ def test_a_failure_that_a_retry_may_mend_is_not_kept(gateway: LocalGateway, stat
     assert answers == [(int(status[:3]), {"number": 1}), (201, {"number": 2}), (201, {"number": 2})]
 
 
-@pytest.mark.parametrize("status", [b"400 Bad", b"402 Payment Required", b"422 Unprocessable"])
+@pytest.mark.parametrize("status", [b"400 Bad", b"410 Gone", b"422 Unprocessable"])
 def test_a_failure_that_stays_one_is_kept(gateway: LocalGateway, status: bytes) -> None:
     with serving(reply=Counting(status)) as upstream:
         token = gateway.route("r", upstream.url)
@@ -236,35 +239,52 @@ def test_a_result_that_cannot_be_kept_is_answered_all_the_same(
     gateway: LocalGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fill() -> None:
-        gateway.vault._database.writer.execute("PRAGMA max_page_count = 1")  # as full as a disk can be
+        await gateway.vault._results._writing.run(lambda db: db.execute("PRAGMA max_page_count = 1"))
 
     body = b'"%b"' % (b"x" * 100_000)
-
-    def reply(_request: bytes) -> bytes:
-        gateway.run(fill())
-        return answer(body)
-
-    with serving(reply=reply) as upstream:
+    with serving(reply=lambda _request: answer(body)) as upstream:
         token = gateway.route("r", upstream.url)
+        assert charge(gateway.url, token, "before") == (200, body)
+        gateway.run(fill())  # as full as a disk can be
         assert charge(gateway.url, token) == (200, body)
-    assert "was not kept: the vault" in caplog.text
+        # It was made, and so is not made again.
+        status, said = charge(gateway.url, token)
+        assert (status, "is not kept" in str(said)) == (410, True)
+        assert len(upstream.requests) == 2
+    assert "was not kept: the results file" in caplog.text
     assert "is full" in caplog.text
+
+
+def test_a_large_result_is_repeated_whole(gateway: LocalGateway) -> None:
+    body = bytes(range(256)) * (16 << 12)
+    with serving(reply=lambda _request: answer(body)) as upstream:
+        token = gateway.route("r", upstream.url)
+        assert [charge(gateway.url, token) for _ in range(3)] == [(200, body)] * 3
+        assert charge(gateway.url, token, "a byte too large", path="x")[0] == 200
+        assert len(upstream.requests) == 2
+
+
+def test_a_result_that_was_deleted_is_told_and_the_call_not_made_twice(gateway: LocalGateway) -> None:
+    with serving(reply=Counting()) as upstream:
+        token = gateway.route("r", upstream.url)
+        assert charge(gateway.url, token)[0] == 201
+        for file in gateway.vault.path.parent.glob("results.db*"):
+            file.unlink()
+        assert charge(gateway.url, token)[0] == 410
+        # The next is kept as ever.
+        assert [charge(gateway.url, token, "another") for _ in range(2)] == [(201, {"number": 2})] * 2
+        assert len(upstream.requests) == 2
 
 
 def test_a_token_that_is_used_up_shows_no_target_for_a_key(gateway: LocalGateway) -> None:
     # A refusal without a target is what shares lines in a flood.
     gateway.route("r", "http://127.0.0.1:9")
     token = gateway.issue("route", "r", uses=0)
-    notes: list[tuple[object, object]] = []
-
-    class Notes:
-        def write(self, *, target: str | None, outcome: str, **_rest: object) -> None:
-            notes.append((outcome, target))
-
+    notes = Notes()
     with BackgroundLoop() as background:
-        url = background.enter(Gateway(gateway.vault, audit=Notes())).url
+        url = background.enter(Gateway(gateway.vault, audit=notes)).url
         assert charge(url, token)[0] == 401
-    assert notes == [("used up", None)]
+    assert [(note["outcome"], note["target"]) for note in notes.ended] == [("used up", None)]
 
 
 def test_a_repeat_that_leaves_disturbs_nobody(gateway: LocalGateway) -> None:
@@ -317,7 +337,7 @@ def test_a_result_is_kept_for_a_day(gateway: LocalGateway) -> None:
         numbers = [charge(gateway.url, token)[1]["number"]]
         for seconds in (KEPT - 60, 120):
             with closing(sqlite3.connect(gateway.vault.path)) as db, db:
-                db.execute("UPDATE results SET at = at - ?", (seconds,))
+                db.execute("UPDATE claims SET at = at - ?", (seconds,))
             numbers.append(charge(gateway.url, token)[1]["number"])
     assert KEPT == 24 * 3600
     assert numbers == [1, 1, 2]

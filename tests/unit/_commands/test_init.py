@@ -29,6 +29,10 @@ ROUTE = {
     "--allow-plain-http",
     "--allow-weak",
     "--pass-header",
+    "--drop-header",
+    "--retries",
+    "--cors",
+    "--websocket",
 }
 
 

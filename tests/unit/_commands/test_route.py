@@ -26,6 +26,11 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
             "plain_http": False,
             "weak": False,
             "passed": [],
+            "dropped": [],
+            "upstreams": ["https://api.openai.com"],
+            "retries": 0,
+            "cors": [],
+            "websocket": False,
         }
     ]
     assert vault("route", "list").stdout.split("\t")[2:5] == [
@@ -87,12 +92,42 @@ def test_an_update_says_what_changed_and_leaves_the_rest(full: Inside, inside: I
     assert "name what is to change" in refused(inside("route", "update", "api"), 2)
 
 
+def test_upstreams_retries_origins_and_headers_are_set_changed_and_cleared(vault: Inside) -> None:
+    vault(
+        *("route", "set", "api", "--upstream", "https://a.example", "--upstream", "https://b.example weight=2"),
+        *("--retries", "2", "--cors", "https://app.example", "--drop-header", "X-Mine", "--pass-header", "Cookie"),
+    )
+    [row] = listed(vault("route", "list", "--json"))
+    assert row["upstreams"] == ["https://a.example", "https://b.example weight=2"]
+    assert row["upstream"] == "https://a.example, https://b.example weight=2"
+    assert (row["retries"], row["cors"]) == (2, ["https://app.example"])
+    assert (row["dropped"], row["passed"]) == (["X-Mine"], ["Cookie"])
+    said = vault("route", "update", "api", "--upstream", "https://c.example weight=3", "--cors", "", "--retries", "0")
+    assert said.stdout.splitlines() == [
+        "route api: upstream: https://a.example -> https://c.example",
+        "route api: weight: 1 -> 3",
+        "route api: others: https://b.example weight=2 -> none",
+        "route api: retries: 2 -> 0",
+        "route api: cors: https://app.example -> none",
+    ]
+    [row] = listed(vault("route", "list", "--json"))
+    assert (row["upstreams"], row["dropped"]) == (["https://c.example weight=3"], ["X-Mine"])
+
+
 @pytest.mark.parametrize(
     ("options", "said", "flag"),
     [
         (("--upstream", "http://api.example.com"), "plain http", "--allow-plain-http"),
         (("--upstream", "https://10.0.0.5"), "private", "--allow-private"),
         (("--upstream", "http://localhost:1"), "private", "--allow-private"),
+        (("--upstream", "https://x.com", "--upstream", "http://api.example.com"), "plain http", "--allow-plain-http"),
+        (("--upstream", "https://x.com", "--upstream", "https://10.0.0.5"), "private", "--allow-private"),
+        (("--upstream", "https://x.com weight=0"), "weight of an upstream", None),
+        (("--upstream", "https://x.com w=1"), "an --upstream is a URL", None),
+        (("--upstream", "https://x.com", "--upstream", "https://x.com/"), "named twice", None),
+        (("--upstream", "https://x.com", "--cors", "https://app.example/"), "is no origin", None),
+        (("--upstream", "https://x.com", "--retries", "99"), "from 0 to 10 retries", None),
+        (("--upstream", "https://x.com", "--pass-header", "Host"), "is not passed on", None),
         (("--upstream", "https://x.com", "--inject", "X-Pin: {pin}"), "too short to be masked", "--allow-weak"),
         (("--upstream", "https://x.com", "--inject", "X: {key"), "brace", None),
         (("--upstream", "https://x.com", "--inject", "X: $KEY"), "$name", None),

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 import requests
 
-from oo._core.errors import RETRYABLE, one_line, server_message, translated
+import oo
+from oo._core.errors import RETRYABLE, one_line, request_id, server_message, translated
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,21 @@ def test_a_servers_words_are_found_where_servers_put_them(body: Any, words: str)
 )
 def test_words_are_quoted_on_one_line(words: str, line: str) -> None:
     assert one_line(words) == line
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"X-Request-Id": "theirs", "X-OO-Request-Id": "ours"}, "theirs"),
+        ({"X-OO-Request-Id": "ours"}, "ours"),
+        ({"X-Request-Id": "two words", "X-OO-Request-Id": "ours"}, "ours"),
+        ({"X-Request-Id": "x" * 129}, None),
+        ({}, None),
+    ],
+)
+def test_the_name_of_a_call_is_the_apis_else_the_gateways(fields: dict[str, str], named: str | None) -> None:
+    request = oo.Request("GET", "https://api.test/x")
+    assert request_id(oo.Response(500, oo.Headers(fields), request=request)) == named
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from oo.gateway.context import GatewayContext
 
 KEYS = {
     *("time", "event", "request_id", "token_id", "label", "operation", "kind", "target", "outcome", "status", "ms"),
-    *("method", "path", "peer", "forwarded_for", "bytes_in", "bytes_out", "upstream_request_id"),
+    *("method", "path", "peer", "forwarded_for", "bytes_in", "bytes_out", "upstream", "upstream_request_id"),
 }
 TOKEN = f"oo_{'Ab1-_' * 9}wxyz"  # of the form of new_token()
 
@@ -37,7 +37,7 @@ def parsed(line: str) -> dict[str, Any]:
 
 def test_both_lines_of_a_call_hold_the_same_keys_and_one_request_id() -> None:
     call = context(forwarded_for="10.0.0.1")
-    call.bytes_in = 3
+    call.bytes_in, call.upstream = 3, "https://b.test"
     began, ended = parsed(begin_line(call)), parsed(end_line(call, "allowed", 200, 5, "theirs"))
     assert 0 <= began.pop("ms") <= ended.pop("ms") < 5000
     assert began.pop("time") <= ended.pop("time")
@@ -53,9 +53,9 @@ def test_both_lines_of_a_call_hold_the_same_keys_and_one_request_id() -> None:
         "peer": "127.0.0.1",
         "forwarded_for": "10.0.0.1",
     }
-    nothing = {"status": None, "bytes_in": None, "bytes_out": None, "upstream_request_id": None}
+    nothing = {"status": None, "bytes_in": None, "bytes_out": None, "upstream": None, "upstream_request_id": None}
     assert began == {**same, **nothing, "event": "begin", "outcome": "begun"}
-    sizes = {"bytes_in": 3, "bytes_out": 5, "upstream_request_id": "theirs"}
+    sizes = {"bytes_in": 3, "bytes_out": 5, "upstream": "https://b.test", "upstream_request_id": "theirs"}
     assert ended == {**same, **sizes, "event": "end", "outcome": "allowed", "status": 200}
 
 

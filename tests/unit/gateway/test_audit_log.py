@@ -35,7 +35,7 @@ from tests.support.waiting import PATIENCE
 CANARY = "canary-77a0"
 FIELDS = [
     *("time", "event", "request_id", "token_id", "label", "operation", "kind", "target", "method", "path", "peer"),
-    *("forwarded_for", "outcome", "status", "ms", "bytes_in", "bytes_out", "upstream_request_id"),
+    *("forwarded_for", "outcome", "status", "ms", "bytes_in", "bytes_out", "upstream", "upstream_request_id"),
 ]
 
 

@@ -1,52 +1,123 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from itertools import islice
 
 import pytest
 
-from oo.gateway.claims import Claim, claimed
+from oo.gateway.claims import Claim, Claims, pauses
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, StoredResponse
 from tests.support.stores import LenientStore
 
 RESULT = StoredResponse(200, (), b"x")
+CALL = ("id", "k")
+
+
+def held(store: LenientStore, seconds: float = 60, asked: float | None = None) -> Claim:
+    return Claim(store, CALL, 7.0, seconds, time.monotonic() if asked is None else asked)
 
 
 @pytest.mark.parametrize("kept", [RESULT, None])
-async def test_a_claim_ends_with_its_result_or_frees_its_key(kept: StoredResponse | None) -> None:
+async def test_a_claim_ends_with_its_result(kept: StoredResponse | None) -> None:
     store = LenientStore()
-    claim = Claim(store, "id", "k", 7.0, 60)
+    claim = held(store)
     assert await claim.bind(b"digest")
-    await claim.end(kept)
-    assert store.settled == [kept]
+    await claim.complete(kept)
+    assert (store.settled, claim.ended.done()) == ([kept or "made"], True)
+
+
+async def test_a_claim_that_is_released_frees_its_key() -> None:
+    store = LenientStore()
+    claim = held(store)
+    await claim.release()
+    assert (store.settled, claim.ended.done()) == ([None], True)
+
+
+class Renewing(LenientStore):
+    """A store that notes what is renewed, and gives these."""
+
+    def __init__(self, *given: float | Exception | None) -> None:
+        super().__init__()
+        self.given = list(given)
+        self.asked: list[float] = []
+        self.ran_out = asyncio.Event()
+
+    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
+        self.asked.append(until)
+        found = self.given.pop(0)
+        if not self.given:
+            self.ran_out.set()
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 async def test_a_claim_is_renewed_while_its_call_lasts() -> None:
-    renewed = asyncio.Event()
+    store = Renewing(8.0, StoreError("busy"), 9.0, None)
+    claim = held(store, 0.01)
+    await asyncio.wait_for(store.ran_out.wait(), 10)
+    await asyncio.sleep(0.02)
+    # Each knows it by its last end, and one that is somebody else's is not asked for again.
+    assert store.asked == [7.0, 8.0, 8.0, 9.0]
+    await claim.release()
 
-    class Store(LenientStore):
-        async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-            assert until == 7.0
-            renewed.set()
-            return None
 
-    claim = Claim(Store(), "id", "k", 7.0, 0.01)
-    await asyncio.wait_for(renewed.wait(), 10)
-    await claim.end(None)
+async def test_a_claim_that_ends_while_it_is_renewed_ends_by_its_new_end() -> None:
+    begun, go, ends = asyncio.Event(), asyncio.Event(), []
+
+    class Slow(LenientStore):
+        async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float:
+            begun.set()
+            await go.wait()
+            return 8.0
+
+        async def release(self, token_id: str, key: str, until: float) -> None:
+            ends.append(until)
+
+    claim = held(Slow(), 0.01)
+    await begun.wait()
+    ending = asyncio.create_task(claim.release())
+    await asyncio.sleep(0)
+    go.set()
+    await ending
+    assert ends == [8.0]
+
+
+@pytest.mark.parametrize(("given", "mine"), [(8.0, True), (None, False)])
+async def test_one_that_may_have_lapsed_is_renewed_before_its_call_is_made(given: float | None, mine: bool) -> None:
+    store = Renewing(given)
+    claim = held(store, asked=time.monotonic() - 50)
+    assert await claim.bind(b"digest") is mine
+    assert store.asked == [7.0]
+    await claim.release()
+
+
+async def test_one_that_has_not_lapsed_costs_no_write() -> None:
+    store = Renewing()
+    claim = held(store)
+    assert await claim.bind(b"digest")
+    assert store.asked == []
+    await claim.release()
 
 
 async def test_a_result_that_cannot_be_kept_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Full(LenientStore):
-        async def complete(self, token_id: str, key: str, until: float, response: StoredResponse) -> None:
+        async def complete(
+            self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+        ) -> None:
             raise StoreError("the disk is full")
 
-    await Claim(Full(), "id", "k", 7.0, 60).end(RESULT)
+    claim = held(Full())
+    await claim.complete(RESULT)
     assert "was not kept: the disk is full" in caplog.text
+    assert claim.ended.done()
 
 
 async def test_an_end_that_is_cancelled_is_done_all_the_same() -> None:
     store = LenientStore()
-    ending = asyncio.create_task(Claim(store, "id", "k", 7.0, 60).end(RESULT))
+    ending = asyncio.create_task(held(store).complete(RESULT))
     await asyncio.sleep(0)
     ending.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -56,12 +127,16 @@ async def test_an_end_that_is_cancelled_is_done_all_the_same() -> None:
     assert store.settled == [RESULT]
 
 
-@pytest.mark.parametrize("found", ["taken", Denial("used up", "id")])
-async def test_what_is_no_claim_is_told(found: str | Denial) -> None:
-    async def claim() -> str | Denial:
+def finding(found: object) -> LenientStore:
+    async def claim() -> object:
         return found
 
-    got = await claimed(LenientStore(claim=claim), "t", "id", "k", 60)
+    return LenientStore(claim=claim)
+
+
+@pytest.mark.parametrize("found", ["taken", Denial("used up", "id")])
+async def test_what_is_no_claim_is_told(found: str | Denial) -> None:
+    got = await Claims(finding(found)).take("t", *CALL, 60)
     assert got == (None if found == "taken" else found)
 
 
@@ -74,7 +149,7 @@ async def test_a_claim_that_comes_after_its_caller_left_is_given_back() -> None:
         return 7.0
 
     store = LenientStore(claim=claim)
-    asking = asyncio.create_task(claimed(store, "t", "id", "k", 60))
+    asking = asyncio.create_task(Claims(store).take("t", *CALL, 60))
     await begun.wait()
     asking.cancel()
     await asyncio.sleep(0)
@@ -83,3 +158,46 @@ async def test_a_claim_that_comes_after_its_caller_left_is_given_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert store.settled == [None]
+
+
+async def test_whoever_waits_for_a_call_of_this_process_is_told_of_its_end() -> None:
+    claims = Claims(finding(7.0))
+    claim = await claims.take("t", *CALL, 60)
+    assert isinstance(claim, Claim)
+    never = iter(())  # no pause is asked for
+    waiting = [asyncio.create_task(claims.wait(*CALL, never, 60)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in waiting)
+    await claim.release()
+    await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    # It is nobody's by now.
+    with pytest.raises(StopIteration):
+        next(never)
+    await claims.wait(*CALL, iter((0.0,)), 60)
+
+
+async def test_nobody_waits_for_longer_than_told() -> None:
+    claims = Claims(finding(7.0))
+    claim = await claims.take("t", *CALL, 60)
+    assert isinstance(claim, Claim)
+    await asyncio.wait_for(claims.wait(*CALL, iter(()), 0.01), 10)
+    await asyncio.wait_for(claims.wait("id", "another process", iter((1000.0,)), 0.01), 10)
+    await claim.release()
+
+
+async def test_another_request_is_known_once_the_first_has_come() -> None:
+    claims = Claims(finding(7.0))
+    claim = await claims.take("t", *CALL, 60)
+    assert isinstance(claim, Claim)
+    assert not claims.is_other(*CALL, b"another")
+    await claim.bind(b"digest")
+    assert [claims.is_other(*CALL, digest) for digest in (b"another", b"digest")] == [True, False]
+    assert not claims.is_other("id", "unknown", b"another")
+    await claim.release()
+
+
+def test_pauses_grow_to_half_a_second_and_are_drawn() -> None:
+    found = list(islice(pauses(), 100))
+    longest = [0.01 * 2**n for n in range(6)] + [0.5] * 94
+    assert all(most / 2 <= pause <= most for pause, most in zip(found, longest, strict=True))
+    assert len(set(found)) > 90

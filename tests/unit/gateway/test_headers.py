@@ -4,7 +4,8 @@ import pytest
 
 import oo
 from oo.gateway.context import GatewayContext, of_route
-from oo.gateway.headers import HOP_BY_HOP, STRIPPED_REQUEST, STRIPPED_RESPONSE, caller_headers, upstream_request
+from oo.gateway.header_rules import HOP_BY_HOP, KEPT_BACK
+from oo.gateway.headers import STRIPPED_RESPONSE, caller_headers, upstream_request
 from oo.gateway.models import Route
 
 ROUTE = Route("r", "https://api.test/base/", {"X-Api-Token": "{key}"}, timeout=7)
@@ -22,10 +23,10 @@ def returned(*pairs: tuple[str, str], method: str = "GET") -> list[tuple[str, st
 
 
 def spellings(name: str) -> set[str]:
-    return {name, name.upper(), name.title(), name.replace("-", "_")}
+    return {name, name.upper(), name.title(), name.replace("-", "_"), name.replace("-", ".")}
 
 
-@pytest.mark.parametrize("name", sorted(STRIPPED_REQUEST | {"x-forwarded-for", "x-forwarded-host", "x-api-token"}))
+@pytest.mark.parametrize("name", sorted(KEPT_BACK | {"x-forwarded-for", "x-remote-user", "x-api-token"}))
 def test_what_is_a_hops_or_the_callers_own_is_not_forwarded(name: str) -> None:
     assert forwarded(*((each, "value") for each in sorted(spellings(name))), ("X-Kept", "1")) == [("X-Kept", "1")]
 
@@ -36,7 +37,7 @@ def test_what_is_a_hops_or_the_upstreams_own_does_not_come_back(name: str) -> No
 
 
 def test_each_direction_strips_what_belongs_to_one_hop() -> None:
-    assert HOP_BY_HOP <= STRIPPED_REQUEST & STRIPPED_RESPONSE
+    assert HOP_BY_HOP <= KEPT_BACK & STRIPPED_RESPONSE
     assert {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"} <= HOP_BY_HOP
 
 
@@ -103,3 +104,10 @@ def test_a_route_may_pass_on_what_else_stays() -> None:
     request = upstream_request(route, "GET", "x", pairs, None, GatewayContext())
     assert [name for name, _ in request.headers.pairs()][:3] == ["Cookie", "X-Forwarded-For", "X-Mine"]
     assert "Via" not in request.headers
+
+
+def test_a_route_may_keep_back_what_else_passes() -> None:
+    route = Route("r", "https://api.test", {"X-Key": "{key}"}, drop_headers=("X-Mine", "OpenAI_Organization"))
+    pairs = [("X.Mine", "1"), ("openai-organization", "o"), ("X-Other", "1"), ("X-Other", "2"), ("x-other", "3")]
+    request = upstream_request(route, "GET", "x", pairs, None, GatewayContext())
+    assert request.headers.pairs() == (("X-Other", "1"), ("X-Other", "2"), ("x-other", "3"))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from oo.gateway.errors import StoreError
-from oo.gateway.models import Denial, Grant, Kind, Route, Token, check_name
+from oo.gateway.models import Denial, Grant, Kind, Route, Token, Upstream, check_name
 
 
 def token(**terms: Any) -> Token:
@@ -52,6 +54,21 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
         ({"allow": ("get /x",)}, "'get /x' is no pattern"),
         ({"allow": ("GET x",)}, "'GET x' is no pattern"),
         ({"allow": ("/x",)}, "'/x' is no pattern"),
+        ({"pass_headers": ("X Y",)}, "'X Y' is no name of a header"),
+        ({"drop_headers": ("X:",)}, "'X:' is no name of a header"),
+        ({"others": (Upstream("ftp://b"),)}, "upstream"),
+        ({"others": (Upstream("http://x/"),)}, "named twice"),
+        ({"weight": 0}, "the weight of an upstream"),
+        ({"others": (Upstream("http://b", 1001),)}, "the weight of an upstream"),
+        ({"retries": -1}, "from 0 to 10 retries"),
+        ({"retries": 11}, "from 0 to 10 retries"),
+        *(
+            ({"cors": (origin,)}, "is no origin")
+            for origin in (
+                *("", "app.example", "https://App.example", "https://app.example/", "https://app.example:443", "null"),
+                *("http://app.example:80", "https://a@app.example", "https://*.app.example", "https://a,https://b"),
+            )
+        ),
         ({"timeout": 0.0}, "the timeout must be more than 0"),
         ({"timeout": 3601.0}, "the timeout must be more than 0"),
         ({"timeout": float("nan")}, "the timeout must be more than 0"),
@@ -60,6 +77,45 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
 def test_a_route_that_cannot_be_is_refused(field: dict[str, Any], said: str) -> None:
     with pytest.raises(StoreError, match=said):
         Route(**{"name": "r", "upstream": "http://x", **field})
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "https://app.example", "http://localhost:3000", "http://[::1]:8080", "tauri://localhost", "http://x:443"],
+)
+def test_an_origin_is_named_as_browsers_send_it(origin: str) -> None:
+    assert Route("r", "http://x", cors=(origin,)).cors == (origin,)
+
+
+FULL = Route(
+    "r",
+    "https://a.example",
+    {"X": "{key}"},
+    ("GET /v1/*",),
+    pass_headers=("Range",),
+    drop_headers=("X-Mine",),
+    weight=2,
+    others=(Upstream("https://b.example", 3), Upstream("https://c.example")),
+    retries=1,
+    cors=("https://app.example",),
+)
+
+
+def test_a_route_is_read_as_it_was_stored() -> None:
+    assert Route.of(json.loads(json.dumps(asdict(FULL)))) == FULL
+
+
+def test_a_route_of_an_earlier_version_is_read() -> None:
+    stored = {"name": "r", "upstream": "https://a.example", "inject": {}, "allow": ["GET /x"], "timeout": 5.0}
+    assert Route.of(stored) == Route("r", "https://a.example", allow=("GET /x",), timeout=5.0)
+
+
+def test_the_upstreams_of_a_route_are_the_first_and_the_others() -> None:
+    assert list(map(str, FULL.upstreams)) == [
+        "https://a.example weight=2",
+        "https://b.example weight=3",
+        "https://c.example",
+    ]
 
 
 def test_a_route_puts_values_into_its_texts() -> None:

@@ -37,7 +37,8 @@ class Recorded:
         self.place = Capacity(1, room).take("id")
         self.source = Body(pieces(*parts), length=length)
         response = oo.Response(200, request=oo.Request("POST", "http://x/"), stream=self.source)
-        made = Recording(response, self.source, Claim(self.store, "id", "k", 7.0, 60), seconds, Spool(self.place))
+        claim = Claim(self.store, ("id", "k"), 7.0, 60, 0.0)
+        made = Recording(response, self.source, claim, seconds, Spool(self.place))
         self.task = asyncio.create_task(made.run())
         body: Any = made.response.stream
         self.body: Body = body
@@ -71,7 +72,7 @@ async def test_a_stream_that_breaks_is_not_kept_and_breaks_for_its_reader() -> N
 async def test_what_there_is_no_room_for_is_not_kept_and_its_caller_gets_it() -> None:
     recorded = Recorded(b"one", b"two", room=6)
     assert b"".join([piece async for piece in recorded.body]) == b"onetwo"
-    assert (recorded.store.settled, recorded.place.size) == ([None], 0)
+    assert (recorded.store.settled, recorded.place.size) == (["made"], 0)
 
 
 @pytest.mark.parametrize("left", [True, False])
@@ -83,7 +84,8 @@ async def test_what_is_too_large_is_read_for_its_caller_alone(left: bool, monkey
     else:
         assert b"".join([piece async for piece in recorded.body]) == b"onetwothreefour"
     await asyncio.wait_for(recorded.task, 10)
-    assert recorded.store.settled == [None]
+    # What was read whole was made, and is not made again.
+    assert recorded.store.settled == [None if left else "made"]
     assert recorded.source.outcome == ("left" if left else "complete")
 
 

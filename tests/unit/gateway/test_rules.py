@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from oo.gateway import rules
 from oo.gateway.errors import StoreError
-from oo.gateway.models import Rate, Route, SecretRef
+from oo.gateway.models import Rate, Route, SecretRef, Upstream
 
 CANARY = "sk-canary-0123456789"
 
@@ -165,6 +167,42 @@ def test_the_nearest_names_are_said(name: str, said: str) -> None:
 def test_what_is_between_the_caller_and_the_gateway_is_not_passed_on(name: str) -> None:
     with pytest.raises(StoreError, match="is not passed on"):
         rules.check_passed(["X-Mine", name])
+
+
+@pytest.mark.parametrize(
+    ("texts", "fields"),
+    [
+        (["https://a.example"], {"upstream": "https://a.example", "weight": 1, "others": ()}),
+        ([" https://a.example  weight=3 "], {"upstream": "https://a.example", "weight": 3, "others": ()}),
+        (
+            ["https://a.example", "https://b.example/v1 weight=2", "https://c.example"],
+            {
+                "upstream": "https://a.example",
+                "weight": 1,
+                "others": (Upstream("https://b.example/v1", 2), Upstream("https://c.example")),
+            },
+        ),
+    ],
+)
+def test_an_upstream_is_a_url_and_may_have_a_weight(texts: list[str], fields: dict[str, object]) -> None:
+    assert rules.parse_upstreams(texts) == fields
+
+
+@pytest.mark.parametrize(
+    "text", ["", "https://a weight=", "https://a weight=-1", "https://a weight=1.5", "https://a w=1", "a b c"]
+)
+def test_what_is_no_upstream_is_refused_and_not_said_again(text: str) -> None:
+    with pytest.raises(StoreError, match="an --upstream is a URL") as caught:
+        rules.parse_upstreams(["https://x.example", text])
+    assert not text or text not in str(caught.value)
+
+
+@pytest.mark.parametrize(("url", "flag"), [("https://10.0.0.5", "private"), ("http://b.example", "plain-http")])
+def test_the_rules_hold_for_each_upstream(url: str, flag: str) -> None:
+    route = Route("r", "https://a.example", others=(Upstream("https://b.example"), Upstream(url)))
+    with pytest.raises(StoreError, match=f"--allow-{flag}"):
+        rules.check_upstream(route)
+    rules.check_upstream(replace(route, allow_private=True, allow_plain_http=True))
 
 
 def test_other_headers_may_be_passed_on() -> None:

@@ -8,8 +8,8 @@ from tests.support.calls import call
 from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
-    "WriteAudit ErrorResponses call Authorize Allow Concurrency BeginAudit fetch Idempotency EndRevoked Limits Forward "
-    "attempt MaskResponse WholeAnswers InjectCredentials wire"
+    "WriteAudit Cors ErrorResponses call Authorize Allow Concurrency BeginAudit fetch Idempotency EndRevoked Limits "
+    "Forward Resilience Failover attempt MaskResponse WholeAnswers LeadBack InjectCredentials wire"
 )
 
 

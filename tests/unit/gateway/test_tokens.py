@@ -17,11 +17,11 @@ import pytest
 
 import oo.testing
 from oo.gateway.errors import StoreError
-from oo.gateway.models import Denial, Grant, Rate
+from oo.gateway.models import Denial, Grant, Rate, Route
 from oo.gateway.tokens import fingerprint, is_token, new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, get
-from tests.support.vaults import spend
+from tests.support.vaults import claimed, spend
 from tests.support.waiting import PATIENCE
 
 
@@ -132,12 +132,28 @@ async def test_uses_are_counted_and_looking_is_none(vault: Vault) -> None:
     assert [each.used for each in await vault.tokens()] == [2]
 
 
-async def test_a_token_that_is_used_up_may_look_where_it_needs_no_use(vault: Vault) -> None:
-    token = await vault.issue("secret", "a", uses=0)
-    assert isinstance(await vault.authorize(token, "secret", needs_use=False), Grant)
-    denied = await vault.authorize(token, "secret")
-    assert isinstance(denied, Denial)
-    assert denied.why == "used up"
+@pytest.mark.parametrize(("key", "why"), [("known", None), ("another", "used up"), (None, "used up")])
+async def test_a_token_that_is_used_up_may_repeat_a_call_and_writes_nothing(
+    vault: Vault, key: str | None, why: str | None
+) -> None:
+    await vault.put_route(Route("r", "http://x.example"))
+    token = await vault.issue("route", "r", uses=1, rate=Rate(100, 60.0))
+    await claimed(vault, (token, vault.id_of(token)), "known")
+    before = vault._database.version()
+    outcome = await vault.authorize(token, "route", key=key)
+    assert (outcome.why if isinstance(outcome, Denial) else None) == why
+    assert (vault._database.version() == before) is (why is not None)
+
+
+async def test_a_call_beyond_its_rate_writes_nothing(vault: Vault) -> None:
+    token = await vault.issue("secret", "a", rate=Rate(1, 60.0))
+    assert isinstance(await vault.authorize(token, "secret"), Grant)
+    before = vault._database.version()
+    outcome = await vault.authorize(token, "secret")
+    assert isinstance(outcome, Denial)
+    assert outcome.retry_after is not None
+    assert 0 < outcome.retry_after <= 60
+    assert vault._database.version() == before
 
 
 async def test_a_rate_is_charged_where_a_token_is_looked_at_and_a_use_is_not(vault: Vault) -> None:

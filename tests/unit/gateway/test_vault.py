@@ -22,10 +22,11 @@ async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault)
     # While it is open, the last writes are in the log beside the file.
     opens_route = await vault.issue("route", "route-a")
     caller = opens_route, (await vault.tokens())[-1].id
-    until = await claimed(vault, caller, f"{CANARY}-key", CANARY.encode())
+    until = await claimed(vault, caller, f"{CANARY}-key")
     result = StoredResponse(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
-    await vault.complete(caller[1], f"{CANARY}-key", until, result)
-    assert {path.name for path in kept.home.iterdir()} == {"vault.db", "vault.db-wal", "vault.db-shm"}
+    await vault.complete(caller[1], f"{CANARY}-key", until, CANARY.encode(), result)
+    names = {f"{name}.db{end}" for name in ("vault", "results") for end in ("", "-wal", "-shm")}
+    assert {path.name for path in kept.home.iterdir()} == names
     assert (kept.home / "vault.db-wal").stat().st_size > 0
     found = files(kept.home)
     await vault.close()

@@ -18,7 +18,7 @@ from yarl import URL
 
 import oo
 from oo.transports.aiohttp import AiohttpTransport
-from tests.support.faults import BODY, READ, SECRET, SILENCE, answer, serving, unaccepting
+from tests.support.faults import BODY, CLOSE, READ, SECRET, SILENCE, answer, nobody, serving, unaccepting
 from tests.support.probing import TOKEN, assert_ours
 from tests.support.waiting import PATIENCE
 
@@ -287,3 +287,24 @@ async def test_a_call_cancelled_within_its_body_closes_its_connection() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await waiting
             assert await asyncio.to_thread(server.until, left=1)
+
+
+@pytest.mark.parametrize("connect_timeout", [None, 0.2])
+async def test_a_connection_has_a_time_of_its_own(connect_timeout: float | None) -> None:
+    transport = AiohttpTransport(connect_timeout=connect_timeout)
+    with unaccepting() as url:
+        request = oo.Request("GET", url, timeout=60.0 if connect_timeout else 0.2)
+        with pytest.raises(oo.DoubleOError) as caught:
+            await transport.send(request)
+    assert (caught.value.reason, caught.value.unsent) == ("timeout", connect_timeout is not None)
+    await transport.close()
+
+
+async def test_an_error_tells_whether_anything_was_sent() -> None:
+    transport = AiohttpTransport()
+    with nobody() as url, serving([READ, CLOSE]) as server:
+        for place, unsent in ((url, True), ("http://name.invalid", True), (server.url, False)):
+            with pytest.raises(oo.DoubleOError) as caught:
+                await transport.send(oo.Request("POST", place, body=b"x"))
+            assert (caught.value.reason, caught.value.unsent) == ("connection", unsent)
+    await transport.close()

@@ -21,7 +21,7 @@ class Store(LenientStore):
     denial: Denial | None = None
 
     async def authorize(  # type: ignore[override]
-        self, token: str, kind: Kind, *, needs_use: bool = True
+        self, token: str, kind: Kind, *, key: str | None = None
     ) -> Grant | Denial:
         return self.denial or Grant("id", kind, "a")
 

@@ -18,12 +18,12 @@ class Door(LenientStore):
         super().__init__()
         self.denial = denial
         self.found = route
-        self.asked: list[tuple[str, str, bool]] = []
+        self.asked: list[tuple[str, str, str | None]] = []
 
     async def authorize(  # type: ignore[override]
-        self, token: str, kind: Kind, *, needs_use: bool = True
+        self, token: str, kind: Kind, *, key: str | None = None
     ) -> Grant | Denial:
-        self.asked.append((token, kind, needs_use))
+        self.asked.append((token, kind, key))
         return self.denial or Grant("id", kind, "a", "label", concurrency=2)
 
     async def route(self, name: str) -> Route | None:
@@ -39,13 +39,13 @@ async def test_what_a_token_opens_is_known_further_in(endpoint: str, kind: str, 
     context = gateway_context(request)
     assert (context.token_id, context.label, context.kind, context.target) == ("id", "label", kind, "a")
     assert context.concurrency == 2
-    assert (context.route, store.asked) == (route, [("any", kind, True)])
+    assert (context.route, store.asked) == (route, [("any", kind, None)])
 
 
 @pytest.mark.parametrize("counted", [True, False])
 async def test_a_token_without_a_limit_of_uses_has_nothing_to_pay(counted: bool) -> None:
     class Unlimited(Door):
-        async def authorize(self, token: str, kind: Kind, *, needs_use: bool = True) -> Grant:  # type: ignore[override]
+        async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant:  # type: ignore[override]
             return Grant("id", kind, "a", counted=counted)
 
     request = call("GET", "/x", TOKEN)
@@ -56,7 +56,7 @@ async def test_a_token_without_a_limit_of_uses_has_nothing_to_pay(counted: bool)
 async def test_a_keyed_call_may_need_no_use() -> None:
     store, request = Door(), call("POST", "/x", TOKEN, ("Idempotency-Key", "k"))
     await through(Authorize(store), request)
-    assert (store.asked, gateway_context(request).key) == ([("any", "route", False)], "k")
+    assert (store.asked, gateway_context(request).key) == ([("any", "route", "k")], "k")
 
 
 async def test_health_is_for_everybody() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 import oo
 import oo.testing
+from oo._core.io import LoopIO
+from oo._core.pipeline import Pipeline
 from oo._http.body import Body
 from oo.gateway.background import Background
 from oo.gateway.context import gateway_context
@@ -43,8 +45,8 @@ async def asked(store: LenientStore, request: oo.Request, *script: Any) -> tuple
         await background.close()
 
 
-@pytest.mark.parametrize(("status", "kept"), [(200, True), (422, True), (503, False), (429, False)])
-async def test_what_no_retry_mends_is_stored_and_else_the_key_is_freed(status: int, kept: bool) -> None:
+@pytest.mark.parametrize(("status", "kept"), [(200, True), (422, True), (503, False), (409, False)])
+async def test_what_a_repeat_cannot_better_is_stored_and_else_the_key_is_freed(status: int, kept: bool) -> None:
     mine, request = store(7.0), keyed()
     scripted = oo.Response(status, oo.Headers([("X-A", "1")]), b"x", request=request)
     answer, (sent,) = await asked(mine, request, scripted)
@@ -93,6 +95,78 @@ async def test_a_stored_result_is_replayed_and_nothing_sent() -> None:
     assert (answer.status, answer.headers.pairs(), answer.body, sent) == (201, (("X-A", "1"),), b"first", [])
 
 
+async def test_a_large_stored_result_comes_in_pieces() -> None:
+    known = StoredResponse(201, (("X-A", "1"),), oo.testing.Streamed([b"one", b"two"]))
+    answer, sent = await asked(store("taken", known=known), keyed())
+    assert (answer.status, answer.headers.pairs(), sent) == (201, (("X-A", "1"),), [])
+    assert (await answer.buffered()).body == b"onetwo"
+
+
+async def test_a_call_that_was_made_and_whose_result_is_gone_is_a_410() -> None:
+    with pytest.raises(Conflict) as caught:
+        await asked(store("taken", known="gone"), keyed())
+    assert caught.value.status == 410
+
+
+async def test_a_repeat_waits_for_the_end_of_a_call_that_another_process_makes() -> None:
+    found: list[Any] = ["taken", "taken", StoredResponse(200, (), b"first")]
+    answer, sent = await asked(store("taken", known=lambda: found.pop(0)), keyed())
+    assert (answer.body, sent, found) == (b"first", [], [])
+
+
+async def test_repeats_in_one_process_wait_for_an_event_and_one_of_them_makes_what_failed() -> None:
+    taken = {"free": 2}  # claims that are given: to the first, and to one of those who waited for it
+
+    async def claim() -> Any:
+        if looks["busy"]:
+            return "taken"
+        taken["free"] -= 1
+        looks["busy"] = True
+        return 7.0
+
+    looks: dict[str, Any] = {"busy": False, "count": 0}
+
+    class Mine(LenientStore):
+        async def result(self, token_id: str, key: str, digest: bytes) -> Any:
+            looks["count"] += 1
+            return "taken" if looks["busy"] else (self.settled[-1] if self.settled else None)
+
+        async def complete(
+            self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+        ) -> None:
+            await super().complete(token_id, key, until, digest, response)
+            looks["busy"] = False
+
+        async def release(self, token_id: str, key: str, until: float) -> None:
+            looks["busy"] = False
+
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(oo.testing.MockTransport):
+        async def send(self, request: oo.Request) -> oo.Response:
+            begun.set()
+            await go.wait()
+            return await super().send(request)
+
+    background = Background()
+    chain = Pipeline([Idempotency(Mine(claim=claim), background)], Slow([503, b"made"]), LoopIO())
+    first = asyncio.ensure_future(chain.handle(keyed()))
+    await begun.wait()
+    others = [asyncio.ensure_future(chain.handle(keyed())) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    assert looks["count"] == 3  # one each, however long it takes
+    with pytest.raises(Conflict) as caught:
+        await chain.handle(keyed(b"another"))
+    assert caught.value.status == 422
+    go.set()
+    assert (await first).status == 503
+    # Each of the others may be the one that makes it; the rest has what that had, or finds nobody at it.
+    answers = await asyncio.wait_for(asyncio.gather(*others), 10)
+    assert [answer.body for answer in answers] == [b"made"] * 3
+    assert taken["free"] == 0
+    await background.close()
+
+
 async def test_a_call_whose_maker_gave_up_is_made() -> None:
     mine = store("taken", 7.0)
     answer, sent = await asked(mine, keyed())
@@ -112,17 +186,24 @@ async def test_a_first_call_that_does_not_end_is_a_409(monkeypatch: pytest.Monke
     assert caught.value.status == 409
 
 
-async def test_a_claim_that_was_lost_while_the_body_came_makes_no_call() -> None:
+async def test_a_claim_that_was_lost_while_the_body_came_makes_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     class Lost(LenientStore):
-        async def bind(self, token_id: str, key: str, until: float, digest: bytes) -> bool:
-            return False
+        async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
+            return None
 
     async def claim() -> float:
         return 7.0
 
+    monkeypatch.setattr(idempotency, "_GRACE", -0.999)  # so that a claim lapses at once
+    mine = Lost(claim=claim)
     with pytest.raises(Conflict) as caught:
-        await asked(Lost(claim=claim), keyed())
-    assert caught.value.status == 409
+        await asked(mine, keyed(Body(slow())))
+    assert (caught.value.status, mine.settled) == (409, [None])
+
+
+async def slow() -> AsyncIterator[bytes]:
+    await asyncio.sleep(0.01)
+    yield b"body"
 
 
 async def test_a_call_without_a_key_is_made_each_time() -> None:
@@ -139,9 +220,6 @@ async def test_a_call_is_completed_for_a_caller_that_has_left(scripted: Any) -> 
             begun.set()
             await go.wait()
             return await super().send(request)
-
-    from oo._core.io import LoopIO
-    from oo._core.pipeline import Pipeline
 
     chain = Pipeline([Idempotency(mine, background)], Slow([scripted]), LoopIO())
     asking = asyncio.ensure_future(chain.handle(keyed()))

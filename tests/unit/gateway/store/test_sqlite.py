@@ -8,6 +8,7 @@ import pytest
 
 from oo.gateway.errors import StoreError
 from oo.gateway.store import sqlite
+from oo.gateway.store.schema import SCHEMA
 from oo.gateway.vault import VAULT_FILE
 
 
@@ -16,14 +17,14 @@ def test_a_vault_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        sqlite.create(tmp_path / VAULT_FILE, fails)
+        sqlite.create(tmp_path / VAULT_FILE, SCHEMA, fails)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / VAULT_FILE
-    sqlite.create(path, lambda db: db.execute("INSERT INTO meta VALUES ('a', '1')"))
+    sqlite.create(path, SCHEMA, lambda db: db.execute("INSERT INTO meta VALUES ('a', '1')"))
     return path
 
 
@@ -34,7 +35,7 @@ def values(path: Path) -> list[tuple[str, str]]:
 
 def test_a_file_is_not_made_over_another(path: Path) -> None:
     with pytest.raises(FileExistsError):
-        sqlite.create(path, lambda _: None)
+        sqlite.create(path, SCHEMA, lambda _: None)
     assert list(path.parent.iterdir()) == [path]
     assert values(path) == [("a", "1")]
 

@@ -1,0 +1,96 @@
+"""Which of a caller's headers go up to an upstream: one decision a name. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+# RFC 9110, 7.6.1, and what older agents send as well.
+HOP_BY_HOP = frozenset(
+    "connection http2-settings keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    "transfer-encoding upgrade".split()
+)
+
+KEPT_BACK = HOP_BY_HOP | frozenset(
+    (
+        # How a body is sent, and what has an answer come in a form that the mask cannot read (RFC 3229; a charset).
+        "a-im accept-charset accept-encoding content-length expect "
+        # The caller's own credentials.
+        "api-key apikey authorization cookie cookie2 deploy-token job-token private-token x-access-token x-api-key "
+        "x-authorization x-goog-api-key x-vault-token "
+        # Where a call comes from and where it goes. `Proxy` is taken for a proxy's address by CGI (httpoxy).
+        "base-url cdn-src-ip client-ip fastly-client-ip fly-client-ip forwarded forwarded-for front-end-https host "
+        "proxy true-client-ip via x-base-url x-cluster-client-ip x-forwarded x-host x-host-override "
+        "x-http-host-override x-originating-ip x-proxyuser-ip x-scheme x-url-scheme "
+        # Another method than the request's own.
+        "http-method http-method-override method-override x-http-method x-http-method-override x-http-override "
+        "x-method x-method-override "
+        # Who a proxy says that the caller is.
+        "client-cert client-cert-chain proxy-user user x-anonymous-consumer x-credential-identifier "
+        "x-credential-username x-email x-group x-groups x-role x-roles x-user x-user-email x-user-groups x-user-id "
+        "x-user-name x-user-role x-user-roles x-username"
+    ).split()
+)
+"""Headers that do not go up, unless the route passes them on."""
+
+FAMILIES = tuple(
+    (
+        # What a proxy in front of a server sets, and the server believes.
+        "cf-access- cf-connecting- impersonate- proxy-client- remote- ssl- tailscale- wl-proxy- x-amzn-oidc- "
+        "x-appengine- x-arr- x-auth- x-authenticated- x-authentik- x-azure-clientip x-azure-socketip x-client- "
+        "x-consumer- x-envoy- x-forwarded- x-goog-authenticated- x-goog-iap- x-impersonate- x-ms-client-principal "
+        "x-ms-token- x-original- x-pomerium- x-proxy- x-real- x-remote- x-rewrite- x-spiffe- x-ssl- x-tls- x-vouch- "
+        "x-webauth- x-oo- "
+        # What the parts of a server tell one another: Rack's, nginx's, Next.js's.
+        "x-accel- x-middleware- x-sendfile-"
+    ).split()
+)
+"""Beginnings of the names of such headers."""
+
+_OTHER = re.compile("[^a-z0-9]")
+_MOST = 512  # names that a route remembers
+
+
+DROP, CODINGS, HOP, PASS, RANGE = range(5)
+"""What is done with a header of a caller's. PASS and RANGE go up, RANGE to ask for a part of the answer. The others are
+kept back; CODINGS says which codings the caller takes, HOP names other headers that are kept back."""
+
+
+class HeaderRules(dict[str, int]):
+    """The verdict of each name, as it was written. A name is judged once, and remembered."""
+
+    def __init__(self, passed: Iterable[str], dropped: Iterable[str]) -> None:
+        """`passed` and `dropped` are a route's own words on some headers, `dropped` before all else."""
+        super().__init__()
+        self._passed = frozenset(map(plain, passed))
+        self._dropped = frozenset(map(plain, dropped))
+
+    def __missing__(self, name: str) -> int:
+        if len(self) >= _MOST:  # callers could send ever more names
+            self.clear()
+        verdict = self[name] = self._judged(plain(name))
+        return verdict
+
+    def _judged(self, name: str) -> int:
+        if name == "connection":
+            return HOP
+        if name in self._dropped:
+            return DROP
+        if name == "accept-encoding":
+            return CODINGS
+        if name not in self._passed and is_kept_back(name):
+            return DROP
+        return RANGE if name == "range" else PASS
+
+
+def is_kept_back(name: str) -> bool:
+    """Whether a header does not go up unless its route says so. `name` is `plain`."""
+    return name in KEPT_BACK or name.startswith(FAMILIES)
+
+
+@lru_cache(512)  # most calls use the same names
+def plain(name: str) -> str:
+    """A header's name as the loosest reader has it. CGI and WSGI read X_Key and X-Key as the same (RFC 3875, 4.1.18),
+    and some servers X.Key too."""
+    return _OTHER.sub("-", name.lower())

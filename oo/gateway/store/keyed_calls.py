@@ -1,0 +1,65 @@
+"""Idempotent calls over both files: whose a call is and that it was made in the vault, its answer in the results."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..errors import StoreError
+from ..models import Denial, StoredResponse, Token
+from . import claim_rows
+from .database import Database
+from .result_rows import Call
+from .results import Results
+
+
+class KeyedCalls:
+    """What the vault does for calls with an idempotency key. A call is known by the keyed hash of its key.
+
+    The order makes a crash harmless at any point: an answer is kept first, and then the call noted as made. What was
+    not noted was not answered, and is made again once its claim has lapsed.
+    """
+
+    def __init__(self, database: Database, results: Results) -> None:
+        self._database = database
+        self._results = results
+
+    def is_known(self, token_id: str, call: bytes) -> bool:
+        """Whether a call is being made or was made, so that it costs no use."""
+        return self._database.read(lambda records: claim_rows.is_known(records, token_id, call))
+
+    async def claim(self, token: Token, call: bytes, seconds: float) -> float | Denial | Literal["taken"]:
+        """Claim a call and count a use, both or neither. See Store.claim."""
+        if self.is_known(token.id, call):
+            return "taken"  # a repeat does not wait for the writer
+        return await self._database.write(lambda records: claim_rows.claim(records, token, call, seconds))
+
+    async def result(
+        self, token_id: str, call: bytes, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        """What is known of a call. See Store.result."""
+        found = self._database.read(lambda records: claim_rows.look(records, token_id, call, digest))
+        if not isinstance(found, float):
+            return found
+        return await self._results.find(Call(token_id, call, found)) or "gone"
+
+    async def renew(self, token_id: str, call: bytes, until: float, seconds: float) -> float | None:
+        """Extend a claim. See Store.renew."""
+        return await self._database.write(lambda records: claim_rows.renew(records, token_id, call, until, seconds))
+
+    async def complete(
+        self, token_id: str, call: bytes, until: float, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        """Note that a call was made, and keep its answer. See Store.complete."""
+        failure = None
+        if response is not None:
+            try:
+                await self._results.keep(Call(token_id, call, until), response)
+            except StoreError as error:
+                failure = error
+        await self._database.write(lambda records: claim_rows.complete(records, token_id, call, until, digest))
+        if failure is not None:
+            raise failure
+
+    async def release(self, token_id: str, call: bytes, until: float) -> None:
+        """Free the key of a call. See Store.release."""
+        await self._database.write(lambda records: claim_rows.release(records, token_id, call, until))

@@ -1,0 +1,151 @@
+"""The rows of kept answers: each sealed in pieces, so that none takes long to seal, to read or to send.
+
+An answer is known by its call and by the end of the claim under which that was made, so a call that was made again
+never gets an earlier answer. The first piece begins with the status and the headers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .. import kept
+from ..models import StoredResponse
+from ..sealing import Keyring
+
+FORMAT = 1
+"""The `user_version` of a file with these tables."""
+
+SCHEMA = """
+CREATE TABLE results (
+    id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, until REAL NOT NULL, at REAL NOT NULL,
+    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (token, call, until)
+);
+CREATE INDEX results_at ON results (at);
+CREATE INDEX results_of_token ON results (token, at);
+CREATE TABLE pieces (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);
+CREATE TABLE totals (token TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID
+"""
+_PIECE = 256 << 10  # bytes
+_PIECES = 256  # at most, of one answer: a piece's id is its answer's times this, and its number
+_ROWS = 512  # bytes that the rows of an answer take beside its pieces, about
+_STEP = 256  # answers that are dropped in one transaction
+_STEP_BYTES = 64 << 20
+_ALL = ""  # whose total is that of all tokens
+
+
+class Call(NamedTuple):
+    """A call that was made: its token's id, the keyed hash of its key, the end of its claim."""
+
+    token: str
+    key: bytes
+    until: float
+
+    def name(self, pieces: int) -> str:
+        """What each of its answer's pieces is bound to."""
+        return f"{self.token}.{self.key.hex()}.{self.until!r}.{pieces}"
+
+
+class Found(NamedTuple):
+    """The row of an answer."""
+
+    id: int
+    at: float
+    pieces: int
+
+
+def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredResponse, now: float, room: int) -> bool:
+    """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes."""
+    body = response.body
+    if not isinstance(body, bytes):
+        raise TypeError("an answer is kept once it was read whole")
+    length = len(body)
+    head = json.dumps([response.status, response.headers, length]).encode()
+    head = len(head).to_bytes(4, "big") + head
+    start = max(_PIECE - len(head), 0)  # where the second piece begins in the body
+    pieces = 1 + -(-max(length - start, 0) // _PIECE)
+    size = len(head) + length + _ROWS
+    if size > min(room, kept.MAX_OF_TOKEN) or pieces > _PIECES:
+        return False
+    _make_room(db, "WHERE token = ?", (call.token,), kept.MAX_OF_TOKEN - size)
+    _make_room(db, "", (), room - size)
+    # A claim that was lost may end later than the one that took it over: that one's answer stays.
+    lapsed = "SELECT id, token, size FROM results WHERE token = ? AND call = ? AND until < ?"
+    drop(db, db.execute(lapsed, call).fetchall())
+    identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, now, size, pieces)).lastrowid
+    for number, value in enumerate(_split(head, body, start)):
+        sealed = ring.seal(ring.current, "result", call.name(pieces), number, value)
+        db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * _PIECES + number, sealed))
+    _add(db, call.token, size)
+    return True
+
+
+def find(db: sqlite3.Connection, call: Call) -> Found | None:
+    """The row of an answer, or None."""
+    query = "SELECT id, at, pieces FROM results WHERE token = ? AND call = ? AND until = ?"
+    row = db.execute(query, call).fetchone()
+    return None if row is None else Found(*row)
+
+
+def piece(db: sqlite3.Connection, ring: Keyring, call: Call, found: Found, number: int) -> bytes | None:
+    """A piece of an answer, or None where it was dropped."""
+    row = db.execute("SELECT sealed FROM pieces WHERE id = ?", (found.id * _PIECES + number,)).fetchone()
+    return None if row is None else ring.open(ring.current, "result", call.name(found.pieces), number, row[0])
+
+
+def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:
+    """What a first piece holds: the status, the headers, the length of the body, and how that begins."""
+    end = 4 + int.from_bytes(first[:4], "big")
+    status, headers, length = json.loads(first[4:end])
+    return status, tuple((name, value) for name, value in headers), length, first[end:]
+
+
+def sweep(db: sqlite3.Connection, before: float) -> bool:
+    """Drop some of what was kept before that time; whether there was any."""
+    query = "SELECT id, token, size FROM results WHERE at < ? ORDER BY at LIMIT ?"
+    return bool(drop(db, db.execute(query, (before, _STEP)).fetchall()))
+
+
+def drop(db: sqlite3.Connection, rows: list[tuple[int, str, int]]) -> int:
+    """Delete the first of these answers (id, token, size), 64 MiB at most; their bytes."""
+    dropped = 0
+    for identity, token, size in rows:
+        if dropped >= _STEP_BYTES:
+            break
+        start = identity * _PIECES
+        db.execute("DELETE FROM pieces WHERE id BETWEEN ? AND ?", (start, start + _PIECES - 1))
+        db.execute("DELETE FROM results WHERE id = ?", (identity,))
+        _add(db, token, -size)
+        dropped += size
+    return dropped
+
+
+def total(db: sqlite3.Connection, token: str = _ALL) -> int:
+    """The bytes that are kept, of one token or of all."""
+    row = db.execute("SELECT size FROM totals WHERE token = ?", (token,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _make_room(db: sqlite3.Connection, where: str, values: tuple[str, ...], most: int) -> None:
+    over = total(db, *values) - most
+    while over > 0:
+        query = f"SELECT id, token, size FROM results {where} ORDER BY at LIMIT 1"  # noqa: S608
+        dropped = drop(db, db.execute(query, values).fetchall())
+        if not dropped:
+            break
+        over -= dropped
+
+
+def _add(db: sqlite3.Connection, token: str, size: int) -> None:
+    query = "INSERT INTO totals VALUES (?, ?) ON CONFLICT (token) DO UPDATE SET size = size + excluded.size"
+    db.executemany(query, [(token, size), (_ALL, size)])
+    if size < 0:
+        db.execute("DELETE FROM totals WHERE token = ? AND size <= 0", (token,))
+
+
+def _split(head: bytes, body: bytes, start: int) -> Iterator[bytes]:
+    yield head + body[:start]
+    for begin in range(start, len(body), _PIECE):
+        yield body[begin : begin + _PIECE]

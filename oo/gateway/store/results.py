@@ -1,0 +1,241 @@
+"""The answers to idempotent calls: a Results file beside the vault, which may be deleted at any time.
+
+That a call was made stands in the vault (`claim_rows.py`). Here stands what was answered, so that neither the vault's
+file nor its log grows with it. What is lost here is told to a repeat, and no call is made twice for it. A commit
+survives the process, not a failure of power, for the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from ..._core.files import lock_dir
+from ..._http.body import Body
+from ...exceptions import DoubleOError
+from .. import kept
+from ..errors import IntegrityError, StoreError
+from ..models import StoredResponse
+from ..paths import hand_over
+from ..sealing import Keyring, derive
+from . import result_rows, sqlite
+from .result_rows import Call, Found
+
+T = TypeVar("T")
+RESULTS_FILE = "results.db"
+_PRAGMAS = (
+    "auto_vacuum = INCREMENTAL",
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "secure_delete = OFF",  # it is sealed, and read by nobody when it is a day old
+    f"journal_size_limit = {1 << 20}",
+)
+_DAY = 24 * 3600
+_LOCK_TIMEOUT = 10.0  # seconds
+_FREE = 256  # pages of 4 KiB without use that are left in the file, for what comes next
+_GIVEN_BACK = 1024  # pages that one step gives back to the disk
+
+
+class Results:
+    """Keeps answers, and finds them. It is made when the first is kept. StoreError if it fails.
+
+    One thread writes, another reads, and neither is the event loop's. `root` gives the vault's random key.
+    """
+
+    def __init__(self, path: Path, root: Callable[[], bytes]) -> None:
+        self._path = path
+        self._root = root
+        self._writing = _File(path, sqlite.writer)
+        self._reading = _File(path, lambda path, _: sqlite.reader(path))
+        self._closed = False
+        self._sweeping = False
+
+    async def keep(self, call: Call, response: StoredResponse) -> None:
+        """Keep an answer. StoreError where there is no room."""
+
+        def put(db: sqlite3.Connection) -> bool:
+            now = time.time()
+            with sqlite.transaction(db):
+                return result_rows.put(db, self._ring(now), call, response, now, self._room(db))
+
+        fits = await self._writing.run(put, make=True)
+        self._sweep()
+        if not fits:
+            raise StoreError("there is no room for it")
+
+    async def find(self, call: Call) -> StoredResponse | None:
+        """The answer to a call, or None."""
+
+        def look(db: sqlite3.Connection) -> tuple[Found, bytes] | None:
+            found = result_rows.find(db, call)
+            first = None if found is None else result_rows.piece(db, self._ring(found.at), call, found, 0)
+            return None if found is None or first is None else (found, first)
+
+        try:
+            looked = await self._reading.run(look)
+        except IntegrityError:
+            return None  # it was changed, and so is none
+        if looked is None:
+            return None
+        found, first = looked
+        status, headers, length, start = result_rows.opened(first)
+        if found.pieces == 1:
+            return StoredResponse(status, headers, start)
+        return StoredResponse(status, headers, Body(self._pieces(call, found, start), length=length))
+
+    def close(self) -> None:
+        """Close the file, after what was begun."""
+        self._closed = True
+        self._writing.close()
+        self._reading.close()
+
+    async def _pieces(self, call: Call, found: Found, start: bytes) -> AsyncIterator[bytes]:
+        yield start
+        for number in range(1, found.pieces):
+
+            def read(db: sqlite3.Connection, number: int = number) -> bytes | None:
+                return result_rows.piece(db, self._ring(found.at), call, found, number)
+
+            try:
+                piece = await self._reading.run(read)
+            except StoreError:
+                piece = None
+            if piece is None:
+                raise DoubleOError("the rest of the answer was dropped meanwhile", reason="protocol")
+            yield piece
+
+    def _sweep(self) -> None:
+        """Drop what is too old, step by step: whoever keeps an answer meanwhile waits for one step at most."""
+        if not self._sweeping:
+            self._sweeping = True
+            task = asyncio.ensure_future(self._steps())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _steps(self) -> None:
+        def step(db: sqlite3.Connection) -> bool:
+            with sqlite.transaction(db):
+                more = result_rows.sweep(db, time.time() - kept.KEPT)
+            return _give_back(db) or more
+
+        try:
+            while not self._closed and await self._writing.run(step):
+                pass
+        finally:
+            self._sweeping = False
+
+    def _room(self, db: sqlite3.Connection) -> int:
+        # What is full stops every other writer too: a use could not be counted, nor a token revoked.
+        if shutil.disk_usage(self._path.parent).free > kept.SPARED:
+            return kept.MAX_OF_ALL
+        return min(kept.MAX_OF_ALL, result_rows.total(db))
+
+    def _ring(self, at: float) -> Keyring:
+        # A key of the day, since each of the many pieces draws a random nonce (NIST SP 800-38D, 8.3).
+        return _keyring(self._root(), int(at // _DAY))
+
+
+class _File:
+    """One connection to the file, on a thread of its own. The file is opened anew where it was deleted or replaced, and
+    made anew where it is damaged."""
+
+    def __init__(self, path: Path, connect: Callable[[Path, tuple[str, ...]], sqlite3.Connection]) -> None:
+        self._path = path
+        self._connect = connect
+        self._thread = ThreadPoolExecutor(1, "oo-results")
+        self._db: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, make: bool = False) -> T | None:
+        """What `work` returns; None where there is no file, unless one is to be made."""
+
+        def safe() -> T | None:
+            with sqlite.failures(self._path, "results file"):
+                try:
+                    db = self._opened(make)
+                    return None if db is None else work(db)
+                except sqlite3.DatabaseError as error:
+                    if type(error) is not sqlite3.DatabaseError:
+                        raise  # locked, or full; the class itself is for what is damaged
+                    self._delete()
+                    db = self._opened(make)
+                    return None if db is None else work(db)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, safe)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self._forget()
+
+    def _opened(self, make: bool) -> sqlite3.Connection | None:
+        identity = self._there()
+        if self._db is not None and identity == self._identity:
+            return self._db
+        self._forget()
+        if identity is None:
+            if not make:
+                return None
+            self._create()
+        db = self._connect(self._path, _PRAGMAS)
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version != result_rows.FORMAT:
+                raise sqlite3.DatabaseError("it is of another version")
+        except BaseException:
+            db.close()
+            raise
+        self._db, self._identity = db, self._there()
+        return db
+
+    def _create(self) -> None:
+        def fill(db: sqlite3.Connection) -> None:
+            db.execute(f"PRAGMA user_version = {result_rows.FORMAT}")
+
+        with lock_dir(self._path.parent, _LOCK_TIMEOUT):
+            if self._there() is None:  # else another process has made it
+                self._delete()  # the log of one that was deleted would be carried over into this one
+                sqlite.create(self._path, result_rows.SCHEMA, fill, _PRAGMAS)
+                hand_over(self._path.parent, self._path)
+
+    def _there(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _delete(self) -> None:
+        self._forget()
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                os.unlink(f"{self._path}{suffix}")
+
+    def _forget(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+@lru_cache(4)
+def _keyring(root: bytes, day: int) -> Keyring:
+    return Keyring([derive(root, b"double-o results of day %d" % day)])
+
+
+def _give_back(db: sqlite3.Connection) -> bool:
+    """Give some pages without use back to the disk; whether there are more."""
+    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    if free <= _FREE:
+        return False
+    db.executescript(f"PRAGMA incremental_vacuum({_GIVEN_BACK})")  # `execute` would take the first step alone
+    more = bool(free > _FREE + _GIVEN_BACK)
+    if not more:
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # which makes the file itself shorter
+    return more

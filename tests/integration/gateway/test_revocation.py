@@ -1,0 +1,157 @@
+"""A token that is revoked, or expires, ends its calls that are under way, whatever they are doing."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from oo.gateway.app import Gateway
+from oo.testing import BackgroundLoop, LocalGateway
+from tests.support.faults import READ, SILENCE, Drip, Endless, Script, head, serving
+from tests.support.processes import until
+from tests.support.stores import Notes
+from tests.support.waiting import PATIENCE
+
+KEY = "Idempotency-Key: k\r\n"
+CHUNKED = head(b"Transfer-Encoding: chunked")
+STALLED = [READ, CHUNKED, b"3\r\none\r\n", SILENCE]
+DRIPPING = [READ, CHUNKED, Drip(b"3\r\none\r\n" * 10_000, 0.01, 8), SILENCE]
+FLOWING = [READ, CHUNKED, Endless(b"400\r\n" + b"x" * 1024 + b"\r\n")]
+SILENT = [READ, SILENCE]
+
+
+class Watched(NamedTuple):
+    """A gateway whose audit can be read."""
+
+    gateway: LocalGateway
+    url: str
+    notes: Notes
+
+    def call(self, token: str, fields: str) -> socket.socket:
+        address = urlsplit(self.url)
+        sock = socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE)
+        request = f"POST /api/proxy/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{fields}"
+        sock.sendall(f"{request}Content-Length: 2\r\n\r\n{{}}".encode())
+        return sock
+
+    def revoke(self, token: str) -> None:
+        self.gateway.run(self.gateway.vault.revoke(self.gateway.vault.id_of(token)))
+
+
+@pytest.fixture
+def watched(gateway: LocalGateway) -> Iterator[Watched]:
+    notes = Notes()
+    with BackgroundLoop() as background:
+        yield Watched(gateway, background.enter(Gateway(gateway.vault, audit=notes)).url, notes)
+
+
+def read(sock: socket.socket) -> bytes:
+    return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+@pytest.mark.parametrize("fields", ["", KEY], ids=["a call", "a keyed call"])
+@pytest.mark.parametrize("script", [STALLED, DRIPPING], ids=["stalled", "dripping"])
+def test_a_stream_is_broken_off(watched: Watched, script: Script, fields: str) -> None:
+    with serving(script) as upstream:
+        token = watched.gateway.route("r", upstream.url)
+        with watched.call(token, fields) as caller:
+            assert caller.recv(65536).startswith(b"HTTP/1.1 200 ")
+            watched.revoke(token)
+            assert not read(caller).endswith(b"0\r\n\r\n")
+        assert upstream.until(left=1)
+        until(lambda: watched.notes.ended)
+        with watched.call(token, fields) as caller:
+            assert caller.recv(65536).startswith(b"HTTP/1.1 401 ")
+    assert [(note["outcome"], note["status"]) for note in watched.notes.ended] == [("revoked", 200), ("revoked", 401)]
+
+
+@pytest.mark.parametrize("fields", ["", KEY], ids=["a call", "a keyed call"])
+def test_a_call_whose_answer_has_not_come_is_refused(watched: Watched, fields: str) -> None:
+    with serving(SILENT) as upstream:
+        token = watched.gateway.route("r", upstream.url)
+        with watched.call(token, fields) as caller:
+            assert upstream.until(requests=1)
+            watched.revoke(token)
+            answer = caller.recv(65536)
+        assert upstream.until(left=1)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"it was revoked" in answer
+    assert [(note["outcome"], note["status"]) for note in watched.notes.ended] == [("revoked", 401)]
+    assert len(watched.notes.begun) == 1
+
+
+def expire(watched: Watched, token: str) -> None:
+    pass  # it does so by itself
+
+
+def remove(watched: Watched, token: str) -> None:
+    watched.gateway.run(watched.gateway.vault.remove("route", "r"))
+
+
+def prune(watched: Watched, token: str) -> None:
+    watched.gateway.run(watched.gateway.vault.remove_tokens(lambda _: True))
+
+
+@pytest.mark.parametrize(
+    ("end", "terms", "outcome"),
+    [(expire, {"ttl": 1.0}, "expired"), (remove, {}, "revoked"), (prune, {}, "unknown")],
+)
+def test_whatever_closes_a_token_ends_its_streams(
+    watched: Watched, end: Callable[[Watched, str], None], terms: dict[str, Any], outcome: str
+) -> None:
+    with serving(STALLED) as upstream:
+        watched.gateway.route("r", upstream.url)
+        token = watched.gateway.issue("route", "r", **terms)
+        with watched.call(token, "") as caller:
+            assert caller.recv(65536).startswith(b"HTTP/1.1 200 ")
+            end(watched, token)
+            read(caller)
+        assert upstream.until(left=1)
+    assert watched.notes.outcomes == [outcome]
+
+
+def test_a_caller_that_reads_nothing_is_hung_up_on(watched: Watched) -> None:
+    with serving(FLOWING) as upstream:
+        token = watched.gateway.route("r", upstream.url)
+        with watched.call(token, ""):
+            assert upstream.until(requests=1)
+            until(lambda: watched.notes.begun)
+            watched.revoke(token)
+            assert upstream.until(left=1)
+            until(lambda: watched.notes.ended)
+    assert watched.notes.outcomes == ["revoked"]
+
+
+def test_what_is_recorded_for_a_caller_that_has_left_ends_too(watched: Watched) -> None:
+    with serving(DRIPPING, STALLED) as upstream:
+        token = watched.gateway.route("r", upstream.url)
+        with watched.call(token, KEY) as caller:
+            assert caller.recv(65536).startswith(b"HTTP/1.1 200 ")
+        until(lambda: watched.notes.ended)
+        assert watched.notes.outcomes == ["left"]
+        watched.revoke(token)
+        assert upstream.until(left=1)
+    (first,) = watched.gateway.run(kept(watched, token))
+    assert first is None
+
+
+async def kept(watched: Watched, token: str) -> list[object]:
+    """What a repeat would get."""
+    return [await watched.gateway.vault.result(watched.gateway.vault.id_of(token), "k", b"")]
+
+
+def test_the_streams_of_other_tokens_go_on(watched: Watched) -> None:
+    with serving(DRIPPING, DRIPPING) as upstream:
+        revoked = watched.gateway.route("r", upstream.url)
+        other = watched.gateway.issue("route", "r")
+        with watched.call(other, "") as going, watched.call(revoked, "") as ending:
+            assert ending.recv(65536).startswith(b"HTTP/1.1 200 ")
+            watched.revoke(revoked)
+            read(ending)
+            for _ in range(20):
+                assert going.recv(65536)
+    assert watched.notes.outcomes[0] == "revoked"

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from oo.gateway.errors import StoreError
+from oo.gateway.sealing import ReloadingKeyring
+from oo.gateway.store import sqlite
+from oo.gateway.store.records import Records
+from oo.gateway.store.writer import Writer
+from tests.support.vaults import Kept
+
+
+class Held:
+    """A writer whose thread waits until it is told to go on; `commits` counts its transactions."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.db = sqlite.writer(kept.path)
+        self.writer = Writer(Records(self.db, kept.path, ReloadingKeyring(lambda: kept.ring)), kept.path)
+        self.go = threading.Event()
+        self.commits = 0
+        self.db.set_trace_callback(self._trace)
+
+    def _trace(self, statement: str) -> None:
+        self.commits += statement == "COMMIT"
+
+    async def hold(self) -> asyncio.Task[Any]:
+        """Have the thread wait within a change of its own."""
+        begun = threading.Event()
+
+        def change(_: Records) -> None:
+            begun.set()
+            assert self.go.wait(10)
+
+        holding = asyncio.create_task(self.writer.write(change))
+        await asyncio.to_thread(begun.wait, 10)
+        return holding
+
+    async def waiting(self, *changes: Any) -> list[asyncio.Task[Any]]:
+        tasks = [asyncio.create_task(self.writer.write(change)) for change in changes]
+        await asyncio.sleep(0)
+        return tasks
+
+
+@pytest.fixture
+async def held(kept: Kept) -> AsyncIterator[Held]:
+    held = Held(kept)
+    yield held
+    held.go.set()
+    held.writer.close()
+    held.db.close()
+
+
+def put(name: str) -> Any:
+    return lambda records: records.db.execute("INSERT INTO meta VALUES (?, 'x')", (name,)).rowcount
+
+
+def fail(records: Records) -> None:
+    put("half")(records)
+    raise StoreError("no")
+
+
+def names(kept: Kept) -> set[str]:
+    return {name for (name,) in kept.rows("SELECT name FROM meta WHERE value = 'x'")}
+
+
+async def test_changes_that_wait_share_a_commit(kept: Kept, held: Held) -> None:
+    holding = await held.hold()
+    tasks = await held.waiting(*(put(str(n)) for n in range(150)))
+    held.go.set()
+    assert await asyncio.gather(*tasks) == [1] * 150
+    await holding
+    assert held.commits == 1 + 3  # at most 64 in one: other processes wait for its end
+    assert names(kept) == {str(n) for n in range(150)}
+
+
+async def test_nothing_is_told_before_the_commit(kept: Kept, held: Held) -> None:
+    holding = await held.hold()
+    tasks = await held.waiting(put("a"), put("b"))
+    with closing(sqlite.writer(kept.path)) as other:
+        other.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+    assert (names(kept), [task.done() for task in tasks]) == (set(), [False, False])
+    held.go.set()
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert names(kept) == {"a", "b"}
+    await asyncio.gather(holding, *tasks)
+
+
+async def test_a_change_that_fails_takes_no_other_with_it(kept: Kept, held: Held) -> None:
+    holding = await held.hold()
+    bad = lambda records: records.db.execute("nonsense")  # noqa: E731
+    tasks = await held.waiting(put("a"), fail, put("b"), bad, put("c"))
+    held.go.set()
+    a, no, b, failed, c = await asyncio.gather(*tasks, return_exceptions=True)
+    assert ((a, b, c), str(no)) == ((1, 1, 1), "no")
+    assert isinstance(failed, StoreError)
+    assert "syntax error" in str(failed)
+    await holding
+    assert names(kept) == {"a", "b", "c"}
+    with pytest.raises(StoreError, match=r"^no$"):
+        await held.writer.write(fail)
+    assert names(kept) == {"a", "b", "c"}
+
+
+async def test_what_ends_the_transaction_fails_each_with_an_error_of_its_own(kept: Kept, held: Held) -> None:
+    def full(records: Records) -> None:
+        records.db.execute("ROLLBACK")  # as SQLite does by itself where a disk is full
+        raise sqlite3.OperationalError("database or disk is full")
+
+    holding = await held.hold()
+    tasks = await held.waiting(put("a"), full, put("b"))
+    held.go.set()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(error, StoreError) and "is full" in str(error) for error in errors)
+    assert len({id(error) for error in errors}) == 3
+    assert names(kept) == set()
+    await holding
+    assert await held.writer.write(put("next")) == 1
+
+
+async def test_what_is_no_failure_of_the_store_is_named_without_its_words(kept: Kept, held: Held) -> None:
+    def breaks(records: Records) -> None:
+        records.db.execute("ROLLBACK")
+        raise KeyError("a secret")
+
+    holding = await held.hold()
+    tasks = await held.waiting(put("a"), breaks)
+    held.go.set()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [(type(error), str(error)) for error in errors] == [(RuntimeError, "KeyError")] * 2
+    await holding
+
+
+async def test_a_change_is_made_though_its_caller_left(kept: Kept, held: Held) -> None:
+    holding = await held.hold()
+    left, stays = await held.waiting(put("left"), put("stays"))
+    left.cancel()
+    held.go.set()
+    assert await stays == 1
+    assert left.cancelled()
+    await holding
+    assert names(kept) == {"left", "stays"}
+
+
+def test_a_change_of_a_loop_that_was_closed_is_made(kept: Kept) -> None:
+    held = Held(kept)
+
+    async def leave() -> None:
+        await held.hold()
+        await held.waiting(put("left"))
+
+    try:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(leave())
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+            loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
+    finally:
+        held.go.set()
+        held.writer.close()
+        held.db.close()
+    assert names(kept) == {"left"}
+
+
+async def test_work_alone_begins_its_own_transactions(held: Held) -> None:
+    assert await held.writer.alone(lambda db: db.in_transaction) is False
+    with pytest.raises(StoreError, match="syntax error"):
+        await held.writer.alone(lambda db: db.execute("nonsense"))
