@@ -11,6 +11,7 @@ from benchmarks.environment import peer_python
 from benchmarks.gateways import gateway_rows
 from benchmarks.masks import mask_rows
 from benchmarks.measure import Row, Side, paired
+from benchmarks.pauses import pause_rows
 from benchmarks.streams import stream_rows
 
 US = 1e6
@@ -134,6 +135,10 @@ def mask(bench: Bench) -> Iterator[Row]:
     yield from mask_rows(bench.ours, bench.rounds)
 
 
+def pauses(bench: Bench) -> Iterator[Row]:
+    yield from pause_rows(bench.rounds)
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": import_time,
     "cached": cached,
@@ -147,5 +152,6 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "gateway": gateways,
     "streams": streams,
     "mask": mask,
+    "pauses": pauses,
 }
 """The rows by the name that --row takes."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _KINDS: tuple[Kind, ...] = ("secret", "env", "route")
-_COLUMNS = ("id", "kind", "name", "state", "issued", "expires", "used", "uses", "rate", "label")
-_SHOWN = ("id", "opens", "state", "left", "times", "rate", "label")
+_COLUMNS = ("id", "kind", "name", "state", "issued", "expires", "used", "uses", "rate", "concurrency", "label")
+_SHOWN = ("id", "opens", "state", "left", "times", "rate", "at once", "label")
 
 
 def _things(verb: str, multiple: bool) -> Callable[[F], F]:
@@ -54,10 +54,17 @@ def token() -> None:
 @click.option("--ttl", type=duration, metavar="24h", help="How long it opens: a number with s, m, h or d.")
 @click.option("--uses", type=click.IntRange(1, 10**9), metavar="N", help="How often it opens.")
 @click.option("--rate", type=rate, metavar="60/m", help="How often it opens in a time: by s, m, h or d.")
+@click.option("--concurrency", type=click.IntRange(1, 10**6), metavar="N", help="How many calls at once it opens for.")
 @click.option("--label", default="", metavar="TEXT", help="A note for `oo token list`.")
 @as_json
 def token_issue(
-    ttl: float | None, uses: int | None, rate: Rate | None, label: str, as_json: bool, **things: str | None
+    ttl: float | None,
+    uses: int | None,
+    rate: Rate | None,
+    concurrency: int | None,
+    label: str,
+    as_json: bool,
+    **things: str | None,
 ) -> None:
     """Issue a token, printed here and never again; its id is said on standard error.
 
@@ -75,7 +82,7 @@ def token_issue(
     check_output()
 
     async def make(vault: Vault) -> str:
-        made = await issue(vault, kind, name, ttl=ttl, uses=uses, rate=rate, label=label)
+        made = await issue(vault, kind, name, ttl=ttl, uses=uses, rate=rate, label=label, concurrency=concurrency)
         try:
             with signals.interruptible():
                 emit(json.dumps({"id": made.id, "token": made.token}) if as_json else made.token)
@@ -157,10 +164,12 @@ def _row(token: Token, now: float) -> dict[str, Any]:
         "used": token.used if counted else None,
         "uses": token.uses,
         "rate": None if token.rate is None else format_rate(token.rate),
+        "concurrency": token.concurrency,
         "label": token.label,
         # For the table alone, which has to fit into 80 columns.
         "opens": f"{token.kind} {token.name}",
         "times": times if counted else None,
+        "at once": token.concurrency,
         "left": None if token.expires is None else _span(token.expires - now),
     }
 

@@ -55,6 +55,10 @@ class Body:
         """Whether it can be read again from its beginning."""
         return callable(self._pieces)
 
+    def here(self) -> bytes | None:
+        """All of it, where nothing of it was asked for and it is here already, in memory; None elsewhere."""
+        return None
+
     def on_end(self, callback: Callable[[Outcome], None]) -> None:
         """Call `callback(outcome)` once, when the body ends, or at once if it has ended. The callback must not
         raise."""

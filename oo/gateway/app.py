@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from .. import _plugins
 from ..hooks import ClientInfo
 from .audit_log import Audit
+from .capacity import Capacity
 from .credentials.registry import Registry
 from .errors import StoreError
 from .fronts.base_url import Front
-from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server
+from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server, connection_limit
 from .stack import Stack
 from .store.base import Store
 
@@ -55,7 +56,9 @@ class Gateway:
             stack.callback(sock.close)
             self.url = url_of(sock, self._tls is not None)
             _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
-            chain = Stack(self._store, self._audit, offers, kinds=kinds_with(self._plugins))
+            chain = Stack(
+                self._store, self._audit, offers, kinds=kinds_with(self._plugins), capacity=Capacity(connection_limit())
+            )
             stack.push_async_callback(chain.close)
             front = Front(chain)
             server = Server(front.handle, front.refuse)

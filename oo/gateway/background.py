@@ -7,6 +7,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from .capacity import Place
+
 T = TypeVar("T")
 _GRACE = 1.0  # seconds that it is given when the gateway stops
 
@@ -17,9 +19,12 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run a coroutine as a task of its own."""
+    def spawn(self, work: Coroutine[Any, Any, T], place: Place | None = None) -> asyncio.Task[T]:
+        """Run a coroutine as a task of its own, which holds the place of its call, if it has one, until it ends."""
         task = asyncio.create_task(work)
+        if place is not None:
+            place.hold()
+            task.add_done_callback(place.release)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .._http.context import Context
 from .._http.request import Request
+from .capacity import Capacity, Place
 from .models import Kind, Route
 
 if TYPE_CHECKING:
@@ -17,13 +19,14 @@ class GatewayContext(Context):
     """A call's context in the gateway.
 
     Attributes:
-        malformed: what is wrong with the HTTP of the call, or None.
+        malformed: what is wrong with the HTTP of the call, or None; it is answered with `malformed_status`.
         peer: the address of whoever has connected, where it is known.
         method, path: what was asked for, as it was written, without the query.
         forwarded_for: the address of the caller, as a trusted proxy tells it.
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
         token_id, label: the caller's token, once it is known.
         kind, target: what the token opened, and its name.
+        concurrency: how many calls of the token may be under way at once, where its terms say.
         websocket: whether the call asks for a WebSocket; its bodies are then of Messages.
         key: the idempotency key of the call, if it has one.
         paid: whether the use of the token that the call costs was counted, or none needs to be.
@@ -39,6 +42,7 @@ class GatewayContext(Context):
     """
 
     malformed: str | None = None
+    malformed_status: int = 400
     peer: str | None = None
     method: str = ""
     path: str = ""
@@ -48,6 +52,7 @@ class GatewayContext(Context):
     label: str = ""
     kind: Kind | None = None
     target: str | None = None
+    concurrency: int | None = None
     websocket: bool = False
     key: str | None = None
     paid: bool = False
@@ -64,6 +69,11 @@ class GatewayContext(Context):
 
     def settings(self, name: str) -> Mapping[str, str]:
         return {} if self.route is None else self.route.settings.get(name, {})
+
+    @cached_property
+    def place(self) -> Place:
+        """What the call holds of the process; one that counts nowhere, where Concurrency gave none."""
+        return Capacity(1).take("")
 
 
 def gateway_context(request: Request) -> GatewayContext:

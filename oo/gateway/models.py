@@ -196,13 +196,15 @@ class Rate:
 
 @dataclass(frozen=True)
 class Grant:
-    """The thing that a token opened. `counted` says whether the token's uses are limited, so that one must be paid."""
+    """The thing that a token opened. `counted` says whether the token's uses are limited, so that one must be paid;
+    `concurrency`, how many of its calls may be under way at once, if that is limited."""
 
     token_id: str
     kind: Kind
     name: str
     label: str = ""
     counted: bool = True
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True)
@@ -221,11 +223,12 @@ class Token:
     revoked: float | None
     hash: str
     used: int = 0
+    concurrency: int | None = None
 
     @cached_property
     def grant(self) -> Grant:
         """What it opens."""
-        return Grant(self.id, self.kind, self.name, self.label, self.uses is not None)
+        return Grant(self.id, self.kind, self.name, self.label, self.uses is not None, self.concurrency)
 
     def opens(self, kind: Kind, now: float) -> Grant | Denial:
         """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at."""

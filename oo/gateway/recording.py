@@ -10,26 +10,28 @@ from contextlib import aclosing
 from .._http.body import Body, remaining_of
 from .._http.response import ByteStream, Response
 from .claims import Claim
+from .errors import GatewayError
 from .kept import MAX_KEPT
 from .models import StoredResponse
+from .spool import Spool
 
 
 class Recording:
     """A response that is read by `run`, on a task of its own, and handed on piece by piece through `response`.
 
-    The claim ends before the reader sees the end: completed if the response was read whole, with that if it is not too
-    large.
+    What may be kept is written to `spool`. The claim ends before the reader sees the end: completed if the response was
+    read whole, with that if it is not too large and there is room for it.
     What may be kept is read on for `seconds` after the caller has left.
     """
 
-    def __init__(self, response: Response, stream: ByteStream, claim: Claim, seconds: float) -> None:
+    def __init__(self, response: Response, stream: ByteStream, claim: Claim, seconds: float, spool: Spool) -> None:
         self._source = response
         self._stream = stream
         self._claim = claim
         self._seconds = seconds
         self._pieces: asyncio.Queue[tuple[bytes, int | None] | Exception | None] = asyncio.Queue(1)
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._spool = spool
+        self._is_kept = True  # until it is too large, or there is no room for it
         self._left_at: float | None = None
         self._body = Body.wrapping(stream, self._taken(), abort=self._leave)
         # A response of its own: to abort it is to leave, not to end the reading.
@@ -40,8 +42,8 @@ class Recording:
         error, kept, whole = None, None, False
         try:
             whole = await self._read()
-            if whole and self._size <= MAX_KEPT:
-                kept = StoredResponse(self._source.status, self._source.headers.pairs(), b"".join(self._parts))
+            if whole and self._is_kept:
+                kept = StoredResponse(self._source.status, self._source.headers.pairs(), await self._spool.whole())
         except Exception as failure:
             error = failure
         finally:
@@ -54,16 +56,24 @@ class Recording:
         """Whether all of it was read."""
         async with aclosing(self._stream) as stream:
             async for piece in stream:
-                self._size += len(piece)
-                if self._size <= MAX_KEPT:
-                    self._parts.append(piece)
-                else:
-                    self._parts.clear()
+                await self._keep(piece)
                 if self._left_at is None:
                     await self._pieces.put((piece, remaining_of(stream)))
-                elif self._size > MAX_KEPT or time.monotonic() - self._left_at > self._seconds:
+                elif not self._is_kept or time.monotonic() - self._left_at > self._seconds:
                     return False
         return True
+
+    async def _keep(self, piece: bytes) -> None:
+        if not self._is_kept:
+            return
+        self._is_kept = self._spool.size + len(piece) <= MAX_KEPT
+        if self._is_kept:
+            try:
+                await self._spool.write(piece)
+            except GatewayError:  # there is no room
+                self._is_kept = False
+        if not self._is_kept:
+            self._spool.close()
 
     async def _taken(self) -> AsyncIterator[bytes]:
         while (taken := await self._pieces.get()) is not None:

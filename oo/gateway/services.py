@@ -210,12 +210,13 @@ async def issue(
     uses: int | None = None,
     rate: Rate | None = None,
     label: str = "",
+    concurrency: int | None = None,
 ) -> Issued:
     """A new token for one thing. It is shown here and never again."""
     if uses is not None:
         rules.check_uses(uses)
     await require(vault, kind, name)
-    token = await vault.issue(kind, name, ttl=ttl, uses=uses, rate=rate, label=label)
+    token = await vault.issue(kind, name, ttl=ttl, uses=uses, rate=rate, label=label, concurrency=concurrency)
     return Issued(vault.id_of(token), token)
 
 

@@ -11,6 +11,7 @@ from .._http.request import Request
 from .._http.response import Response
 from .audit_log import Audit
 from .background import Background
+from .capacity import Capacity
 from .context import gateway_context
 from .credentials.registry import Registry
 from .errors import GatewayError
@@ -19,6 +20,7 @@ from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
 from .middleware.begin_audit import BeginAudit
 from .middleware.call_tools import Workshop
+from .middleware.concurrency import Concurrency
 from .middleware.cors import Cors
 from .middleware.credentials import ApplyCredentials
 from .middleware.end_revoked import EndRevoked
@@ -36,9 +38,17 @@ from .store.base import Store
 from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
 
+_CALLS = 4096  # at once, unless told
+
 
 def gateway_chain(
-    store: Store, audit: Audit | None, background: Background, calls: OpenCalls, upstream: Transport, kinds: Registry
+    store: Store,
+    audit: Audit | None,
+    background: Background,
+    calls: OpenCalls,
+    upstream: Transport,
+    kinds: Registry,
+    capacity: Capacity | None = None,
 ) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
     ErrorResponses, so a plugin sees it as it sees a client's error. `kinds` are those of the credentials, which fetch
@@ -50,6 +60,7 @@ def gateway_chain(
         Slot.CALL,
         Authorize(store),  # what the token opens and has left; charges its rate
         Allow(),  # the route's methods and paths
+        Concurrency(capacity or Capacity(_CALLS)),  # a place for the call, until its work ends
         BeginAudit(audit),  # a line before a secret or a kept result is read or anything is sent
         Slot.FETCH,
         Idempotency(store, background),  # a keyed call is made once; its claim pays a use
@@ -77,14 +88,16 @@ class Stack:
         offers: Mapping[Slot, Sequence[Middleware]] | None = None,
         *,
         kinds: Registry | None = None,
+        capacity: Capacity | None = None,
         io: IO | None = None,
     ) -> None:
-        """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs."""
+        """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
+        `capacity` what the process can hold at once."""
         self._background = Background()
         self._calls = OpenCalls(store)
         self._end = _End(store)
-        io = LoopIO() if io is None else io
-        chain = gateway_chain(store, audit, self._background, self._calls, self._end.upstream, kinds or Registry())
+        io, upstream = LoopIO() if io is None else io, self._end.upstream
+        chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds or Registry(), capacity)
         self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
         # What is no HTTP cannot be waited for, and no plugin is asked.
         self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
@@ -124,7 +137,9 @@ class _Malformed:
 
     async def send(self, request: Request) -> Response:
         context = gateway_context(request)
-        raise GatewayError(400, context.malformed or "", "bad request", {"X-Request-Id": context.id})
+        raise GatewayError(
+            context.malformed_status, context.malformed or "", "bad request", {"X-Request-Id": context.id}
+        )
 
     async def close(self) -> None:
         """Do nothing."""

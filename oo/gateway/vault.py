@@ -175,16 +175,17 @@ class Vault:
         uses: int | None = None,
         rate: Rate | None = None,
         label: str = "",
+        concurrency: int | None = None,
     ) -> str:
-        """Make a token for one thing, for `ttl` seconds and `uses` uses; None sets no limit. It cannot be read again
-        later."""
+        """Make a token for one thing, for `ttl` seconds, `uses` uses and `concurrency` calls at once; None sets no
+        limit. It cannot be read again later."""
         if ttl is not None and not abs(ttl) <= MAX_TTL:  # NaN is refused too
             raise StoreError("a token lasts 100 years at most")
         token, now = new_token(), time.time()
         hashed = fingerprint(self._token_key, token)
         identity = _identity(hashed)
         expires = None if ttl is None else now + ttl
-        record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex())
+        record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex(), 0, concurrency)
 
         def write(records: Records) -> None:
             if name not in things.names(records, kind):

@@ -6,11 +6,10 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
-from io import BytesIO
 
 import aiohttp
 from aiohttp import hdrs
@@ -45,16 +44,17 @@ from .exchange import (
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
-from .reader import ACCEPT_ENCODING, Framing, outgoing, streamed, unsent, whole
+from .reader import ACCEPT_ENCODING, Framing, streamed, unsent, whole
 from .strict_http import LONGEST_LINE, MOST_FIELDS
 from .trust import Certificate, Trust, Verify
 from .unix_sockets import HOST, as_http, socket_of
+from .uploads import Data, uploaded, whole_data
 
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
-_LARGE, _SOON = 1 << 16, 0.001  # bytes; seconds, for aiohttp takes 0 for no limit
+_SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
@@ -139,17 +139,23 @@ class AiohttpTransport:
         self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, left: float
     ) -> Awaitable[aiohttp.ClientResponse]:
         tls = url.scheme == "https" or (proxy is not None and proxy.startswith("https:"))
-        return session.request(
-            request.method,
-            url,
-            data=_data(request.body),
-            headers=_fields(request),
-            skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
-            allow_redirects=False,
-            proxy=proxy,
-            timeout=_timeout(left, self._connect_timeout),
-            ssl=self._trust.of(request) if tls else True,
-        )
+
+        def sent(data: Data, left: float | None) -> Awaitable[aiohttp.ClientResponse]:
+            return session.request(
+                request.method,
+                url,
+                data=data,
+                headers=_fields(request),
+                skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
+                allow_redirects=False,
+                proxy=proxy,
+                timeout=_timeout(left, self._connect_timeout),
+                ssl=self._trust.of(request) if tls else True,
+            )
+
+        if request.stream_response and isinstance(request.body, Body):
+            return uploaded(request, request.body, left, lambda pieces: sent(pieces, None))
+        return sent(whole_data(request.body), left)
 
     async def _response(
         self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], Source], proxy: str | None
@@ -306,15 +312,8 @@ def _url(text: str) -> URL:
 
 
 @lru_cache(64)
-def _timeout(seconds: float, connect: float | None) -> aiohttp.ClientTimeout:
+def _timeout(seconds: float | None, connect: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=_EXACT)
-
-
-def _data(body: bytes | Body | None) -> bytes | BytesIO | AsyncIterator[bytes] | None:
-    if isinstance(body, Body):
-        return outgoing(body)
-    # aiohttp warns of a large body in one piece, which would hold up the loop.
-    return body if body is None or len(body) <= _LARGE else BytesIO(body)
 
 
 def _fields(request: Request) -> Iterable[tuple[str, str]]:

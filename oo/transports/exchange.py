@@ -40,8 +40,9 @@ def limits(request: Request, now: float) -> tuple[float, str]:
 
 
 def is_streaming(request: Request, status: int) -> bool:
-    """True for a 2xx answer to a streaming request: its idle time is limited, its total time is not."""
-    return request.stream_response and 200 <= status < 300
+    """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error; any
+    that may come while the request's own is still going."""
+    return request.stream_response and (200 <= status < 300 or isinstance(request.body, Body))
 
 
 def timed_out(limit: str) -> DoubleOError:

@@ -14,7 +14,7 @@ from oo.gateway.http_server.server import Answer, Server
 @asynccontextmanager
 async def connected(handler: Answer) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a server whose requests the handler answers."""
-    server = Server(handler, lambda _: web.Response(status=400))
+    server = Server(handler, lambda _, status: web.Response(status=status))
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     async with listener:
         reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())

@@ -188,10 +188,17 @@ class FaultServer(Listener):
             if line == b"\r\n":
                 while chunked:
                     size = reader.readline()  # type: ignore[attr-defined]  # a file
+                    if not size:
+                        return b""  # broken off
                     chunk = reader.read(int(size, 16) + 2)  # type: ignore[attr-defined]  # a file
                     text += size + chunk
                     chunked = len(chunk) > 2
-                text += reader.read(length)  # type: ignore[attr-defined]  # a file
+                body = b""
+                while len(body) < length:  # in steps: it may be said to be larger than memory
+                    if not (more := reader.read(min(length - len(body), 1 << 20))):  # type: ignore[attr-defined]
+                        return b""  # broken off
+                    body += more
+                text += body
                 with self._changed:
                     self.requests.append(text)
                     self._changed.notify_all()

@@ -59,7 +59,18 @@ def parsed(raw: bytes) -> Seen:
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ", 2)
     pairs = [line.partition(":")[::2] for line in lines]
-    return Seen(method, target, [(name, value.strip()) for name, value in pairs], body)
+    fields = [(name, value.strip()) for name, value in pairs]
+    return Seen(method, target, fields, unchunked(body) if ("Transfer-Encoding", "chunked") in fields else body)
+
+
+def unchunked(body: bytes) -> bytes:
+    """A chunked body's contents."""
+    parts = []
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        parts.append(body[: int(size, 16)])
+        body = body[int(size, 16) + 2 :]
+    return b"".join(parts)
 
 
 @contextmanager

@@ -14,14 +14,21 @@ from ..._http.request import Request
 from ...exceptions import Operation
 from ..context import GatewayContext
 from ..http_server._aiohttp_patches import has_begun
+from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
-from .body_reader import body_pieces
+from .body_reader import CallerBody
 from .request_target import origin_form
 from .websocket import CallerSocket, asks_for_websocket
 from .wire import relay, whole_answer
 
 _PLACES = {"/api/secret": "secret", "/api/env": "env", "/health": "health"}
+
+_MALFORMED = {
+    400: "the request is not valid HTTP",
+    URL_TOO_LONG: f"the request's URL has more than {MAX_URL} bytes",
+    HEAD_TOO_LARGE: f"the request's head has more than {MAX_HEAD} bytes",
+}
 
 
 class Front:
@@ -50,10 +57,11 @@ class Front:
                 received.transport.abort()  # half an answer must not look whole
             return whole_answer(failure_response(request, error))
 
-    def refuse(self, received: web.BaseRequest) -> web.Response:
-        """Answer what is not HTTP."""
+    def refuse(self, received: web.BaseRequest, status: int = 400) -> web.Response:
+        """Answer what is not HTTP, or too large a head of it."""
         context = _context(received)
-        context.malformed, context.endpoint = "the request is not valid HTTP", "other"
+        context.malformed, context.endpoint = _MALFORMED.get(status, _MALFORMED[400]), "other"
+        context.malformed_status = status if status in _MALFORMED else 400
         return whole_answer(self._stack.refuse(Request(received.method, "", context=context)))
 
 
@@ -80,11 +88,11 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
     hosts = len(received.headers.getall("Host", ()))
     if hosts != 1 and (hosts or received.version >= HttpVersion11):  # RFC 9112, 3.2
         context.malformed, context.endpoint = "the request needs one Host", "other"
-    body = None
+    body: Body | None = None
     if caller is not None and endpoint == "proxy":
         context.websocket, body = True, Body(caller.messages())
     elif received.body_exists:
-        body = Body(body_pieces(received, context), length=received.content_length)
+        body = CallerBody(received, context)
     headers = Headers(received.headers.items())
     return Request(received.method, target, headers, body, stream_response=True, context=context)
 

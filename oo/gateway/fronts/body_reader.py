@@ -1,4 +1,4 @@
-"""Reading a caller's body, within limits of size and time."""
+"""Reading a caller's body, piece by piece, within a limit of time."""
 
 from __future__ import annotations
 
@@ -6,59 +6,68 @@ from collections.abc import AsyncIterator
 
 from aiohttp import HttpVersion11, web
 
+from ..._http.body import Body
 from ..context import GatewayContext
 from ..errors import GatewayError
 from ..http_server._aiohttp_patches import received_size, send_continue, stop_reading
 from ..http_server.data_rate import MinDataRate
 
-MAX_BODY = 64 << 20
-"""Bytes that a request's body may hold."""
+
+class CallerBody(Body):
+    """A caller's body, read when it is asked for, and no faster than it is taken.
+
+    GatewayError where it is badly framed, or comes too slowly. Its bytes count in the context as they come.
+    """
+
+    def __init__(self, request: web.BaseRequest, context: GatewayContext) -> None:
+        super().__init__(self._read(), length=request.content_length)
+        self._request = request
+        self._context = context
+
+    def here(self) -> bytes | None:
+        """The body of a request that has come whole."""
+        size = received_size(self._request)
+        if self.begun or size is None:
+            return None
+        _check(self._request)
+        self.begun = True
+        self._context.bytes_in = size
+        body = self._request.content.read_nowait()
+        self._end("complete")
+        return body
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        request, context = self._request, self._context
+        if _check(request):
+            await send_continue(request)
+        slow = False
+
+        def give_up() -> None:
+            nonlocal slow
+            slow = True
+            stop_reading(request)
+
+        rate = MinDataRate(lambda: context.bytes_in, give_up)
+        try:
+            async for piece in request.content.iter_any():
+                context.bytes_in += len(piece)
+                rate.pause()  # how fast it is taken is not the caller's to say
+                yield piece
+                rate.resume()
+        except web.RequestPayloadError:
+            raise GatewayError(400, "the request's body is not framed as HTTP has it", "bad request") from None
+        finally:
+            rate.stop()
+        if slow:
+            raise GatewayError(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
 
 
-async def body_pieces(request: web.BaseRequest, context: GatewayContext) -> AsyncIterator[bytes]:
-    """The body for whoever asks for it: read whole, and then in one piece."""
-    body = await read_body(request) or b""
-    context.bytes_in = len(body)
-    yield body
-
-
-async def read_body(request: web.BaseRequest) -> bytes | None:
-    """Read the whole body; None if there is none. GatewayError if it is too large, too slow or badly framed."""
-    if not request.body_exists:
-        return None
+def _check(request: web.BaseRequest) -> bool:
+    """Whether the caller waits for 100 Continue; GatewayError for what cannot be undone or expected."""
     if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise GatewayError(501, "no transfer coding but chunked is undone here", "bad request")
-    if (request.content_length or 0) > MAX_BODY:
-        raise _too_large()
-    if request.version >= HttpVersion11 and "Expect" in request.headers:
-        if request.headers["Expect"].lower() != "100-continue":
-            raise GatewayError(417, "only 100-continue can be expected", "bad request")
-        await send_continue(request)
-    received = received_size(request)
-    if received is not None and received <= MAX_BODY:
-        return request.content.read_nowait()
-    body = bytearray()
-    slow = False
-
-    def give_up() -> None:
-        nonlocal slow
-        slow = True
-        stop_reading(request)
-
-    rate = MinDataRate(lambda: len(body), give_up)
-    try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise _too_large()
-    except web.RequestPayloadError:
-        raise GatewayError(400, "the request's body is not framed as HTTP has it", "bad request") from None
-    finally:
-        rate.stop()
-    if slow:
-        raise GatewayError(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
-    return bytes(body)
-
-
-def _too_large() -> GatewayError:
-    return GatewayError(413, f"the request's body is larger than {MAX_BODY} bytes", "too large")
+    if request.version < HttpVersion11 or "Expect" not in request.headers:
+        return False
+    if request.headers["Expect"].lower() != "100-continue":
+        raise GatewayError(417, "only 100-continue can be expected", "bad request")
+    return received_size(request) is None  # RFC 9110, 10.1.1: whoever has the body need not ask for it

@@ -9,9 +9,14 @@
 | RequestHandler._messages, _ErrInfo         | count pipelined requests; find a parse error queued behind a request |
 | RequestHandler._waiter                     | tell whether the connection waits for a request                      |
 | RequestHandler._current_request            | fail the body that is being read                                     |
+| _ErrInfo as a message, HttpProcessingError | refuse a head that is too large, in its turn                         |
+| RequestHandler._upgraded                   | tell what is no HTTP any more                                        |
+| RequestHandler._max_msg_queue_size         | tell whether the parser keeps requests back, from 3.14.3 on          |
+| LineTooLong                                | tell that a header was too large                                     |
 | RequestHandler.handle_error, log_exception | answer and log a failure without quoting what was received           |
 | RequestHandler.finish_response             | end the connection after an answer that goes before the whole body   |
 | RequestHandler.close                       | end the connection once the current request is answered              |
+| StreamReader, made with a limit and a loop | a body that never ends                                               |
 | StreamReader.set_exception, feed_eof       | fail or end a body from outside                                      |
 | StreamReader.total_bytes                   | the size of a body that has come whole, before it is read            |
 | StreamWriter.output_size                   | tell whether an answer has begun; reset after 100 Continue           |
@@ -25,15 +30,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeAlias
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
+
+from .head_size import HEAD_TOO_LARGE, HeadSize
 
 logger = logging.getLogger("oo.gateway")
 
-Refuse: TypeAlias = Callable[[web.BaseRequest], web.Response]
-"""Answers what was no request. The connection ends after it."""
+Refuse: TypeAlias = Callable[[web.BaseRequest, int], web.Response]
+"""Answers what was no request with a status: 400, 414 or 431. The connection ends after it."""
+
+PARSED_AT_ONCE = 1 << 10  # requests, where aiohttp sets no limit: more than a connection may have
+_SLICE = 64 << 10  # bytes that are parsed at once: what follows a chunked body in them is not counted
 
 
 class BaseServer(web.Server):
@@ -47,11 +60,15 @@ class BaseServer(web.Server):
 class BaseConnection(web.RequestHandler):
     """A RequestHandler that quotes nothing of its input, fails the body that has broken, and shows its state."""
 
-    __slots__ = ("_refuse",)
+    __slots__ = ("_body", "_head", "_length_known", "_refuse", "_refused")
 
     def __init__(self, server: BaseServer, refuse: Refuse) -> None:
         super().__init__(server, **server.handler_settings())
         self._refuse = refuse
+        self._refused = False
+        self._head = HeadSize()
+        self._body: StreamReader | None = None  # of the last request
+        self._length_known = False
 
     @property
     def request_count(self) -> int:
@@ -73,12 +90,16 @@ class BaseConnection(web.RequestHandler):
         return self._loop.call_later(seconds, callback)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._fail_bodies()
+        if len(data) <= _SLICE:
+            self._parse(data)
+            return
+        for at in range(0, len(data), _SLICE):
+            self._parse(data[at : at + _SLICE])
 
-    def handle_error(self, request: web.BaseRequest, *_what: object) -> web.StreamResponse:
-        response = self._refuse(request)
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 400, exc: BaseException | None = None, *_what: object
+    ) -> web.StreamResponse:
+        response = self._refuse(request, HEAD_TOO_LARGE if isinstance(exc, LineTooLong) else status)
         response.force_close()
         return response
 
@@ -100,6 +121,65 @@ class BaseConnection(web.RequestHandler):
 
     def log_exception(self, *_what: object, exc_info: object = None) -> None:
         logger.error("a connection failed: %s", type(exc_info).__name__)
+
+    def _parse(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._upgraded:  # no more HTTP
+            super().data_received(data)
+            return
+        body, size = self._body, len(data)
+        had = -1 if body is None or body.is_eof() else body.total_bytes
+        if had < 0 and not self._is_full():
+            size, status = self._head.add(data)
+            if status is not None:
+                self._refuse_head(status)
+                return
+        before = self._request_count
+        super().data_received(data)
+        new = self._request_count - before
+        rest = data[size:]
+        if body is not None and had >= 0 and body.is_eof() and self._length_known:
+            rest = data[body.total_bytes - had :]
+            if new:  # the head of the first is in it
+                size, _ = self._head.add(rest)
+                rest = rest[size:]
+        elif not new:
+            return
+        self._count_rest(rest, new)
+
+    def _count_rest(self, rest: bytes, new: int) -> None:
+        """Count what the parser has already, behind the last body or the heads of `new` requests."""
+        status = None
+        for message, body in islice(self._messages, max(0, len(self._messages) - new), None):
+            if isinstance(message, _ErrInfo):
+                self._fail_bodies()
+                return
+            self._body, self._length_known = body, not message.chunked
+            self._head.end()
+            rest = rest[body.total_bytes :] if self._length_known else b""
+            if not self._is_full():
+                size, status = self._head.add(rest)
+                rest = rest[size:]
+        if not new:
+            _, status = self._head.add(rest)
+        if status is not None:
+            self._refuse_head(status)
+
+    def _is_full(self) -> bool:
+        # The parser keeps what comes behind so many requests, and nobody can say where in it a head begins.
+        return len(self._messages) >= getattr(self, "_max_msg_queue_size", PARSED_AT_ONCE)
+
+    def _refuse_head(self, status: int) -> None:
+        # As aiohttp has it with what cannot be parsed: it is answered in its turn, and nothing is read after it.
+        self._refused = True
+        self._fail_bodies()
+        # A body that never ends: what is still sent is received, lest a reset overtake the answer.
+        rest = StreamReader(self, _SLICE, loop=self._loop)
+        self._messages.append((_ErrInfo(status=status, exc=HttpProcessingError(), message=""), rest))
+        self._request_count += 1
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _fail_bodies(self) -> None:
         # aiohttp queues the parse error behind the current request, whose body read would hang: fail those bodies now.

@@ -15,9 +15,20 @@ class MinDataRate:
     gives."""
 
     def __init__(self, passed: Callable[[], int], slow: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._passed = passed
         self._slow = slow
+        self._timer: asyncio.TimerHandle
         self._begin()
+
+    def pause(self) -> None:
+        """Let no time pass, since nothing can."""
+        self._timer.cancel()
+        self._left = self._timer.when() - self._loop.time()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._timer = self._loop.call_later(self._left, self._look)
 
     def stop(self) -> None:
         """Stop watching: nothing is left to pass."""
@@ -25,7 +36,7 @@ class MinDataRate:
 
     def _begin(self) -> None:
         self._seen = self._passed()
-        self._timer = asyncio.get_running_loop().call_later(MIN_RATE_WINDOW, self._look)
+        self._timer = self._loop.call_later(MIN_RATE_WINDOW, self._look)
 
     def _look(self) -> None:
         if self._passed() - self._seen < MIN_RATE_BYTES:

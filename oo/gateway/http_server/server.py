@@ -7,13 +7,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from aiohttp import web
 
 from ._aiohttp_patches import BaseConnection, BaseServer, Refuse
 from .data_rate import MinDataRate
+from .head_size import MAX_HEAD
 
 HEADER_TIMEOUT = 10.0
 """Seconds from a request's first byte until its head must be whole; for the first request, from the connection on."""
@@ -27,6 +29,8 @@ MAX_CONNECTIONS = 4096
 
 BACKLOG = 128
 """Connections that wait to be accepted. asyncio accepts that many in one go before it announces any."""
+SPEAK_WITHIN = 1.0
+"""Seconds that a connection is given to send its next request before it may have to give way."""
 
 _OTHER_FILES = 64  # files that are no connection: the vault, the audit, what Python keeps open
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -40,7 +44,8 @@ class Server(BaseServer):
     """Hands requests to `answer`, with their bodies as they were sent, and what is no HTTP to `refuse`.
 
     When it holds as many connections as it may, a new one takes the place of the oldest that has sent no request yet,
-    else of the one that has been idle longest. If every connection is being answered, the new one is closed.
+    else of the one that has been idle longest, if that has had a second to speak. Where none has, the new one is taken
+    in beside them, up to BACKLOG of them. If every connection is being answered, the new one is closed.
     """
 
     def __init__(self, answer: Answer, refuse: Refuse) -> None:
@@ -51,36 +56,44 @@ class Server(BaseServer):
             keepalive_timeout=KEEPALIVE_TIMEOUT,
             access_log=None,
             auto_decompress=False,
+            # What is larger was refused before it is parsed.
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
         )
         self.refuse = refuse
         self._answer = answer
-        self._limit = _connection_limit()
+        self._limit = connection_limit()
         self._tracked: set[Connection] = set()
-        # Dicts for their order: connections without a request yet, and those between two requests.
-        self._fresh: dict[object, Connection] = {}
-        self._idle: dict[object, Connection] = {}
+        # Dicts for their order, with the time since when: connections without a request yet, and those between two.
+        self._fresh: dict[object, float] = {}
+        self._idle: dict[object, float] = {}
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, self.refuse)
 
     def track(self, connection: Connection) -> None:
         """Count a new connection, and abort another or this one if there are too many."""
-        if len(self._tracked) >= self._limit:
-            for waiting in (self._fresh, self._idle):
-                if waiting:
-                    next(iter(waiting.values())).abort()
-                    break
-            else:
-                connection.abort()
-                return
+        now = time.monotonic()
+        if len(self._tracked) >= self._limit and not self._give_way(now):
+            connection.abort()
+            return
         self._tracked.add(connection)
-        self._fresh[connection] = connection
+        self._fresh[connection] = now
 
     def untrack(self, connection: Connection) -> None:
         """Count a connection no longer."""
         self._tracked.discard(connection)
         self._fresh.pop(connection, None)
         self._idle.pop(connection, None)
+
+    def _give_way(self, now: float) -> bool:
+        """Whether there is room for one more, made by ending another if need be."""
+        for waiting in (self._fresh, self._idle):
+            oldest = next(iter(waiting.items()), None)
+            if oldest is not None and now - oldest[1] >= SPEAK_WITHIN:
+                cast("Connection", oldest[0]).abort()
+                return True
+        return bool(self._fresh or self._idle) and len(self._tracked) < self._limit + BACKLOG
 
     async def end(self) -> None:
         """Give the calls under way two seconds to end, then close the connections."""
@@ -96,7 +109,7 @@ class Server(BaseServer):
             return await self._answer(request)
         finally:
             if connection in self._tracked:
-                self._idle[connection] = connection
+                self._idle[connection] = time.monotonic()
 
 
 class Connection(BaseConnection):
@@ -163,7 +176,7 @@ class Connection(BaseConnection):
             self._head_timer = None
 
 
-def _connection_limit() -> int:
+def connection_limit() -> int:
     """How many connections a process may hold: each caller's call may need an upstream's."""
     if sys.platform == "win32":
         return MAX_CONNECTIONS

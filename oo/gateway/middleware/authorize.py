@@ -54,7 +54,7 @@ def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
     """What the token opens, noted for the audit; the answer to a Denial is raised."""
     context.token_id, context.label = outcome.token_id, outcome.label
     if isinstance(outcome, Grant):
-        context.target = outcome.name
+        context.target, context.concurrency = outcome.name, outcome.concurrency
         return outcome
     context.target = None  # which an earlier look may have set
     if outcome.retry_after is None:

@@ -12,7 +12,7 @@ import hashlib
 import time
 
 from ..._core.pipeline import CallNext
-from ..._http.body import Body, read_whole
+from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
@@ -23,6 +23,7 @@ from ..errors import Conflict
 from ..kept import is_kept
 from ..models import Denial, StoredResponse
 from ..recording import Recording
+from ..spool import Spool, spooled
 from ..store.base import Store
 from .authorize import granted
 
@@ -56,14 +57,14 @@ class Idempotency:
             elif claim is not None:
                 context.paid = True
                 return await self._first(claim, request, call_next)
-            request = request.replace(body=await read_whole(request.body))
-            response = await self._repeated(request, key, give_up_at)
+            request, digest = await _digested(request)
+            response = await self._repeated(request, key, digest, give_up_at)
             if response is not None:
                 return response
 
-    async def _repeated(self, request: Request, key: str, give_up_at: float) -> Response | None:
+    async def _repeated(self, request: Request, key: str, digest: bytes, give_up_at: float) -> Response | None:
         """The stored response, once it is there; None if nobody makes the call any more."""
-        token_id, digest = gateway_context(request).token_id or "", _digest(request)
+        token_id = gateway_context(request).token_id or ""
         waits = pauses()
         while True:
             found = await self._store.result(token_id, key, digest)
@@ -82,13 +83,13 @@ class Idempotency:
 
     async def _first(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         try:
-            request = request.replace(body=await read_whole(request.body))
-            if not await claim.bind(_digest(request)):
+            request, digest = await _digested(request)
+            if not await claim.bind(digest):
                 raise Conflict(409, "another request with this Idempotency-Key is under way")
         except BaseException:
             await claim.release()
             raise
-        making = self._background.spawn(self._make(claim, request, call_next))
+        making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
         try:
             await asyncio.wait([making])
         except asyncio.CancelledError:
@@ -108,8 +109,9 @@ class Idempotency:
         if response.stream is None:
             await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
             return response
-        recording = Recording(response, response.stream, claim, of_route(request).timeout)
-        self._background.spawn(recording.run())
+        place = gateway_context(request).place
+        recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(place))
+        self._background.spawn(recording.run(), place)
         return recording.response
 
 
@@ -120,9 +122,15 @@ def _replayed(found: StoredResponse, request: Request) -> Response:
     return Response(found.status, headers, found.body, request=request)
 
 
-def _digest(request: Request) -> bytes:
-    described = "\0".join((request.method, of_route(request).name, request.url, "")).encode()
-    return hashlib.sha256(described + (request.body if isinstance(request.body, bytes) else b"")).digest()
+async def _digested(request: Request) -> tuple[Request, bytes]:
+    """The request, its body such that it can be read again, and the digest of what it asks for."""
+    digest = hashlib.sha256("\0".join((request.method, of_route(request).name, request.url, "")).encode())
+    body = request.body
+    if isinstance(body, Body):
+        request = request.replace(body=await spooled(body, gateway_context(request).place, digest.update))
+    elif body is not None:
+        digest.update(body)
+    return request, digest.digest()
 
 
 def _left(making: asyncio.Task[Response]) -> None:

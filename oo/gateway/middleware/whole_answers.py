@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..._core.pipeline import CallNext
+from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
@@ -27,8 +28,10 @@ class WholeAnswers:
         route = gateway_context(request).route
         if route is None or not route.secrets or "Range" not in request.headers or route.passes("range"):
             return await call_next(request)
-        if request.method != "GET":
-            return await call_next(_whole(request))  # elsewhere it has no meaning (RFC 9110, 14.2)
+        body = request.body
+        if request.method != "GET" or (isinstance(body, Body) and not body.replayable):
+            # Elsewhere it has no meaning (RFC 9110, 14.2); and what cannot be sent again is not.
+            return await call_next(_whole(request))
         response = await call_next(request)
         if response.status != 206 or _BINARY.match(response.headers.get("Content-Type", "")):
             return response

@@ -239,10 +239,28 @@ def test_a_reader_that_keeps_the_pace_gets_all_of_it(quick: None, monkeypatch: p
 
 @pytest.fixture
 def full(quick: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[oo.testing.LocalGateway]:
-    """A gateway with room for four."""
+    """A gateway with room for four, who have no time to speak."""
     monkeypatch.setattr("oo.gateway.http_server.server.MAX_CONNECTIONS", 4)
+    monkeypatch.setattr("oo.gateway.http_server.server.SPEAK_WITHIN", 0.0)
     with oo.testing.gateway() as gateway:
         yield gateway
+
+
+def test_a_flood_of_silent_connections_cuts_nobody_who_speaks_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oo.gateway.http_server.server.MAX_CONNECTIONS", 4)
+    with oo.testing.gateway() as gateway, ExitStack() as stack:
+        idle = stack.enter_context(connected(gateway.url, ASK))
+        answer(idle)
+        callers = [stack.enter_context(connected(gateway.url, ASK[:n])) for n in (0, 1, len(ASK) - 1)]
+        began = time.monotonic()
+        for _ in range(100):
+            stack.enter_context(connected(gateway.url, b""))
+        for sock, sent in zip(callers, (0, 1, len(ASK) - 1), strict=True):
+            sock.sendall(ASK[sent:])
+            answer(sock)
+        idle.sendall(ASK)
+        answer(idle)
+        assert time.monotonic() - began < 5
 
 
 def test_one_caller_too_many_takes_the_place_of_the_oldest_that_has_not_asked(full: oo.testing.LocalGateway) -> None:

@@ -21,7 +21,7 @@ from oo.gateway.http_server.server import Server
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.calls import unauthorized
-from tests.support.faults import CLOSE, READ, Drip, head, serving
+from tests.support.faults import CLOSE, READ, SILENCE, Drip, head, serving
 from tests.support.stores import CANARY, LenientStore, Notes
 from tests.support.waiting import PATIENCE
 
@@ -57,9 +57,10 @@ def test_a_store_that_fails_is_a_500_that_quotes_nothing(failing: str, caplog: p
 def test_a_body_that_breaks_its_framing_later_is_answered_at_once(
     gateway: oo.testing.LocalGateway, before: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = gateway.route("r", "http://127.0.0.1:9")
     start = b"POST /api/proxy/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), PATIENCE) as sock:
+    address = ("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+    with serving([READ, SILENCE]) as upstream, socket.create_connection(address, PATIENCE) as sock:
+        token = gateway.route("r", upstream.url)
         sock.sendall(before + start % token.encode() + b"1\r\nx\r\n")
         time.sleep(0.1)  # it waits for the rest of the body
         sock.sendall(b"zz\r\n")

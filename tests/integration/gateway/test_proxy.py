@@ -253,20 +253,6 @@ def test_a_caller_that_leaves_takes_the_upstream_call_with_it(gateway: LocalGate
         assert upstream.until(left=1)
 
 
-@pytest.mark.parametrize("size", [999, 1000])
-def test_a_body_has_a_limit(gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("oo.gateway.fronts.body_reader.MAX_BODY", 999)
-    with recording(replying(answer(b""))) as upstream:
-        token = gateway.route("r", upstream.url)
-        expected = (200, 1) if size == 999 else (413, 0)
-        assert (ask(gateway.url, "POST", "/api/proxy/x", token, b"x" * size)[0], len(upstream.take())) == expected
-        pieces = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=PATIENCE)
-        body = (b"x" * 333 for _ in range(4 if size > 999 else 3))
-        pieces.request("POST", "/api/proxy/x", body, {"Authorization": f"Bearer {token}"}, encode_chunked=True)
-        assert (pieces.getresponse().status, len(upstream.take())) == expected
-        pieces.close()
-
-
 @pytest.mark.parametrize(
     ("coding", "pack"),
     [

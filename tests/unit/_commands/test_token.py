@@ -111,9 +111,10 @@ def test_a_token_list_says_everything_but_the_tokens(full: Inside) -> None:
     issued = [
         full("token", "issue", "--secret", "key", "--label", "for the build"),
         full("token", "issue", "--env", "web", "--ttl", "24h", "--uses", "3"),
-        full("token", "issue", "--route", "api", "--rate", "60/m"),
+        full("token", "issue", "--route", "api", "--rate", "60/m", "--concurrency", "4"),
     ]
     rows = listed(full("token", "list", "--json"))
+    assert [row["concurrency"] for row in rows] == [None, None, 4]
     assert [(row["kind"], row["name"], row["used"], row["uses"], row["rate"], row["label"]) for row in rows] == [
         ("secret", "key", None, None, None, "for the build"),
         ("env", "web", 0, 3, None, ""),

@@ -6,6 +6,7 @@ import pytest
 
 from oo.gateway import background as module
 from oo.gateway.background import Background
+from oo.gateway.capacity import Capacity
 
 
 async def test_what_was_begun_is_completed_when_the_gateway_stops() -> None:
@@ -16,10 +17,15 @@ async def test_what_was_begun_is_completed_when_the_gateway_stops() -> None:
         ended.set()
         return "done"
 
-    task = background.spawn(call())
+    capacity = Capacity(1)
+    place = capacity.take("id")
+    task = background.spawn(call(), place)
+    place.release()
+    assert capacity.calls == 1
     await background.close()
     assert ended.is_set()
     assert await task == "done"
+    assert capacity.calls == 0
 
 
 async def test_a_failure_reaches_whoever_waits_and_troubles_nobody_else(caplog: pytest.LogCaptureFixture) -> None:

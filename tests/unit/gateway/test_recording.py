@@ -8,9 +8,11 @@ import pytest
 import oo
 from oo._http.body import Body
 from oo.gateway import recording
+from oo.gateway.capacity import Capacity
 from oo.gateway.claims import Claim
 from oo.gateway.models import StoredResponse
 from oo.gateway.recording import Recording
+from oo.gateway.spool import Spool
 from tests.support.stores import LenientStore
 from tests.support.streams import pieces
 
@@ -20,11 +22,15 @@ WHOLE = StoredResponse(200, (), b"onetwo")
 class Recorded:
     """A recording under way."""
 
-    def __init__(self, *parts: bytes | Exception, length: int | None = None, seconds: float = 60) -> None:
+    def __init__(
+        self, *parts: bytes | Exception, length: int | None = None, seconds: float = 60, room: int = 1 << 20
+    ) -> None:
         self.store = LenientStore()
+        self.place = Capacity(1, room).take("id")
         self.source = Body(pieces(*parts), length=length)
         response = oo.Response(200, request=oo.Request("POST", "http://x/"), stream=self.source)
-        made = Recording(response, self.source, Claim(self.store, ("id", "k"), 7.0, 60, 0.0), seconds)
+        claim = Claim(self.store, ("id", "k"), 7.0, 60, 0.0)
+        made = Recording(response, self.source, claim, seconds, Spool(self.place))
         self.task = asyncio.create_task(made.run())
         body: Any = made.response.stream
         self.body: Body = body
@@ -53,6 +59,12 @@ async def test_a_stream_that_breaks_is_not_kept_and_breaks_for_its_reader() -> N
     with pytest.raises(oo.DoubleOError, match="broken"):
         [piece async for piece in recorded.body]
     assert recorded.store.settled == [None]
+
+
+async def test_what_there_is_no_room_for_is_not_kept_and_its_caller_gets_it() -> None:
+    recorded = Recorded(b"one", b"two", room=6)
+    assert b"".join([piece async for piece in recorded.body]) == b"onetwo"
+    assert (recorded.store.settled, recorded.place.size) == (["made"], 0)
 
 
 @pytest.mark.parametrize("left", [True, False])

@@ -29,6 +29,16 @@ async def test_what_passes_too_slowly_is_called_so_once(bytes_a_window: int, win
     assert asked == (2 if bytes_a_window < 10 else windows + 1)
 
 
+async def test_no_time_passes_in_a_pause() -> None:
+    slow = asyncio.Event()
+    watch = MinDataRate(lambda: 0, slow.set)
+    watch.pause()
+    await asyncio.sleep(0.05)
+    assert not slow.is_set()
+    watch.resume()
+    await asyncio.wait_for(slow.wait(), 10)
+
+
 async def test_what_was_stopped_is_never_slow() -> None:
     slow: list[str] = []
     watch = MinDataRate(lambda: 0, lambda: slow.append("slow"))

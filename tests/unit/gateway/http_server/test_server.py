@@ -17,8 +17,8 @@ async def answer(_request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(text="ok")
 
 
-def refuse(_request: web.BaseRequest) -> web.Response:
-    return web.Response(status=400)
+def refuse(_request: web.BaseRequest, status: int) -> web.Response:
+    return web.Response(status=status)
 
 
 class Aborted(asyncio.Transport):
@@ -46,21 +46,50 @@ def connect(server: Server) -> tuple[Any, Aborted]:
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(server_module, "_connection_limit", lambda: 2)
+    monkeypatch.setattr(server_module, "connection_limit", lambda: 2)
     return Server(answer, refuse)
 
 
+def wait(server: Server, seconds: float = server_module.SPEAK_WITHIN) -> None:
+    """Let time pass for what is connected."""
+    for waiting in (server._fresh, server._idle):
+        waiting.update({connection: since - seconds for connection, since in waiting.items()})
+
+
 async def test_one_too_many_takes_the_place_of_the_oldest_without_a_request(server: Server) -> None:
-    made = [connect(server) for _ in range(4)]
+    made = []
+    for _ in range(4):
+        wait(server)
+        made.append(connect(server))
     assert [transport.aborted for _, transport in made] == [True, True, False, False]
     for connection, _ in made:
         connection.connection_lost(None)
     assert (server._tracked, server._fresh, server._idle) == (set(), {}, {})
 
 
+@pytest.mark.parametrize("idle", [True, False])
+async def test_one_that_may_be_about_to_speak_is_not_cut(
+    server: Server, idle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "BACKLOG", 3)
+    early = [connect(server) for _ in range(2)]
+    if idle:
+        for connection, _ in early:
+            server._idle[connection] = server._fresh.pop(connection)
+    wait(server, 0.5)
+    flood = [connect(server) for _ in range(5)]
+    assert [transport.aborted for _, transport in early] == [False, False]
+    assert [transport.aborted for _, transport in flood] == [False, False, False, True, True]
+    wait(server, 0.6)
+    connect(server)
+    assert [transport.aborted for _, transport in early] == [True, False]
+    assert len(server._tracked) == 5
+
+
 async def test_one_that_has_asked_outlives_one_that_has_not(server: Server) -> None:
     asked, silent, late = connect(server), connect(server), None
     server._idle[asked[0]] = server._fresh.pop(asked[0])
+    wait(server)
     late = connect(server)
     assert [transport.aborted for _, transport in (asked, silent, late)] == [False, True, False]
     server._fresh.clear()
@@ -105,7 +134,7 @@ def test_each_connection_leaves_a_file_for_an_upstreams(
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
-    assert server_module._connection_limit() == connections
+    assert server_module.connection_limit() == connections
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
@@ -113,4 +142,4 @@ def test_where_files_have_no_limit_connections_have_theirs(monkeypatch: pytest.M
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    assert server_module._connection_limit() == MAX_CONNECTIONS
+    assert server_module.connection_limit() == MAX_CONNECTIONS

@@ -25,7 +25,7 @@ class Door(LenientStore):
         self, token: str, kind: Kind, *, key: str | None = None
     ) -> Grant | Denial:
         self.asked.append((token, kind, key))
-        return self.denial or Grant("id", kind, "a", "label")
+        return self.denial or Grant("id", kind, "a", "label", concurrency=2)
 
     async def route(self, name: str) -> Route | None:
         return self.found
@@ -39,6 +39,7 @@ async def test_what_a_token_opens_is_known_further_in(endpoint: str, kind: str, 
     await through(Authorize(store), request)
     context = gateway_context(request)
     assert (context.token_id, context.label, context.kind, context.target) == ("id", "label", kind, "a")
+    assert context.concurrency == 2
     assert (context.route, store.asked) == (route, [("any", kind, None)])
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import oo
 from oo._http.body import Body
-from oo.gateway.errors import UpstreamFailed
+from oo.gateway.errors import GatewayError, UpstreamFailed
 from oo.gateway.middleware.forward import Forward
 from oo.gateway.models import Route
 from tests.support.calls import call, through
@@ -19,8 +19,20 @@ async def pieces() -> AsyncIterator[bytes]:
     yield b"dy"
 
 
-@pytest.mark.parametrize(("body", "passed"), [(None, None), (b"body", b"body"), (Body(pieces), b"body")])
-async def test_a_call_becomes_the_upstreams(body: bytes | Body | None, passed: bytes | None) -> None:
+class Here(Body):
+    """A body that has come whole."""
+
+    def here(self) -> bytes:
+        return b"body"
+
+
+FLOWING = Body(pieces)
+
+
+@pytest.mark.parametrize(
+    ("body", "passed"), [(None, None), (b"body", b"body"), (Here(pieces), b"body"), (FLOWING, FLOWING)]
+)
+async def test_a_call_becomes_the_upstreams(body: bytes | Body | None, passed: bytes | Body | None) -> None:
     headers = [("Authorization", "Bearer any"), ("X-Mine", "1"), ("Connection", "x-hop"), ("X-Hop", "1")]
     _, (sent,) = await through(Forward(), call("PUT", "/api/proxy/v1/x?q=1", *headers, body=body, route=ROUTE))
     assert (sent.method, sent.url, sent.body, sent.timeout) == ("PUT", "http://x.example/base/v1/x?q=1", passed, 7.0)
@@ -57,6 +69,14 @@ async def test_no_answer_is_the_upstreams_failure() -> None:
     with pytest.raises(UpstreamFailed, match="the upstream of route r failed: refused") as caught:
         await through(Forward(), call(route=ROUTE), oo.DoubleOError("refused", reason="connection"))
     assert (caught.value.status, caught.value.outcome) == (502, "upstream connection")
+
+
+async def test_what_broke_the_callers_body_is_what_the_caller_is_told() -> None:
+    failure = oo.DoubleOError("the request's body could not be read", reason="body")
+    failure.__cause__ = GatewayError(408, "too slow", "too slow")
+    with pytest.raises(GatewayError, match="too slow") as caught:
+        await through(Forward(), call(route=ROUTE), failure)
+    assert caught.value.status == 408
 
 
 async def test_what_goes_to_no_upstream_passes_as_it_is() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 import oo
 import oo.testing
 from oo._core.io import LoopIO
 from oo._core.pipeline import Pipeline
+from oo._http.body import Body
 from oo.gateway.context import GatewayContext
 from oo.gateway.middleware.whole_answers import WholeAnswers
 from oo.gateway.models import Route
@@ -16,7 +19,11 @@ INJECTS = {"X-Key": "{key}"}
 
 
 async def asked(
-    kind: str | None = "text/plain", method: str = "GET", inject: dict[str, str] = INJECTS, passed: tuple[str, ...] = ()
+    kind: str | None = "text/plain",
+    method: str = "GET",
+    inject: dict[str, str] = INJECTS,
+    passed: tuple[str, ...] = (),
+    body: Body | None = None,
 ) -> tuple[int, list[bool]]:
     """The status of the answer to a ranged request, and of each request that was sent whether it was ranged."""
 
@@ -28,7 +35,7 @@ async def asked(
     context = GatewayContext()
     context.route = Route("r", "http://x.example", inject, pass_headers=passed)
     fields = oo.Headers([("Range", "bytes=0-3"), ("If-Range", '"x"'), ("X-Mine", "1")])
-    request = oo.Request(method, "http://x.example/", fields, context=context)
+    request = oo.Request(method, "http://x.example/", fields, body, context=context)
     transport = oo.testing.MockTransport(answer)
     response = await Pipeline([WholeAnswers()], transport, LoopIO()).handle(request)
     assert all(("If-Range" in sent.headers) == ("Range" in sent.headers) for sent in transport.requests)
@@ -52,6 +59,17 @@ async def test_a_part_of_what_is_binary_is_passed(kind: str) -> None:
 async def test_a_route_that_injects_nothing_or_passes_ranges_keeps_them() -> None:
     assert await asked(inject={}) == await asked(inject={"X-Team": "blue"}) == (206, [True])
     assert await asked(passed=("RANGE",)) == (206, [True])
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    yield b"x"
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"), [(Body(pieces), [True, False]), (Body(pieces()), [False])], ids=["again", "once"]
+)
+async def test_a_body_that_can_be_sent_once_is_sent_once(body: Body, sent: list[bool]) -> None:
+    assert await asked(body=body) == (200, sent)
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "DELETE"])

@@ -5,6 +5,7 @@ import pytest
 from oo.gateway.errors import IntegrityError, StoreError
 from oo.gateway.models import Denial, Rate, Token
 from oo.gateway.store import token_rows
+from oo.gateway.store.records import Records
 from oo.gateway.vault import Vault
 from tests.support.vaults import Kept
 
@@ -56,6 +57,20 @@ async def test_a_revocation_keeps_its_first_time(vault: Vault) -> None:
     assert row(vault, "mine").revoked == first
     with pytest.raises(StoreError, match="there is no token 'none'"):
         await vault._database.write(lambda records: token_rows.revoke(records, "none"))
+
+
+async def test_a_token_of_before_its_calls_were_counted_has_no_limit_of_its_own(vault: Vault) -> None:
+    await vault.issue("secret", "a", label="mine", concurrency=2)
+    token = row(vault, "mine")
+    assert token.grant.concurrency == 2
+
+    def as_before(records: Records) -> None:
+        stored = records.find_json("token", token.id)
+        del stored["concurrency"]
+        records.put("token", token.id, 0, stored)
+
+    await vault._database.write(as_before)
+    assert row(vault, "mine").grant.concurrency is None
 
 
 @pytest.mark.parametrize("column", ["used", "tat"])

@@ -1,0 +1,51 @@
+"""How large a request's head may be. It is counted as it comes, before anything is made of it."""
+
+from __future__ import annotations
+
+MAX_HEAD = 32 << 10
+"""Bytes that the head of a request may hold in all."""
+MAX_URL = 16 << 10
+"""Bytes that its URL may hold."""
+
+URL_TOO_LONG = 414
+HEAD_TOO_LARGE = 431
+
+
+class HeadSize:
+    """Counts the head that is coming."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+
+    def add(self, data: bytes) -> tuple[int, int | None]:
+        """Take more of a head. Returns how many bytes of `data` are its own, the others being what follows it; and the
+        status that refuses it, if it is too large."""
+        if not data:
+            return 0, None
+        if self._head.endswith(b"\r\n\r\n"):
+            self.end()  # the parser has it, and has not told of it yet
+        before, blank = len(self._head), 0
+        if not before:
+            own = data.lstrip(b"\r\n")  # RFC 9112, 2.2
+            data, blank = own, len(data) - len(own)
+        self._head += data
+        end = self._head.find(b"\r\n\r\n", max(0, before - 3))
+        if end >= 0:
+            del self._head[end + 4 :]
+        status = None if len(self._head) <= MAX_URL else refusal(self._head)
+        return blank + len(self._head) - before, status
+
+    def end(self) -> None:
+        """Begin anew: the head has come whole."""
+        if self._head:
+            self._head = bytearray()
+
+
+def refusal(head: bytes | bytearray) -> int | None:
+    """The status that refuses a head, or a part of one: 414, 431, or None."""
+    _, _, url = bytes(head).partition(b"\n")[0].partition(b" ")
+    if len(url.partition(b" ")[0].rstrip(b"\r")) > MAX_URL:
+        return URL_TOO_LONG
+    return HEAD_TOO_LARGE if len(head) > MAX_HEAD else None
