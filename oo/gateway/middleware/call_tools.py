@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from ..._core.io import IO
@@ -15,14 +13,13 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ..background import Background
-from ..context import GatewayContext, of_route
+from ..context import GatewayContext, gateway_context, of_route
 from ..rules import goes_in_clear
+from ..spool import spooled
 from ..store.base import Store
 from .mask import hide
 
 T = TypeVar("T")
-_IN_MEMORY = 1 << 20  # bytes of a body; of a larger one the rest goes to the disk
-_PIECE = 64 << 10  # bytes
 
 
 class Workshop:
@@ -65,18 +62,7 @@ class CallTools:
         return await self._shop.background.complete(work)
 
     async def spool(self, body: Body) -> Body:
-        file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # without a name, mode 0600; closed below
-        async for piece in body:
-            file.write(piece)
-
-        async def pieces() -> AsyncIterator[bytes]:
-            file.seek(0)
-            while piece := file.read(_PIECE):
-                yield piece
-
-        spooled = Body(pieces, length=file.tell())
-        weakref.finalize(spooled, file.close)
-        return spooled
+        return await spooled(body, gateway_context(self._call).place)
 
     async def store_version(self, name: str, value: str) -> None:
         await self._shop.store.put_secret(name, value)
