@@ -36,6 +36,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "HEADER",
         "help": "Pass this header on as the caller sent it, Range say.",
     },
+    "with": {
+        "multiple": True,
+        "metavar": "'NAME KEY=VALUE ...'",
+        "help": "Settings for the plugin NAME; with none, it has none.",
+    },
     "drop-header": {
         "multiple": True,
         "metavar": "HEADER",
@@ -125,6 +130,7 @@ def route_update(name: str, drop: tuple[str, ...], allow_all: bool, **settings: 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Route that the options name."""
+    from ..gateway.plugin_settings import parse_settings
     from ..gateway.rules import injected, parse_upstreams
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
@@ -133,6 +139,8 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
             given[name] = tuple(filter(None, given.pop(option)))
     if "upstream" in given:
         given.update(parse_upstreams(given["upstream"]))
+    if texts := given.pop("with", ()):
+        given["settings"] = parse_settings(texts)
     if "inject" in given:
         given["inject"] = injected(map(_header, given["inject"]))
     return given
@@ -153,6 +161,7 @@ def route_list(as_json: bool) -> None:
 
     Example: oo route list
     """
+    from ..gateway.plugin_settings import listed_settings
 
     async def read(vault: Vault) -> list[dict[str, Any]]:
         routes = [await vault.route(name) for name in await vault.names("route")]
@@ -168,6 +177,7 @@ def route_list(as_json: bool) -> None:
                 "dropped": list(route.drop_headers),
                 "retries": route.retries,
                 "cors": list(route.cors),
+                "with": listed_settings(route.settings),
                 "timeout": route.timeout,
                 "websocket": route.websocket,
                 "private": route.allow_private,
@@ -179,7 +189,7 @@ def route_list(as_json: bool) -> None:
         ]
 
     columns = ("name", "upstream", "inject", "secrets", "allow", "timeout", "private")
-    more = ("plain_http", "weak", "passed", "dropped", "upstreams", "retries", "cors", "websocket")
+    more = ("plain_http", "weak", "passed", "dropped", "upstreams", "retries", "cors", "websocket", "with")
     table(with_vault(read), columns + more, as_json, shown=columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from .._http.context import Context
@@ -65,6 +65,9 @@ class GatewayContext(Context):
     def place(self) -> Place:
         """What the call holds of the process; one that counts nowhere, where Concurrency gave none."""
         return Capacity(1).take("")
+
+    def settings(self, name: str) -> Mapping[str, str]:
+        return {} if self.route is None else self.route.settings.get(name, {})
 
 
 def gateway_context(request: Request) -> GatewayContext:

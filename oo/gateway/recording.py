@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from .._http.body import Body
+from .._http.body import Body, remaining_of
 from .._http.response import ByteStream, Response
 from .claims import Claim
 from .errors import GatewayError
@@ -33,8 +33,7 @@ class Recording:
         self._spool = spool
         self._is_kept = True  # until it is too large, or there is no room for it
         self._left_at: float | None = None
-        self._body = Body(self._taken(), abort=self._leave)
-        self._body.remaining = getattr(stream, "remaining", None)
+        self._body = Body.wrapping(stream, self._taken(), abort=self._leave)
         # A response of its own: to abort it is to leave, not to end the reading.
         self.response = Response(response.status, response.headers, request=response.request, stream=self._body)
 
@@ -59,7 +58,7 @@ class Recording:
             async for piece in stream:
                 await self._keep(piece)
                 if self._left_at is None:
-                    await self._pieces.put((piece, getattr(stream, "remaining", None)))
+                    await self._pieces.put((piece, remaining_of(stream)))
                 elif not self._is_kept or time.monotonic() - self._left_at > self._seconds:
                     return False
         return True

@@ -17,6 +17,7 @@ from . import keyring, rules, sealing
 from .errors import StoreError
 from .models import Kind, Rate, Route, SecretRef, Token, Variable, check_name
 from .paths import check_home, hand_over
+from .plugin_settings import merged_settings
 from .vault import VAULT_FILE, Vault
 
 State = Literal["open", "revoked", "expired", "used up"]
@@ -155,14 +156,16 @@ async def put_route(vault: Vault, route: Route, *, override: bool = False) -> No
 async def update_route(vault: Vault, name: str, changes: Mapping[str, Any]) -> list[str]:
     """Change what is named of a route; a line for each that changed, without the texts of headers.
 
-    `changes` are a Route's fields. `inject` joins the headers there are; one whose text is None is dropped.
+    `changes` are a Route's fields. `inject` joins the headers there are; one whose text is None is dropped. `settings`
+    joins the plugins there are; one without any is dropped.
     """
     await require(vault, "route", name)
     before = await vault.route(name)
     if before is None:
         raise StoreError(f"there is no route {name!r}")
     inject = _merged(before, changes["inject"]) if "inject" in changes else before.inject
-    after = replace(before, **{**changes, "inject": inject})
+    settings = merged_settings(before.settings, changes.get("settings", {}))
+    after = replace(before, **{**changes, "inject": inject, "settings": settings})
     if {"upstream", "others", "allow_private", "allow_plain_http"} & changes.keys():
         rules.check_upstream(after)
     if {"inject", "allow_weak", "pass_headers"} & changes.keys():
@@ -233,7 +236,7 @@ def state_of(token: Token, now: float) -> State:
 async def _check_new(vault: Vault, kind: Kind, name: str, override: bool) -> None:
     if not override and name in await vault.names(kind):
         raise StoreError(
-            f"there is a {kind} {name!r} already: `oo {kind} update {name}` changes what you name, --replace all of it"
+            f"{kind} {name!r} is there already: `oo {kind} update {name}` changes what you name, --replace all of it"
         )
 
 
@@ -268,19 +271,22 @@ def _merged(route: Route, inject: Mapping[str, str | None]) -> dict[str, str]:
     return dict(headers.values())
 
 
+_MAPPINGS = {"inject": "inject", "settings": "with"}
+
+
 def _differences(before: Route, after: Route) -> list[str]:
     changed = []
     for field in fields(Route):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if old == new:
             continue
-        if field.name != "inject":
+        if field.name not in _MAPPINGS:
             changed.append(f"{field.name.replace('_', ' ')}: {_shown(old, field.name)} -> {_shown(new, field.name)}")
             continue
         for name in {**old, **new}:
             if old.get(name) != new.get(name):
                 what = "changed" if name in old and name in new else "added" if name in new else "dropped"
-                changed.append(f"inject {name}: {what}")
+                changed.append(f"{_MAPPINGS[field.name]} {name}: {what}")
     return changed
 
 

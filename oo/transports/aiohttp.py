@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, NoCookies, connection_reset, is_stale
+from ._aiohttp_patches import Connector, NoCookies, check_tunnel, connection_reset, fresh, is_stale
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -108,6 +108,7 @@ class AiohttpTransport:
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
+                check_tunnel(url, proxy)
                 if session.closed:  # meanwhile
                     raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
@@ -118,8 +119,11 @@ class AiohttpTransport:
                     raise
             if answer is None:
                 note_resent(request, now)
-                session.connector.close_idle(url.host, url.port)  # type: ignore[union-attr]  # a Connector
-                answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+                before = fresh.set(True)
+                try:
+                    answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+                finally:
+                    fresh.reset(before)
             return await self._response(answer, request, lambda: Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:

@@ -28,11 +28,12 @@ ROUTE = {
     "--allow-private",
     "--allow-plain-http",
     "--allow-weak",
+    "--websocket",
     "--pass-header",
     "--drop-header",
     "--retries",
     "--cors",
-    "--websocket",
+    "--with",
 }
 
 
@@ -69,6 +70,7 @@ COMMANDS = {
     "proxy": {*CALLER, "--method", "-X", "--data", "-d", "--header", "-H", "--output", "-o", "--include", "-i"},
     "chat": {*CALLER, "--model", "--system", "--timeout"},
     "health": {"--base-url"},
+    "explain": {"--token-file"},
     "plugins": {"--json", "--gateway", "--plugins"},
     "demo": set(),
 }
