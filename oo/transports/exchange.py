@@ -40,8 +40,8 @@ def limits(request: Request, now: float) -> tuple[float, str]:
 
 
 def is_streaming(request: Request, status: int) -> bool:
-    """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error; any
-    that may come while the request's own is still going."""
+    """True for a 2xx answer to a streaming request, and for any to one whose own body streams: its idle time is
+    limited, its total time is not."""
     return request.stream_response and (200 <= status < 300 or isinstance(request.body, Body))
 
 

@@ -61,7 +61,7 @@ def until(capacity: Capacity, calls: int) -> None:
 
 def assert_busy(answered: tuple[int, Any, Any], status: int) -> None:
     assert (answered[0], answered[1]["Retry-After"]) == (status, "1")
-    assert "under way" in answered[2]["error"]
+    assert "under way" in answered[2]["error"]["message"]
 
 
 def test_a_token_keeps_a_quarter_for_others(gateway: LocalGateway, capacity: Capacity) -> None:
