@@ -69,8 +69,9 @@ class _Audit:
     def begin(self, *_args: object, **_named: object) -> None:
         """Do nothing: a call is counted when it has ended."""
 
-    def end(self, *_args: object, **_named: object) -> None:
+    def end(self, *_args: object, **_named: object) -> bool:
         self.requests += 1
+        return True
 
 
 class _Upstream:

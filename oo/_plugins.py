@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from itertools import accumulate
 from types import CodeType, TracebackType
@@ -43,7 +43,7 @@ class Plugins:
         self._waiting: list[tuple[Plugin, EntryPoint]] = []  # found, and not loaded yet
         self._failed: list[tuple[Plugin, BaseException]] = []
         self._warned: set[Plugin] = set()
-        self._origins: dict[CodeType, Plugin] = {}  # whose middleware a piece of code is
+        self._origins: dict[CodeType | str, list[Plugin]] = {}  # whose middleware a piece of code, or a file, is
         self._lock = threading.RLock()
 
     def register(self, plugin: object, name: str | None = None) -> str:
@@ -79,13 +79,12 @@ class Plugins:
             return [Plugin(name, self._distributions.get(name, "")) for name in sorted(self._managers)]
 
     def middleware(self, client: ClientInfo) -> dict[Slot, list[Middleware]]:
-        """What the plugins put into each slot of a client's chain."""
+        """The middlewares of the plugins for each slot of a client's chain."""
         slots: dict[Slot, list[Middleware]] = {slot: [] for slot in Slot}
         for plugin in self.found():
             for slot, middleware in self._offers(plugin, client):
                 slots[slot].append(middleware)
-                if (code := code_of(middleware)) is not None:
-                    self._origins[code] = plugin
+                self._note_origin(plugin, middleware)
         return slots
 
     def _offers(self, plugin: Plugin, client: ClientInfo) -> Sequence[tuple[Slot, Middleware]]:
@@ -112,6 +111,7 @@ class Plugins:
             named.append(plugin)
             for slot, middleware in offers:
                 slots[slot].append(middleware)
+                self._note_origin(plugin, middleware)
         return named, slots
 
     def _named(self, name: str) -> tuple[Plugin, pluggy.PluginManager]:
@@ -172,8 +172,8 @@ class Plugins:
             return []
 
     def _load(self, plugin: Plugin, entry: EntryPoint) -> None:
-        # Not under the lock: a thread that is importing a plugin's module may wait for it, to make a client. So each
-        # thread loads all that wait, which Python imports once, and the first to come back with one takes it.
+        # Import without our lock: a plugin may make a Client while it is imported, and would deadlock. So several
+        # threads may load one plugin, which Python imports once, and the first to finish registers it.
         claimed = False
         try:
             manager = None if plugin.name in self._managers else _managed(entry.load(), plugin.name)
@@ -212,28 +212,40 @@ class Plugins:
         warnings.warn(text, RuntimeWarning, stacklevel=outside())
 
     def after_fork(self) -> None:
-        """In a child: let go of the lock."""
+        """In a forked child: replace the lock."""
         self._lock = threading.RLock()
         # What was being imported can never be imported in the child, as Python has it, nor what imports the same.
         if any(_is_importing(entry) for _, entry in self._waiting):
             self._waiting = []
 
-    def origin(self, code: CodeType) -> Plugin | None:
-        """The plugin whose middleware a piece of code is."""
-        return self._origins.get(code)
+    def _note_origin(self, plugin: Plugin, middleware: Middleware) -> None:
+        code = code_of(middleware)
+        for key in () if code is None else (code, code.co_filename):
+            owners = self._origins.setdefault(key, [])
+            if plugin not in owners:  # two plugins may offer objects of one class
+                owners.append(plugin)
+
+    def blamed(self, trace: TracebackType | None, is_other: Callable[[CodeType], bool]) -> str:
+        """What to say of an error where a plugin's middleware raised it, or an async generator beside that; else "".
+        The last of the chain on the way to the error did. `is_other` tells what of the chain is no plugin's."""
+        owners: list[Plugin] = []
+        for frame, _ in traceback.walk_tb(trace):
+            code = frame.f_code
+            if code in self._origins or is_other(code):
+                owners = self._origins.get(code, [])
+            elif code.co_flags & inspect.CO_ASYNC_GENERATOR:
+                owners = self._origins.get(code.co_filename, [])
+        named = (
+            f"{each.name} of distribution {each.distribution}" if each.distribution else each.name for each in owners
+        )
+        return f"raised by the middleware of plugin {' or '.join(named)}" if owners else ""
 
 
-def name_plugin(error: Exception, trace: TracebackType | None, pipeline: Pipeline) -> None:
-    """Note on an error which plugin's middleware raised it, where one did: the last of the chain on the way to it."""
-    ends = {code_of(each) for each in pipeline.middleware} | {code_of(pipeline.transport.send)}
-    codes = [frame.f_code for frame, _ in traceback.walk_tb(trace) if frame.f_code in ends]
-    plugin = plugins.origin(codes[-1]) if codes else None
-    if plugin is None:
-        return
-    note = f"raised by the middleware of plugin {plugin.name}"
-    if plugin.distribution:
-        note += f" of distribution {plugin.distribution}"
-    if note in str(error.args) or note in getattr(error, "__notes__", ()):
+def name_plugin(error: Exception, trace: TracebackType | None, pipeline: Pipeline | None = None) -> None:
+    """Note on an error which plugin's middleware raised it, where one did. A stream that is read is no pipeline's."""
+    ends = set() if pipeline is None else {*map(code_of, pipeline.middleware), code_of(pipeline.transport.send)}
+    note = plugins.blamed(trace, ends.__contains__)
+    if not note or note in str(error.args) or note in getattr(error, "__notes__", ()):
         return  # several callers may share one error
     if sys.version_info >= (3, 11):
         error.add_note(note)

@@ -55,9 +55,13 @@ def load_env(
     *,
     allow: Collection[str] = (),
     only: str | Collection[str] | None = None,
+    timeout: float | None = None,
+    deadline: float | None = None,
 ) -> dict[str, str]:
     """Put an environment into os.environ, all of it or none, and return it. See `Client.load_env`."""
-    return _client(base_url, "env").load_env(token, cache_ttl, allow=allow, only=only)
+    return _client(base_url, "env").load_env(
+        token, cache_ttl, allow=allow, only=only, timeout=timeout, deadline=deadline
+    )
 
 
 def export_env(
@@ -70,9 +74,21 @@ def export_env(
     allow: Collection[str] = (),
     only: str | Collection[str] | None = None,
     format: Format = "dotenv",  # noqa: A002  # what it is
+    timeout: float | None = None,
+    deadline: float | None = None,
 ) -> dict[str, str]:
     """Write an environment to a file that only its owner can read, and return it. See `Client.export_env`."""
-    return _client(base_url, "env").export_env(token, path, overwrite, cache_ttl, allow=allow, only=only, format=format)
+    return _client(base_url, "env").export_env(
+        token,
+        path,
+        overwrite,
+        cache_ttl,
+        allow=allow,
+        only=only,
+        format=format,
+        timeout=timeout,
+        deadline=deadline,
+    )
 
 
 def proxy(

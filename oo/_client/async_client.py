@@ -69,9 +69,11 @@ class AsyncClient(BaseClient):
         *,
         allow: Collection[str] = (),
         only: str | Collection[str] | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> dict[str, str]:
         """As `Client.load_env`."""
-        env = await self.get_env(token, cache_ttl)
+        env = await self.get_env(token, cache_ttl, timeout, deadline)
         return _dotenv.load(env, allow, only)
 
     async def export_env(
@@ -84,9 +86,11 @@ class AsyncClient(BaseClient):
         allow: Collection[str] = (),
         only: str | Collection[str] | None = None,
         format: Format = "dotenv",  # noqa: A002  # what it is
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> dict[str, str]:
         """As `Client.export_env`; the file is written on a thread."""
-        env = await self.get_env(token, cache_ttl)
+        env = await self.get_env(token, cache_ttl, timeout, deadline)
         return await asyncio.to_thread(_dotenv.export, env, path, overwrite, allow, only, format)
 
     async def proxy(
@@ -172,7 +176,7 @@ class AsyncClient(BaseClient):
             token,
             method,
             payload,
-            headers,
+            headers=headers,
             data=data,
             files=files,
             params=params,

@@ -18,8 +18,8 @@ from .._core.slots import compose
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http import urls
-from .._http.request import Request
-from .._http.response import Response
+from .._http.request import MAX_BODY_BYTES, Request
+from .._http.response import UNPARSED, Response
 from .._plugins import name_plugin
 from ..exceptions import ERROR_OF
 from ..hooks import ClientInfo
@@ -75,12 +75,12 @@ class BaseClient:
         cache: SecretCache | None = None,
         logging: bool = False,
         transport: Transport | None = None,
-        max_response_bytes: int = 64 << 20,
+        max_response_bytes: int = MAX_BODY_BYTES,
         verify: Verify = None,
         cert: Certificate = None,
         max_connections: int = 256,
     ) -> None:
-        """Make a client. `BaseClient` tells what each argument is; ValueError or TypeError names one that cannot be."""
+        """Make a client. `BaseClient` documents the arguments; ValueError or TypeError names one that is wrong."""
         self.base_url = urls.base_url(resolve_base_url(base_url))
         check_seconds("timeout", timeout)
         check_seconds("deadline", deadline, none=True)
@@ -130,7 +130,7 @@ class BaseClient:
         raise NotImplementedError
 
     async def _perform(self, request: Request) -> Response:
-        """The whole call, the same for both clients: its answer parsed, or its operation's error."""
+        """The whole call, the same for both clients. Returns the parsed answer, or raises the operation's error."""
         if self._closed:
             raise ERROR_OF[request.operation]("this client is closed; make a new one", reason="closed")
         pipeline = self._pipeline
@@ -144,7 +144,8 @@ class BaseClient:
                 raise no_response(response, pipeline)
             if response.stream is not None:
                 response = await buffer_if_error(response)
-            response.parse()
+            if response.value is UNPARSED:  # a chain of the caller's own, without ErrorMapping
+                response.parse()
             return response
         except Exception as error:
             failure = to_call_error(error, request)
@@ -158,9 +159,9 @@ class BaseClient:
     def with_options(
         self, *, timeout: float | None = None, deadline: float | None = None, retries: int | None = None
     ) -> Self:
-        """A client of other settings over the same connections and cache. What is None stays as it is here. To close
-        it leaves the connections open; to close this one closes both. ValueError names a setting that cannot be, and
-        `retries` where the chain holds no `Retry`.
+        """A client with other settings over the same connections and cache. A setting that is None is this
+        client's. Closing the new client leaves the connections open; closing this one closes both. ValueError names
+        a setting that is wrong, and `retries` if the chain holds no `Retry`.
 
         Example:
             slow = client.with_options(timeout=300, retries=0)
@@ -194,7 +195,8 @@ class BaseClient:
             store.clear() if token is None else store.invalidate(token)
 
     def _mark_closed(self) -> bool:
-        """Whether its connections are to be closed: it was open until now, and they are its own."""
+        """Close it, and the clients derived from it, for further calls. Returns whether to close the connections
+        too: it was open until now, and they are its own."""
         was_open, self._closed, self._lookup = not self._closed, True, None
         self._pipeline.shut()
         for each in list(self._derived):

@@ -40,9 +40,9 @@ class Client(BaseClient):
         timeout: float | None = None,
         deadline: float | None = None,
     ) -> str:
-        """The secret that a token opens; with `cache_ttl`, an answer younger than that many seconds serves.
-        `timeout` (seconds for an attempt) and `deadline` (for the whole call) stand in for the client's, in this call
-        as in every other. Raises SecretError, AuthenticationError."""
+        """The secret that a token opens. With `cache_ttl`, a stored answer younger than that many seconds is used.
+        `timeout` (seconds for each attempt) and `deadline` (seconds for the whole call) override the client's, here
+        and in every call. Raises SecretError, AuthenticationError."""
         if cache_ttl is not None and self._lookup is not None:
             try:
                 hit = self._lookup(("secret", self.base_url, token), cache_ttl)
@@ -59,8 +59,8 @@ class Client(BaseClient):
         timeout: float | None = None,
         deadline: float | None = None,
     ) -> dict[str, str]:
-        """The environment that a token opens, a dict of the caller's own; `cache_ttl` as in `get_secret`.
-        Raises EnvError, AuthenticationError."""
+        """The environment that a token opens, as a new dict. `cache_ttl` is as in `get_secret`. Raises EnvError,
+        AuthenticationError."""
         return dict(self._send(_operations.fetch(self._factory.env, token, cache_ttl, timeout, deadline)).value)
 
     def load_env(
@@ -70,6 +70,8 @@ class Client(BaseClient):
         *,
         allow: Collection[str] = (),
         only: str | Collection[str] | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> dict[str, str]:
         """Put an environment into os.environ, all of it or none, and return it.
 
@@ -77,7 +79,7 @@ class Client(BaseClient):
         programs load or where requests go (`PATH`, `LD_*`, `HTTPS_PROXY`, ...) are refused unless `allow` has them.
         Raises EnvError, AuthenticationError.
         """
-        env = self.get_env(token, cache_ttl)
+        env = self.get_env(token, cache_ttl, timeout, deadline)
         return _dotenv.load(env, allow, only)
 
     def export_env(
@@ -90,6 +92,8 @@ class Client(BaseClient):
         allow: Collection[str] = (),
         only: str | Collection[str] | None = None,
         format: Format = "dotenv",  # noqa: A002  # what it is
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> dict[str, str]:
         """Write an environment to a file (mode 0600, in one step), and return it. Without `overwrite` it is appended.
 
@@ -97,7 +101,7 @@ class Client(BaseClient):
         "systemd". A value that the format cannot hold exactly is an EnvError. `only` and `allow` are those of
         `load_env`. Raises EnvError, AuthenticationError.
         """
-        env = self.get_env(token, cache_ttl)
+        env = self.get_env(token, cache_ttl, timeout, deadline)
         return _dotenv.export(env, path, overwrite, allow, only, format)
 
     def proxy(
@@ -189,7 +193,7 @@ class Client(BaseClient):
             token,
             method,
             payload,
-            headers,
+            headers=headers,
             data=data,
             files=files,
             params=params,
@@ -291,7 +295,7 @@ class Client(BaseClient):
         return self._send(request).value  # type: ignore[no-any-return]  # as above
 
     def health(self, *, timeout: float | None = None, deadline: float | None = None) -> bool:
-        """True where the server is up; else ProxyError."""
+        """True if the server is up. Raises ProxyError otherwise."""
         return self._send(_operations.health(self._factory, timeout, deadline)).value  # type: ignore[no-any-return]  # parse_health gave it
 
     def invalidate_cache(self, token: str | None = None) -> None:
@@ -299,7 +303,7 @@ class Client(BaseClient):
         self._invalidate(token)
 
     def close(self) -> None:
-        """Close the connections. A call after that is an error; one under way may end, and sends nothing more."""
+        """Close the connections. Later calls raise an error. A call under way may end, but sends nothing more."""
         if self._mark_closed():
             run_sync(self._pipeline.transport.close())
 

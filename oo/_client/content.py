@@ -152,13 +152,13 @@ def _multipart(data: object, files: Files, content_type: str | None) -> tuple[Bo
     for name, value in _pairs(data or {}):
         parts += [_part_head(boundary, name), _utf8(value), b"\r\n"]
     for name, file in files.items() if isinstance(files, Mapping) else files:
-        filename, body, kind = _opened(file)
+        filename, body, kind = _file_part(file)
         parts += [_part_head(boundary, name, filename, kind), body, b"\r\n"]
     parts.append(f"--{boundary}--\r\n".encode())
     return _joined(parts), f"multipart/form-data; boundary={boundary}"
 
 
-def _opened(file: Any) -> tuple[str, bytes | Body, str]:
+def _file_part(file: Any) -> tuple[str, bytes | Body, str]:
     filename, contents, kind, *_ = (*file, None, None) if isinstance(file, tuple) else (None, file, None)
     if filename is None:
         path = getattr(contents, "name", None)

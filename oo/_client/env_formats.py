@@ -1,4 +1,5 @@
-"""How variables are written for the programs that read them: each value exactly, or a ValueError that says why not.
+"""The formats of environment files. Each value is written so that its reader gets it exactly; else ValueError says
+why not.
 
 Names and values have been checked before: a name is letters, digits and `_`, a value is text without NUL.
 """

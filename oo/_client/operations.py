@@ -14,7 +14,7 @@ from .._core.validation import check_seconds, is_number
 from .._http.context import Context, Parser
 from .._http.headers import Headers
 from .._http.json import JSON, MAX_ANSWER
-from .._http.request import Request
+from .._http.request import MAX_BODY_BYTES, Request
 from .._http.response import Response
 from .._version import __version__
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation
@@ -45,11 +45,11 @@ class RequestFactory:
 
     __slots__ = ("base_url", "env", "max_body_bytes", "secret", "timeout")
 
-    def __init__(self, base_url: str, timeout: float, max_body_bytes: int = 64 << 20) -> None:
+    def __init__(self, base_url: str, timeout: float, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self.base_url = base_url
         self.timeout = timeout
         self.max_body_bytes = max_body_bytes
-        # Every call's own request is a copy of one of these: a third of the price of a new one.
+        # Each call copies one of these, which costs a third of making a request.
         self.secret = self._fetching("secret", parse_secret)
         self.env = self._fetching("env", parse_env)
 
@@ -93,7 +93,7 @@ def parse_secret(response: Response) -> str:
     """The value of `{"value": "..."}`."""
     value = _member(response, "value")
     if not isinstance(value, str) or not _is_text(value):
-        raise _nonsense(response, "the secret's value is not a string of whole characters")
+        raise _protocol_error(response, "the secret's value is not a string of whole characters")
     return value
 
 
@@ -101,9 +101,9 @@ def parse_env(response: Response) -> Mapping[str, str]:
     """The variables of `{"secrets": {"NAME": "value"}}`, read-only: the answer may be stored for others."""
     values = _member(response, "secrets")
     if not isinstance(values, dict):
-        raise _nonsense(response, "the environment's variables are not an object")
+        raise _protocol_error(response, "the environment's variables are not an object")
     if not all(isinstance(value, str) and _is_text(value) and _is_text(name) for name, value in values.items()):
-        raise _nonsense(response, "an environment variable is not a string of whole characters")
+        raise _protocol_error(response, "an environment variable is not a string of whole characters")
     return MappingProxyType(values)
 
 
@@ -114,7 +114,7 @@ def parse_health(response: Response) -> bool:
 
 
 def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:
-    """The operation's error where `cache_ttl` is no number of seconds, 0 or more."""
+    """The operation's error unless `cache_ttl` is None or a number of seconds, 0 or more."""
     if cache_ttl is None or (is_number(cache_ttl) and cache_ttl >= 0):
         return
     raise refused(operation, "cache_ttl must be a number of seconds, 0 or more, or None")
@@ -131,7 +131,7 @@ def limited(request: Request, timeout: float | None, deadline: float | None) -> 
 
 
 def checked(operation: Operation, check: Callable[..., T], *args: Any, **more: Any) -> T:
-    """What `check` gives; its ValueError becomes the operation's refusal, and not its context."""
+    """What `check` returns. Its ValueError becomes the operation's error, and is not the context of it."""
     try:
         return check(*args, **more)
     except ValueError as error:
@@ -163,7 +163,7 @@ def object_of(response: Response) -> dict[str, Any]:
         check_status(response)
     data = json_of(response)
     if not isinstance(data, dict):
-        raise _nonsense(response, "the answer is not a JSON object")
+        raise _protocol_error(response, "the answer is not a JSON object")
     return data
 
 
@@ -172,7 +172,7 @@ def json_of(response: Response) -> JSON:
         return response.json()
     except DoubleOError as error:
         what = str(error)
-    raise _nonsense(response, what)
+    raise _protocol_error(response, what)
 
 
 def _member(response: Response, name: str) -> JSON:
@@ -181,10 +181,10 @@ def _member(response: Response, name: str) -> JSON:
         return data[name]
     if "error" in data:
         raise answer_error(response, data["error"])
-    raise _nonsense(response, f"the answer holds neither {name!r} nor 'error'")
+    raise _protocol_error(response, f"the answer holds neither {name!r} nor 'error'")
 
 
-def _nonsense(response: Response, what: str) -> DoubleOError:
+def _protocol_error(response: Response, what: str) -> DoubleOError:
     return with_operation(DoubleOError(what, reason="protocol", status=response.status), response.request)
 
 

@@ -34,7 +34,7 @@ _JSON = Headers([USER_AGENT, ACCEPT, ("Content-Type", "application/json")])
 _CHAT = "v1/chat/completions"
 MODEL_TIMEOUT = 300
 """Seconds for an attempt at a model's answer: a picture or a long completion takes its time."""
-_LONGEST_METHOD = 32  # characters: a token that was put in its place is longer
+_LONGEST_METHOD = 32  # characters: a token given here by mistake is longer
 
 # What names the caller and the server, frames the message, or is between us and the next hop (RFC 9110, 7.6.1).
 # `Expect` would wait for an interim answer in one of the libraries.
@@ -42,6 +42,41 @@ RESERVED_HEADERS = frozenset(
     "authorization connection content-length expect host keep-alive proxy-authorization proxy-connection te trailer "
     "transfer-encoding upgrade".split()
 )
+
+
+def parse_proxy(response: Response) -> JSON:
+    """The API's own JSON; None where it answered without a body."""
+    check_status(response)
+    return json_of(response) if response.body else None
+
+
+def parse_object(response: Response) -> dict[str, Any]:
+    """The API's own JSON object."""
+    return object_of(response)
+
+
+def parse_status(response: Response) -> None:
+    """Nothing, for any 2xx: the body is the caller's to read."""
+    check_status(response)
+
+
+def parse_answer(response: Response) -> None:
+    """Nothing, for any 2xx, and for a 304, which answers a conditional request (RFC 9110, 15.4.5)."""
+    if response.status != 304:
+        check_status(response)
+
+
+class AnyStatus:
+    """Parses as `parse_answer` does, so that a failed call is retried, and keeps the last answer for the caller."""
+
+    def __init__(self) -> None:
+        self.answer: Response | None = None
+
+    def __call__(self, response: Response) -> None:
+        """Keep the answer; raise where its status is no success."""
+        self.answer = response
+        parse_answer(response)
+        self.answer = None
 
 
 def proxy(
@@ -52,7 +87,7 @@ def proxy(
     payload: JSON = None,
     headers: Mapping[str, str] | None = None,
     *,
-    parse: Parser | None = None,
+    parse: Parser = parse_proxy,
     stream_response: bool = False,
     timeout: float | None = None,
     deadline: float | None = None,
@@ -63,49 +98,31 @@ def proxy(
     check_token("proxy", token)
     _check_method(method)
     own = _checked_headers(headers)
-    place, body, content_type = checked("proxy", _place_and_content, path, own, payload, **more)
+    target, body, content_type = checked("proxy", _target_and_content, path, own, payload, **more)
     request = Request(
         method.upper(),
-        f"{factory.base_url}/api/proxy/{place}",
+        f"{factory.base_url}/api/proxy/{target}",
         _fields(content_type, headers, "range" in own),
         body,
         base_url=factory.base_url,
         timeout=factory.timeout,
         max_body_bytes=factory.max_body_bytes,
         stream_response=stream_response,
-        context=ClientContext("proxy", parse_proxy if parse is None else parse, token),
+        context=ClientContext("proxy", parse, token),
     )
     return limited(request, timeout, deadline)
 
 
-def stream(
-    factory: RequestFactory,
-    path: str,
-    token: str,
-    method: str = "POST",
-    payload: JSON = None,
-    headers: Mapping[str, str] | None = None,
-    **more: Any,
-) -> Request:
+def stream(factory: RequestFactory, *call: Any, headers: Mapping[str, str] | None = None, **more: Any) -> Request:
     """As `proxy`, its answer left to be read as it comes."""
-    headers = {"Accept": "*/*"} if headers is None else headers
-    return proxy(factory, path, token, method, payload, headers, parse=parse_status, stream_response=True, **more)
+    own = headers is None or isinstance(headers, Mapping)
+    more["headers"] = {"Accept": "*/*", **(headers or {})} if own else headers
+    return proxy(factory, *call, parse=parse_status, stream_response=True, **more)
 
 
-def send(
-    factory: RequestFactory,
-    path: str,
-    token: str,
-    method: str = "POST",
-    payload: JSON = None,
-    headers: Mapping[str, str] | None = None,
-    *,
-    check: bool = True,
-    **more: Any,
-) -> Request:
+def send(factory: RequestFactory, *call: Any, check: bool = True, **more: Any) -> Request:
     """As `proxy`, its answer read for the status alone, and without `check` not even for that."""
-    parse = parse_answer if check else AnyStatus()
-    return proxy(factory, path, token, method, payload, headers, parse=parse, **more)
+    return proxy(factory, *call, parse=parse_answer if check else AnyStatus(), **more)
 
 
 def chat(
@@ -137,43 +154,8 @@ def image(
     return _openai(factory, "v1/images/generations", token, payload, **limits)
 
 
-def parse_proxy(response: Response) -> JSON:
-    """The API's own JSON; None where it answered without a body."""
-    check_status(response)
-    return json_of(response) if response.body else None
-
-
-def parse_object(response: Response) -> dict[str, Any]:
-    """The API's own JSON object."""
-    return object_of(response)
-
-
-def parse_status(response: Response) -> None:
-    """Nothing, for any 2xx: the body is the caller's to read."""
-    check_status(response)
-
-
-def parse_answer(response: Response) -> None:
-    """Nothing, for any 2xx, and for a 304, which answers a conditional request (RFC 9110, 15.4.5)."""
-    if response.status != 304:
-        check_status(response)
-
-
-class AnyStatus:
-    """Parses as `parse_answer` does, so that what may help is tried again, and keeps the last answer for the caller."""
-
-    def __init__(self) -> None:
-        self.answer: Response | None = None
-
-    def __call__(self, response: Response) -> None:
-        """Keep the answer; raise where its status is no success."""
-        self.answer = response
-        parse_answer(response)
-        self.answer = None
-
-
 def unchecked_answer(request: Request, failure: DoubleOError) -> Response | None:
-    """The answer that `failure` is about, where the call asked for any status; else None."""
+    """The answer that `failure` is about, if the call accepts any status; else None."""
     parse = request.context.parse
     return parse.answer if isinstance(parse, AnyStatus) and failure.reason == "status" else None
 
@@ -186,12 +168,11 @@ def _openai(
     headers: Mapping[str, str] | None = None,
     *,
     timeout: float | None = None,
-    parse: Parser | None = None,
+    parse: Parser = parse_object,
     **more: Any,
 ) -> Request:
     if timeout is None and factory.timeout == DEFAULT_TIMEOUT:
         timeout = MODEL_TIMEOUT
-    parse = parse_object if parse is None else parse
     return proxy(factory, path, token, "POST", payload, headers, timeout=timeout, parse=parse, **more)
 
 
@@ -213,7 +194,7 @@ def _check_method(method: object) -> None:
         raise refused("proxy", "CONNECT is no method of an API")
 
 
-def _place_and_content(
+def _target_and_content(
     path: object,
     own: Mapping[str, str],
     payload: JSON,
@@ -223,8 +204,8 @@ def _place_and_content(
 ) -> tuple[str, bytes | Body | None, str | None]:
     if not isinstance(path, str):
         raise ValueError(f"the path must be a string, not {type(path).__name__}")
-    place = sent(path if params is None else with_params(path, params))
-    return place, *content(payload, data, files, own.get("content-type"))
+    target = sent(path if params is None else with_params(path, params))
+    return target, *content(payload, data, files, own.get("content-type"))
 
 
 def _checked_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:

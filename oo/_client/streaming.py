@@ -14,6 +14,7 @@ from .._http.json import parse_json
 from .._http.request import Request
 from .._http.response import Response
 from .._http.sse import EventDecoder, LineDecoder, ServerEvent
+from .._plugins import name_plugin
 from ..exceptions import DoubleOError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class BaseStream:
             return
         except Exception as error:
             failure = to_call_error(error, self._request)
+            name_plugin(failure or error, error.__traceback__)
             if failure is None:
                 raise
         finally:
@@ -152,16 +154,16 @@ class BaseStream:
         response = self._response
         if response is None or response.stream is None:
             return
+        failure: DoubleOError | None = None
         try:
             await response.stream.aclose()
-            return
         except Exception as error:
-            failure = to_call_error(error, self._request)
-            if failure is None:
+            if (failure := to_call_error(error, self._request)) is None:
                 raise
         finally:
             response.abort()
-        raise failure
+        if failure is not None:
+            raise failure
 
     def __del__(self) -> None:
         response = self._response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import calls, chat, env, gateway, plugins, proxy, route, run, secret, token, vault
+from . import calls, chat, env, explain, gateway, plugins, proxy, route, run, secret, token, vault
 from ._errors import Program
 
 
@@ -34,6 +34,7 @@ for command in (
     vault.audit,
     vault.rekey,
     *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
+    explain.explain,
     plugins.plugins,
     gateway.demo,
 ):

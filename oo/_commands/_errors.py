@@ -57,7 +57,7 @@ class Program(click.Group):
 
 
 def _explained(error: Exception) -> str | None:
-    """What an error says to whoever ran the command; None for one that should not have been."""
+    """The line that tells the user of an error; None for a bug."""
     from ..gateway.errors import StoreError
 
     if isinstance(error, (DoubleOError, StoreError)):
@@ -84,7 +84,7 @@ def _near(error: click.UsageError, usage: str) -> str:
 
 
 def _give_up_output() -> None:
-    """Let nothing more be written to a standard output that takes nothing more."""
+    """Stop writing to a standard output that accepts nothing more."""
     if sys.stdout is None:
         return
     try:

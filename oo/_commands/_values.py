@@ -1,4 +1,4 @@
-"""What options are turned into: files whose text is wanted, and what a rule of the gateway reads."""
+"""Types of options: files to read, and values that a rule of the gateway parses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FilePath(click.Path):
     """A path, `~` expanded: shells leave it as it is in --token-file=~/token."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, checked as asked for."""
+        """The path, `~` expanded and checked."""
         return super().convert(os.path.expanduser(value), param, ctx)
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def with_vault(work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
-    """What some work on the open vault gives."""
+    """Open the vault, do some work on it, and return its result."""
     import asyncio
 
     from ..gateway.paths import data_dir
@@ -31,7 +31,7 @@ def with_vault(work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """Say on standard error what somebody should know."""
+    """Print a warning on standard error."""
     for warning in warnings:
         click.echo(f"oo: {printable(warning)}", err=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -40,14 +39,13 @@ def chat(
     token = token_from(token_file)
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages.append({"role": "user", "content": _said() if text in (None, "-") else str(text)})
-    mask, answered = Mask([token]), False
-    hidden = StreamMask(mask)
+    hidden, answered = StreamMask(Mask([token])), False
     with (
         client_at(base_url, timeout) as client,
         client.chat_completion(token, messages, model, stream=True) as chunks,
     ):
         try:
-            for part in filter(None, (_text(chunk, mask) for chunk in chunks)):
+            for part in filter(None, map(_text, chunks)):
                 answered = True
                 _show(hidden.feed(part.encode("utf-8", "surrogatepass")))
         finally:
@@ -70,10 +68,8 @@ def _said() -> str:
     return text
 
 
-def _text(chunk: dict[str, Any], mask: Mask) -> str:
+def _text(chunk: dict[str, Any]) -> str:
     """What a chunk adds to the answer's text: "" for one that tells of something else, such as the usage."""
-    if "error" in chunk:
-        raise click.ClickException(f"the API broke off: {printable(json.dumps(mask.json(chunk['error'])))}")
     try:
         text = chunk["choices"][0]["delta"]["content"]
     except (KeyError, IndexError, TypeError):

@@ -80,6 +80,7 @@ def _of_client() -> tuple[list[Plugin], list[Middleware]]:
 
 def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
     from .._core.slots import compose
+    from .._http.urls import DEFAULT_BASE_URL
     from .._plugins import plugins
     from ..gateway.app import gateway_info
     from ..gateway.background import Background
@@ -88,7 +89,7 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
     from ..gateway.stack import gateway_chain
 
     try:
-        listed, offers = plugins.named(names, gateway_info("http://127.0.0.1:3001"))
+        listed, offers = plugins.named(names, gateway_info(DEFAULT_BASE_URL))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     nothing: Any = None  # no call comes through this chain

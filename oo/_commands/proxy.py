@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from .._core.masking import Mask, StreamMask
+from .._http.headers import Headers
 from ._caller import caller, client_at, token_from
 from ._literal_mask import LiteralMask
 from ._output import check_output, emit, on_terminal, printable
@@ -26,7 +28,10 @@ Write = Callable[[bytes], object]
 @click.argument("path")
 @click.option("-X", "--method", metavar="METHOD", help="The method; GET without a payload, POST with one.")
 @click.option(
-    "-d", "--data", metavar="JSON|@FILE", help="The payload, or the file that holds it; @- for standard input."
+    "-d",
+    "--data",
+    metavar="JSON|@FILE",
+    help="The payload, or its file (@-: a pipe); JSON, unless -H has another Content-Type.",
 )
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: TEXT'", help="A header to send.")
 @click.option("-o", "--output", metavar="FILE", help="Write the answer to this file.")
@@ -49,12 +54,14 @@ def proxy(
     Example: OO_TOKEN=... oo proxy v1/models
     """
     token = token_from(token_file)
-    payload = None if data is None else _payload(data)
-    sent = dict(map(_header, headers)) or None
+    sent = dict(map(_header, headers))
+    if data is not None and "Content-Type" not in Headers(sent):
+        sent["Content-Type"] = "application/json"
+    body = None if data is None else _body(data, Headers(sent)["Content-Type"])
     method = method or ("GET" if data is None else "POST")
     with (
         client_at(base_url) as client,
-        client.stream(path, token, method, payload, sent) as response,
+        client.stream(path, token, method, headers=sent, data=body) as response,
         _writing(output, response) as write,
     ):
         if include:
@@ -133,25 +140,32 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _payload(data: str) -> Any:
+def _body(given: str, kind: str) -> bytes | IO[bytes]:
+    """What is sent, as it was given: a text that is JSON, or anything where it is said to be of another type."""
+    file: IO[bytes]
+    if given == "@-":
+        file = opened("-")
+    elif given.startswith("@"):
+        file = click.get_current_context().with_resource(opened(given[1:]))
+    else:
+        file = BytesIO(os.fsencode(given))
+    kind = kind.partition(";")[0].strip().lower()
+    return _json(file.read()) if kind == "application/json" or kind.endswith("+json") else file
+
+
+def _json(data: bytes) -> bytes:
     from .._core.files import decode_text
 
-    if data.startswith("@"):
-        with contextlib.closing(opened(data[1:])) if data != "@-" else contextlib.nullcontext(opened("-")) as file:
-            data = decode_text(file.read())
+    text = decode_text(data)
     try:
-        return json.loads(data, parse_float=_exact)
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+        return text.encode()
     except ValueError:
-        raise click.ClickException("the payload is not JSON") from None
+        why = "the payload is not JSON; what else it is, -H 'Content-Type: ...' says"
     except RecursionError:
-        raise click.ClickException("the payload is nested too deeply") from None
+        why = "the payload is nested too deeply"
+    raise click.ClickException(why)
 
 
-def _exact(number: str) -> float:
-    """A number that is sent as it was given, or not at all."""
-    from decimal import Decimal
-
-    value = float(number)
-    if value in (float("inf"), float("-inf")) or Decimal(repr(value)) != Decimal(number):
-        raise click.ClickException(f"the payload holds the number {number[:40]}, which would be sent as another")
-    return value
+def _refuse_constant(_name: str) -> None:
+    raise ValueError  # NaN and Infinity (RFC 8259, 6)

@@ -57,6 +57,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "HEADER",
         "help": "Pass this header on as the caller sent it, Range say.",
     },
+    "with": {
+        "multiple": True,
+        "metavar": "'NAME KEY=VALUE ...'",
+        "help": "Settings for the plugin NAME; with none, it has none.",
+    },
     "drop-header": {
         "multiple": True,
         "metavar": "HEADER",
@@ -146,6 +151,7 @@ def route_update(name: str, drop: tuple[str, ...], allow_all: bool, plugins: lis
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Route that the options name."""
+    from ..gateway.plugin_settings import parse_settings
     from ..gateway.rules import injected, parse_upstreams
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
@@ -157,6 +163,8 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
             given[name] = tuple(filter(None, given.pop(option)))
     if "upstream" in given:
         given.update(parse_upstreams(given["upstream"]))
+    if texts := given.pop("with", ()):
+        given["settings"] = parse_settings(texts)
     if "inject" in given:
         given["inject"] = injected(
             _named(text, ":", "an --inject without ':' is no 'Header: text'") for text in given["inject"]
@@ -198,6 +206,7 @@ def route_list(as_json: bool) -> None:
         "retries",
         "cors",
         "websocket",
+        "with",
         "credentials",
         "tls",
     )
@@ -225,6 +234,7 @@ def route_show(name: str, as_json: bool) -> None:
 
 def _row(route: Route) -> dict[str, Any]:
     """What may be shown of a route."""
+    from ..gateway.plugin_settings import listed_settings
     from ..gateway.route_credentials import shown
 
     return {
@@ -240,6 +250,7 @@ def _row(route: Route) -> dict[str, Any]:
         "dropped": list(route.drop_headers),
         "retries": route.retries,
         "cors": list(route.cors),
+        "with": listed_settings(route.settings),
         "timeout": route.timeout,
         "websocket": route.websocket,
         "private": route.allow_private,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ._output import as_json, check_output, emit, moment, table
+from ._signals import PutOff
 from ._values import duration, rate
 from ._vault import with_vault
 
@@ -60,7 +61,7 @@ def token_issue(
 ) -> None:
     """Issue a token, printed here and never again; its id is said on standard error.
 
-    Where it cannot be printed, it is revoked.
+    Where it cannot be printed, or Ctrl-C comes before it is, it is revoked.
 
     Example: oo token issue --secret openai-key --ttl 24h --uses 10
     """
@@ -76,13 +77,16 @@ def token_issue(
     async def make(vault: Vault) -> str:
         made = await issue(vault, kind, name, ttl=ttl, uses=uses, rate=rate, label=label)
         try:
-            emit(json.dumps({"id": made.id, "token": made.token}) if as_json else made.token)
+            with signals.interruptible():
+                emit(json.dumps({"id": made.id, "token": made.token}) if as_json else made.token)
         except BaseException:
             await vault.revoke(made.id)
             raise
         return made.id
 
-    identity = with_vault(make)
+    # Around the loop too: asyncio takes Ctrl-C for the end of the wait, and the token would be made all the same.
+    with PutOff() as signals:
+        identity = with_vault(make)
     if not as_json:
         click.echo(f"oo: its id is {identity}", err=True)
 

@@ -1,4 +1,4 @@
-"""What a server says of a failure, as an error may show it: short, and without a value that was sent or fetched."""
+"""The texts of errors: what the library says, and what the server said, shortened and masked."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ _LONGEST = 300  # characters of a server's own words in a message
 
 
 def mask_of(request: Request) -> Mask:
-    """What a server's own words must not show: the token, and what was sent or fetched before. Our words may hold a
-    base URL, which may well be in an environment that was fetched."""
+    """Mask for text from the server: the token and every value seen. Not for our own text, which names the base
+    URL: a fetched environment may contain that."""
     seen_values.add(request.context.token)
     return seen_values.mask()
 
 
 def request_id(response: Response) -> str | None:
-    """The answer's `X-Request-Id`, else the gateway's own `X-OO-Request-Id`, if it is one that a log line can hold.
+    """The answer's `X-Request-Id`, else the gateway's own `X-OO-Request-Id`, masked. None if neither is 1 to 128
+    characters of visible ASCII.
 
-    Of an answer of the API's, the first is the name that the API's support asks for; the audit finds a call by either.
+    The API's support asks for the API's `X-Request-Id`; the audit finds a call by either.
     """
     for name in ("X-Request-Id", "X-OO-Request-Id"):
         value = response.headers.get(name, "")
@@ -91,7 +92,7 @@ def stream_error(response: Response, data: str) -> DoubleOError:
 
 
 def error_body(response: Response) -> JSON:
-    """The body, parsed where it is JSON, else its text, of a large one the beginning; masked."""
+    """The masked body: parsed if it is JSON, else as text. Of a body over 64 KiB, the beginning as text."""
     mask, data = mask_of(response.request), response.body
     if len(data) > _KEPT:
         return mask.head(data, _KEPT).decode("utf-8", "replace")
@@ -110,25 +111,26 @@ def server_message(body: JSON) -> str:
 
 
 def one_line(words: str) -> str:
-    """Words as a message can quote them, on one line; HTML not at all."""
+    """At most 300 characters of the words, on one line, for a message; "" for HTML."""
     if words.lstrip().startswith("<"):
         return ""
     return " ".join("".join(c if c.isprintable() else " " for c in words[:_LONGEST]).split())
 
 
 async def buffer_if_error(response: Response) -> Response:
-    """A streamed response as it is where it succeeded; where it did not, its body read whole, for the error."""
+    """Leave a 2xx response streaming; read any other whole, because the error quotes its body."""
     return response if 200 <= response.status < 300 else await response.buffered()
 
 
 def to_call_error(error: Exception, request: Request) -> DoubleOError | None:
-    """What the caller is to get for `error`; None where it is no failure of the call but a bug, to travel on whole."""
+    """The error that the caller gets for `error`. None if it is a bug, not a failure of the call: raise it as it
+    is."""
     ours = error if isinstance(error, DoubleOError) else translated(error)
     return None if ours is None else with_operation(ours, request)
 
 
 def with_operation(error: DoubleOError, request: Request) -> DoubleOError:
-    """`error` as the operation's own; one that already is of the four stays as it is."""
+    """`error` as the operation's own error. One that already is of the four kinds stays as it is."""
     if type(error) is not DoubleOError:
         return error
     own = error.become(ERROR_OF[request.operation])
@@ -146,7 +148,7 @@ def overdue(request: Request) -> DoubleOError:
 
 
 def check_status(response: Response) -> None:
-    """Raise the operation's error where the status is no 2xx (RFC 9110, 15)."""
+    """Raise the operation's error unless the status is a 2xx (RFC 9110, 15)."""
     status, request = response.status, response.request
     if 200 <= status < 300:
         return
@@ -196,8 +198,8 @@ _HINTS = {3: "; redirects are not followed: is the base URL right?"}
 
 
 def translated(error: Exception) -> DoubleOError | None:
-    """The failure that a library's or the network's own error stands for; None for any other, which is somebody's bug.
-    It tells the error's name and keeps its traceback, and nothing else of it."""
+    """The DoubleOError for an error of a library or of the network; None for any other, which is a bug. It names
+    the error's type and keeps its traceback, and nothing else of it."""
     kinds = type(error).__mro__
     # An OSError that names a file is not the network's.
     of_the_network = isinstance(error, OSError) and error.filename is None

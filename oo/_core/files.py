@@ -23,8 +23,8 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 def lock_dir(folder: str | os.PathLike[str], timeout: float | None = None) -> Iterator[None]:
     """Hold a folder's lock. OSError where another program holds it for longer than `timeout` (5 s unless told).
 
-    The lock is the folder's because the file in it is replaced; it ends with its process. Windows has none, nor have
-    some network file systems: there nothing is locked.
+    The folder is locked, not the file, because the file is replaced. The lock ends with its process. Windows and
+    some network file systems have no such lock: there nothing is locked.
     """
     if sys.platform == "win32":
         yield
@@ -33,7 +33,7 @@ def lock_dir(folder: str | os.PathLike[str], timeout: float | None = None) -> It
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        # Not without end: `flock FOLDER oo export FOLDER/.env` would wait for its own parent.
+        # A time limit, because `flock FOLDER oo export FOLDER/.env` would wait for its own parent for ever.
         end = time.monotonic() + (_LOCK_TIMEOUT if timeout is None else timeout)
         while True:
             try:
@@ -83,7 +83,7 @@ def owner_of(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def is_root() -> bool:
-    """Whether this process may do what it likes with anybody's files."""
+    """Whether this process runs as root."""
     return sys.platform != "win32" and os.geteuid() == 0
 
 
@@ -100,7 +100,7 @@ def _replace(path: str, content: bytes, owner: tuple[int, int] | None, mode: int
     handle, temporary = tempfile.mkstemp(prefix=".oo-", dir=folder)  # beside its target: the rename is atomic
     try:
         with os.fdopen(handle, "wb") as file:
-            # Not by its name, which somebody else's folder may lead elsewhere by now.
+            # By its descriptor: in a folder of somebody else's, the name may be another file's by now.
             if sys.platform != "win32" and is_root() and (keeps := owner_of(path) or owner) is not None:
                 os.fchown(file.fileno(), *keeps)
             file.write(content)
@@ -118,7 +118,7 @@ def _replace(path: str, content: bytes, owner: tuple[int, int] | None, mode: int
 def _write_in_place(path: str, content: bytes, mode: int) -> None:
     with open(path, "r+b") as file:
         if os.name == "posix":
-            os.fchmod(file.fileno(), mode)  # before what it keeps from others is in it
+            os.fchmod(file.fileno(), mode)  # before the secret content is written
         file.write(content)
         file.truncate()
         file.flush()
@@ -136,7 +136,7 @@ def _is_mount(path: str) -> bool:
 
 @contextlib.contextmanager
 def _synced(folder: str) -> Iterator[None]:
-    """Until its folder is on the disk, so may a rename not be."""
+    """Sync the folder after the block: until then, a crash could lose a rename in it."""
     if os.name != "posix":  # Windows has no such call
         yield
         return

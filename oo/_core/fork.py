@@ -11,7 +11,7 @@ class ForkAware(Protocol):
     """What holds a lock."""
 
     def after_fork(self) -> None:
-        """In the child: give up a lock that is held, and whatever it guarded half changed."""
+        """In a forked child: replace held locks and reset half-changed state."""
 
 
 _kept: weakref.WeakSet[ForkAware] = weakref.WeakSet()

@@ -96,7 +96,7 @@ class _LoopEvent:
     def set(self) -> None:
         self._is_set = True
         for waiter in self._waiters:
-            _settle(waiter, True)
+            _resolve(waiter, True)
 
     async def wait(self, seconds: float | None = None) -> bool:
         # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes in the same turn as the event.
@@ -106,7 +106,7 @@ class _LoopEvent:
             return True
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _settle, waiter, False)
+        timer = None if seconds is None else loop.call_later(seconds, _resolve, waiter, False)
         self._waiters[waiter] = None
         try:
             return await waiter
@@ -116,6 +116,6 @@ class _LoopEvent:
                 timer.cancel()
 
 
-def _settle(waiter: asyncio.Future[bool], value: bool) -> None:
+def _resolve(waiter: asyncio.Future[bool], value: bool) -> None:
     if not waiter.done():
         waiter.set_result(value)

@@ -79,9 +79,9 @@ class Mask:
                     found += [view.span(at, at + len(form)) for at in _all(form, view.data)]
         return sorted(found)
 
-    def settled(self, data: bytes) -> int:
-        """How many bytes at the beginning of `data` are masked alike whatever follows them. All but the last of those
-        that spellings are made of, and of these no more than a spelling may have."""
+    def stable_length(self, data: bytes) -> int:
+        """How many bytes at the beginning of `data` are masked alike, whatever follows. It leaves out the last
+        characters that a spelling of a value may contain, at most as many as a spelling can have."""
         if not self._forms:
             return len(data)
         tail = data[-self._reach :]
@@ -113,8 +113,8 @@ class Mask:
 
 
 class StreamMask:
-    """Masks a stream of UTF-8 bytes whose pieces may cut a value in two. Of each piece it holds back the last
-    characters, as far as any value of the class and length of those masked could be made of them."""
+    """Masks a stream of UTF-8 bytes whose pieces may cut a value in two. It holds back the last characters of each
+    piece if a value of the masked ones' class and length could begin in them."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
@@ -122,9 +122,9 @@ class StreamMask:
         self._done = 0  # bytes at the beginning of the rest for which a *** has gone on already
 
     def feed(self, piece: bytes) -> bytes:
-        """What can go on of this piece and of what was held back; often all of it, sometimes nothing."""
+        """The bytes that can go on, of what was held back and of this piece: often all, sometimes none."""
         data = self._rest + piece if self._rest else piece
-        return self._go_on(data, self._mask.settled(data))
+        return self._go_on(data, self._mask.stable_length(data))
 
     def finish(self) -> bytes:
         """What was held back."""
@@ -145,8 +145,8 @@ def steps_of(data: bytes) -> Iterator[bytes]:
 
 
 class SeenValues:
-    """The values that were sent or fetched, so that a later answer which quotes one is masked: the last `most` of them
-    at least, and twice as many at most, unless all that is kept of so many has more than `size` bytes."""
+    """Remembers the secret values that were sent or fetched, to mask them in later errors: the last `most` to 2 x
+    `most` of them, fewer if they take more than `size` bytes."""
 
     def __init__(self, most: int = 256, size: int = 1 << 20) -> None:
         self._most = most
@@ -159,7 +159,7 @@ class SeenValues:
         self._made: tuple[dict[str, _Value], int, Mask] | None = None
 
     def add(self, value: str) -> None:
-        """Take in a value, unless what is kept of it alone has more than half of the bytes."""
+        """Remember a value, unless it alone takes more than half of `size`."""
         if value in self.recent or len(value) < SHORTEST:
             return
         kept = _value(value)
@@ -172,7 +172,7 @@ class SeenValues:
         self._bytes += size
 
     def mask(self) -> Mask:
-        """What hides them."""
+        """The Mask of all of them."""
         young, made = self.recent, self._made
         if made is None or made[0] is not young or made[1] != len(young):
             known = list(young.values())
@@ -180,7 +180,7 @@ class SeenValues:
         return made[2]
 
 
-seen_values = SeenValues()  # what this process has met
+seen_values = SeenValues()  # the values that this process has sent or fetched
 
 
 def basic_values(header: str) -> list[str]:

@@ -50,7 +50,7 @@ class Send:
         return self._send(request)
 
     def shut(self) -> None:
-        """Refuse what comes from now on, a further attempt of a call that has begun as well."""
+        """Refuse every further request, also a retry of a call under way."""
         self._send = _refused
 
 
@@ -79,7 +79,8 @@ class Transport(Protocol):
 
 
 class Pipeline:
-    """A composed chain. `handle(request)` is awaitable; `lookup` is None where no outermost layer has one."""
+    """A composed chain. `handle(request)` is awaitable. `lookup(key, cache_ttl)` reads the outermost cache without
+    running the chain; it is None if the outermost middleware is not a cache."""
 
     def __init__(self, middleware: Sequence[Middleware], transport: Transport, io: IO) -> None:
         for each in middleware:
@@ -113,16 +114,16 @@ class Pipeline:
             return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
         except (RuntimeError, AttributeError) as error:
             frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-            # Where there is no loop about, some of asyncio says so, and some stumbles over None.
+            # Without a running loop, parts of asyncio say so, and others fail on None.
             within = str(frames[-1].f_globals.get("__name__"))
             if "no running event loop" not in str(error) and within.partition(".")[0] != "asyncio":
                 raise
-            raise RuntimeError(self._foreign([frame.f_code for frame in frames])) from error
+            raise RuntimeError(self._needs_loop([frame.f_code for frame in frames])) from error
         codes = list(_suspended(coroutine))
         coroutine.close()
-        raise RuntimeError(self._foreign(codes))
+        raise RuntimeError(self._needs_loop(codes))
 
-    def _foreign(self, codes: Sequence[CodeType]) -> str:
+    def _needs_loop(self, codes: Sequence[CodeType]) -> str:
         known = {code_of(each): f"middleware {name_of(each)}" for each in self.middleware}
         culprits = [known[code] for code in codes if code in known]
         culprit = culprits[-1] if culprits else f"transport {name_of(self.transport)}"
@@ -133,7 +134,7 @@ class Pipeline:
 
 
 def no_response(value: object, pipeline: Pipeline) -> TypeError:
-    """What to raise where a chain returned anything but a Response."""
+    """The error to raise if a chain returned anything but a Response."""
     layers = " -> ".join(name_of(each) for each in pipeline.middleware)
     return TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
 
@@ -169,7 +170,7 @@ def name_of(part: object) -> str:
 
 
 def _lookup(middleware: Sequence[Middleware]) -> Lookup | None:
-    # Outermost layers only: one that stands before the cache must see every call, a hit as well.
+    # Outermost layers only: a middleware outside the cache must see every call, also a hit.
     found: list[Any] = [getattr(each, "lookup", None) for each in middleware]
     looks: list[Lookup] = list(takewhile(callable, found))
     if len(looks) < 2:
@@ -182,7 +183,7 @@ def _lookup(middleware: Sequence[Middleware]) -> Lookup | None:
 
 
 def check_middleware(middleware: Middleware) -> None:
-    """TypeError where that is no middleware: a class, a plain `def`, or of other arguments."""
+    """TypeError unless it is a middleware: an async callable of two arguments, and not a class."""
     if isinstance(middleware, type):
         raise TypeError(f"middleware {name_of(middleware)} is a class: pass an object, {middleware.__name__}(...)")
     if not callable(middleware):

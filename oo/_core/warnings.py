@@ -6,7 +6,7 @@ import sys
 
 
 def outside() -> int:
-    """The stacklevel at which a warning of this function's caller points out of the library, to who called it."""
+    """The stacklevel for `warnings.warn` that names the first caller outside the library."""
     depth, frame = 1, sys._getframe(1)
     while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith("oo."):
         depth, frame = depth + 1, frame.f_back

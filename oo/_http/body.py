@@ -12,9 +12,9 @@ Outcome: TypeAlias = Literal["complete", "failed", "left"]
 class Body:
     """Bytes in pieces: an async iterator, of a request or of an answer.
 
-    `pieces` is an async iterable, or a function that makes one. Of a function the body is `replayable`: it may be read
-    again from its beginning. `length` is how many bytes there are, where that is known. `abort` closes what the bytes
-    come from. It is called where the body was not read to its end.
+    `pieces` is an async iterable, or a function that makes one. A body made of a function is `replayable`: it can
+    be read again from its beginning. `length` is the number of bytes, None if unknown. `abort` closes the source of
+    the bytes. It is called if the body is not read to its end.
 
     Example:
         return response.replace(stream=Body(louder(response.stream)))
@@ -31,14 +31,24 @@ class Body:
         self.remaining = length
         """Bytes that are still to come, where that is known."""
         self.begun = False
-        """Whether any of it was asked for."""
+        """Whether its reading has begun."""
         self.outcome: Outcome | None = None
         """How it ended; None until then."""
         self.error: Exception | None = None
-        """What its reading failed with."""
+        """The error that broke it off, or None."""
         self._pieces = pieces
         self._abort = abort
         self._callbacks: list[Callable[[Outcome], None]] = []
+
+    @classmethod
+    def wrapping(
+        cls, stream: AsyncIterable[bytes], pieces: AsyncIterable[bytes], *, abort: Callable[[], object] | None = None
+    ) -> Body:
+        """A body of `pieces` that are made of a stream's. Its `remaining` begins as the stream's; what makes the pieces
+        sets it anew with each of them. Aborting it aborts the stream, or calls `abort` where that is given."""
+        body = cls(pieces, abort=getattr(stream, "abort", None) if abort is None else abort)
+        body.remaining = remaining_of(stream)
+        return body
 
     @property
     def replayable(self) -> bool:
@@ -46,7 +56,8 @@ class Body:
         return callable(self._pieces)
 
     def on_end(self, callback: Callable[[Outcome], None]) -> None:
-        """Call `callback` once, when the body has ended; at once where it has. It must not raise."""
+        """Call `callback(outcome)` once, when the body ends, or at once if it has ended. The callback must not
+        raise."""
         if self.outcome is None:
             self._callbacks.append(callback)
         else:
@@ -79,7 +90,7 @@ class Body:
         self.abort()
 
     def abort(self) -> bool:
-        """Leave the rest, where nothing can be awaited; whether there was a rest to leave."""
+        """Leave the rest, without awaiting. Returns whether the body was still open."""
         was_open = self.outcome is None
         self._end("left")
         return was_open
@@ -95,8 +106,13 @@ class Body:
             callback(outcome)
 
 
+def remaining_of(stream: AsyncIterable[bytes]) -> int | None:
+    """How many bytes of a stream are still to come; None where that is not known."""
+    return getattr(stream, "remaining", None)
+
+
 async def read_whole(body: bytes | Body | None) -> bytes | None:
-    """A request's body as bytes, whichever it is; None where there is none."""
+    """Read a request's body into bytes. None if it has no body."""
     if not isinstance(body, Body):
         return body
     return b"".join([piece async for piece in body])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -32,7 +32,7 @@ class Context:
         attempts: how many requests were sent.
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
         timeline: what happened when.
-        max_seconds: how long the whole call may take, where that was said of this call alone.
+        max_seconds: seconds for the whole call, if the caller gave a deadline for this call; else None.
         token, cache_ttl, parse: a client's, see ClientContext.
     """
 
@@ -57,6 +57,11 @@ class Context:
     @cached_property
     def extensions(self) -> dict[str, Any]:
         """A dict for plugins alone; the library neither reads nor writes it."""
+        return {}
+
+    def settings(self, name: str) -> Mapping[str, str]:  # noqa: ARG002  # the gateway's has some
+        """What the route of this call sets for the plugin of that name (`oo route set --with`). Empty in a client, and
+        in a gateway until the route is known: from `Slot.FETCH` on it is."""
         return {}
 
     def __repr__(self) -> str:

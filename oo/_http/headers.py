@@ -40,7 +40,7 @@ class Headers(Mapping[str, str]):
         return f"<Headers {', '.join(self)}>"
 
     def get_all(self, name: str) -> list[str]:
-        """Each value of a field, in order; empty where there is none."""
+        """The values of a field, in order; empty if there is none."""
         wanted = name.lower()
         return [value for field, value in self._pairs if field.lower() == wanted]
 
@@ -49,7 +49,7 @@ class Headers(Mapping[str, str]):
         return self._pairs
 
     def replace(self, name: str, value: str) -> Headers:
-        """These headers with one field set, any earlier value of it gone."""
+        """A copy with one field set. Earlier values of that field are gone."""
         wanted, pairs = name.lower(), self._pairs
         for pair in pairs:
             if pair[0].lower() == wanted:
@@ -65,8 +65,8 @@ NO_HEADERS = Headers()
 
 
 def validated_headers(headers: Headers) -> Iterable[tuple[str, str]]:
-    """The request's header fields, one that is repeated under one name; DoubleOError where a middleware made one that
-    would not be read as it was meant."""
+    """The request's header fields, checked. A repeated field takes the first one's spelling. DoubleOError for a
+    character that HTTP does not allow, which a middleware may have put in."""
     pairs = headers.pairs()
     if not pairs:
         return ()
@@ -79,7 +79,7 @@ def validated_headers(headers: Headers) -> Iterable[tuple[str, str]]:
 
 @lru_cache(256)
 def _validated_names(names: tuple[str, ...]) -> tuple[str, ...] | None:
-    # Most calls have the names of another.
+    # Cached: most calls send the same names.
     if not all(map(NAME.fullmatch, names)):
         return None
     first: dict[str, str] = {}
@@ -87,7 +87,8 @@ def _validated_names(names: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def field_text(value: str, encoding: str = "utf-8") -> str:
-    """A header's value that was decoded as `encoding`: UTF-8 where its bytes are that, else Latin-1 (RFC 9110, 5.5)."""
+    """Correct a header's value that was decoded as `encoding`: UTF-8 if its bytes are UTF-8, else Latin-1 (RFC
+    9110, 5.5)."""
     if value.isascii():
         return value
     raw = value.encode(encoding, "surrogateescape")

@@ -11,7 +11,7 @@ JSON: TypeAlias = Any
 """What a JSON text holds: dict, list, str, int, float, bool or None."""
 
 MAX_ANSWER = 1 << 20
-"""Bytes of JSON that a client takes as the answer to get_secret and get_env."""
+"""The most bytes that a client accepts as the answer to get_secret and get_env."""
 
 
 def _refuse_constant(name: str) -> None:
@@ -25,7 +25,8 @@ _BOM = "\ufeff"
 
 
 def parse_json(body: bytes) -> JSON:
-    """Strict JSON of UTF-8 bytes. DoubleOError (reason "protocol") where it is none; it never shows the bytes."""
+    """Parse strict JSON from UTF-8 bytes. DoubleOError (reason "protocol") if it is not JSON; the error never shows
+    the bytes."""
     try:
         text = str(body, "utf-8").removeprefix(_BOM).strip(_SPACE)  # RFC 8259, 8.1: a parser may ignore a BOM
         data, end = _decode(text)

@@ -11,7 +11,10 @@ from .context import Context
 from .headers import NO_HEADERS, Headers
 
 TOKEN = re.compile("oo_[A-Za-z0-9_-]{16,}")
-"""What looks like a gateway's token, wherever it was given by mistake."""
+"""Matches a gateway's token, for places where one was given by mistake."""
+
+MAX_BODY_BYTES = 64 << 20
+"""The most bytes of an answer's body, unless told."""
 
 
 class Request:
@@ -20,14 +23,14 @@ class Request:
     Attributes:
         method: the HTTP method.
         url: the absolute URL.
-        base_url: the beginning of the URL; to replace it moves the URL as well.
+        base_url: the beginning of the URL. Replacing it changes `url` too.
         headers: the header fields.
         body: bytes, a Body that flows, or None.
         timeout: seconds for one attempt.
         deadline: when the whole call must be over, on the pipeline's monotonic clock, or None.
-        max_body_bytes: the most that the answer's body may hold once decompressed.
-        stream_response: whether the answer's body is left to be read as it comes.
-        context: what the steps of this call share; every copy of the Request has the same.
+        max_body_bytes: the most bytes that the answer's body may have once decompressed.
+        stream_response: whether the answer's body is a stream, read by the caller as it comes.
+        context: what the steps of this call share. Every copy of the Request has the same object.
     """
 
     __slots__ = (
@@ -53,17 +56,14 @@ class Request:
         base_url: str = "",
         timeout: float = 30.0,
         deadline: float | None = None,
-        max_body_bytes: int = 64 << 20,
+        max_body_bytes: int = MAX_BODY_BYTES,
         stream_response: bool = False,
         context: Context | None = None,
     ) -> None:
-        self.method = method
-        self.url = url
+        self.method, self.url, self.base_url = method, url, base_url
         self.headers = NO_HEADERS if headers is None else headers
         self.body = body
-        self.base_url = base_url
-        self.timeout = timeout
-        self.deadline = deadline
+        self.timeout, self.deadline = timeout, deadline
         self.max_body_bytes = max_body_bytes
         self.stream_response = stream_response
         self.context = Context() if context is None else context
@@ -75,7 +75,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path below the base URL, without the query: what a log line may show, a token given as a path masked."""
+        """The path below the base URL, without the query, for log lines. A token in it is masked."""
         return TOKEN.sub("oo_***", self.url[len(self.base_url) :].partition("?")[0])
 
     def with_header(self, name: str, value: str) -> Request:
@@ -96,13 +96,13 @@ class Request:
         return other
 
     def with_context(self, context: Context) -> Request:
-        """This request as another call's."""
+        """A copy that belongs to another call."""
         other = self._copy()
         other.context = context
         return other
 
     def _copy(self) -> Request:
-        # Written out, because a loop over the slots costs four times as much and every call passes here.
+        # Written out, because every call passes here and a loop over the slots costs four times as much.
         other = Request.__new__(Request)
         other.method = self.method
         other.url = self.url

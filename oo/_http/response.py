@@ -15,15 +15,17 @@ from .request import Request
 ByteStream: TypeAlias = Body | AsyncGenerator[bytes, None]
 """A body that is read as it comes: decoded bytes, in pieces of any size. DoubleOError where it breaks off."""
 
-_UNREAD: Any = object()
+UNPARSED: Any = object()
+"""The `value` of an answer that was not parsed yet."""
+
 _REPLACEABLE = frozenset({"status", "headers", "body", "stream", "request"})
 
 
 class Response:
     """One answer on its way up.
 
-    Where the request asked for it, `stream` is the body as it comes and `body` is empty. A middleware may put an async
-    generator over `response.stream`, or a `Body` over it, in its place.
+    If the request asked for a stream, `stream` is the body as it comes and `body` is empty. A middleware may
+    replace `stream` by an async generator or a `Body` that reads the old one.
 
     Attributes:
         status: the HTTP status.
@@ -50,8 +52,8 @@ class Response:
         self.body = body
         self.stream = self._source = stream
         self.request = request
-        self._json = _UNREAD
-        self.value: Any = _UNREAD
+        self._json = UNPARSED
+        self.value: Any = UNPARSED
 
     @property
     def context(self) -> Context:
@@ -69,7 +71,8 @@ class Response:
         return self.request.context.timeline
 
     def on_end(self, callback: Callable[[Outcome], None]) -> Response:
-        """This answer, which calls `callback` once when its body has ended; at once where that is bytes."""
+        """Call `callback(outcome)` once, when the body ends; at once if the body is bytes. Returns this answer, or
+        a copy of it whose stream is watched."""
         if self.stream is None:
             callback("complete")
             return self
@@ -91,8 +94,8 @@ class Response:
         return self.replace(body=b"".join(parts), stream=None)
 
     def json(self) -> JSON:
-        """The body as strict JSON (RFC 8259, UTF-8), parsed once; the operation's error where it is none."""
-        if self._json is _UNREAD:
+        """The body as strict JSON (RFC 8259, UTF-8), parsed once. Raises the operation's error if it is not JSON."""
+        if self._json is UNPARSED:
             try:
                 self._json = parse_json(self.body)
             except DoubleOError as error:
@@ -104,13 +107,13 @@ class Response:
         return self._json
 
     def parse(self) -> Any:
-        """The operation's value, parsed once; the operation's error where the answer holds none."""
-        if self.value is _UNREAD:
+        """The operation's value, parsed once. Raises the operation's error if the answer holds none."""
+        if self.value is UNPARSED:
             self.value = self.request.context.parse(self)
         return self.value
 
     def abort(self) -> bool:
-        """Close the connection of a stream that was not read to its end; whether it was one."""
+        """Close the connection of a stream that was not read to its end. Returns whether there was one to close."""
         abort = getattr(self._source, "abort", None)
         return bool(abort is not None and abort())
 
@@ -118,19 +121,15 @@ class Response:
         """This answer with some of status, headers, body, stream and request changed; TypeError for another name. What
         was parsed is forgotten where the body or the status changes."""
         other = Response.__new__(Response)
-        other.status = self.status
-        other.headers = self.headers
-        other.body = self.body
-        other.stream = self.stream
-        other.request = self.request
-        other._source = self._source
+        other.status, other.headers, other.body = self.status, self.headers, self.body
+        other.request, other.stream, other._source = self.request, self.stream, self._source
         other._json, other.value = self._json, self.value
         for name, value in changes.items():
             if name not in _REPLACEABLE:
                 raise TypeError(f"a Response has no {name!r} to replace; it has {', '.join(sorted(_REPLACEABLE))}")
             setattr(other, name, value)
         if "body" in changes or "status" in changes:
-            other._json = other.value = _UNREAD
+            other._json = other.value = UNPARSED
         return other
 
     def __repr__(self) -> str:

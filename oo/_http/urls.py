@@ -1,4 +1,4 @@
-"""Base URLs and proxied paths: what is a place to call, and what would leave it. Pure."""
+"""Base URLs and proxied paths: which are allowed, and how they are spelled. Pure."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _LABEL = re.compile("[0-9A-Za-z_-]{1,63}")
 
 
 def base_url(url: str) -> str:
-    """A base URL without its last slash. ValueError where it is no absolute http(s) URL nor a Unix socket's
-    (`http+unix://%2Frun%2Foo.sock`), or holds a user, a query or a fragment."""
+    """A base URL without its last slash. ValueError if it is neither an absolute http(s) URL nor a Unix socket's
+    (`http+unix://%2Frun%2Foo.sock`), or if it holds a user, a query or a fragment."""
     if not isinstance(url, str):
         raise ValueError(f"the base URL must be a string, not {type(url).__name__}")
     if url.startswith(UNIX):
@@ -81,7 +81,7 @@ def is_localhost_name(host: str) -> bool:
 
 
 def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host is, without a zone, an IPv4 address in IPv6 unwrapped; None for a name."""
+    """The IP address that a host is, or None for a name. A zone is dropped, an IPv4 address in IPv6 is unwrapped."""
     host = host.partition("%")[0]
     try:
         ip = ipaddress.ip_address(host)
@@ -115,15 +115,15 @@ def proxied(path: str) -> str:
     ValueError for what could lead out of there: `..` or `.` as a segment, encoded however often; `//host`; a scheme;
     a backslash; `#`; a control character.
     """
-    place, mark, query = path.partition("?")
+    target, mark, query = path.partition("?")
     if "#" in path:
         raise ValueError("the path holds a '#'; write it as %23 if it belongs to a name")
-    place = place.removeprefix("/")
-    if path.startswith("//") or _SCHEME.match(place):
+    target = target.removeprefix("/")
+    if path.startswith("//") or _SCHEME.match(target):
         raise ValueError("the path names a host or a scheme; give only what follows the API's own host")
     if _BAD_PERCENT.search(path):
         raise ValueError("the path holds a '%' that begins no escape; write it as %25")
-    plain = _unquoted(place)
+    plain = _unquoted(target)
     # What is escaped in a query is data, a line break as well.
     if "\\" in plain or _CONTROL.search(plain) or _CONTROL.search(query):
         raise ValueError("the path holds a backslash or a control character")
@@ -131,7 +131,7 @@ def proxied(path: str) -> str:
     if any(_CUT.split(segment)[0].strip() in (".", "..") for segment in plain.split("/")):
         raise ValueError("the path holds a '.' or '..' segment and could leave /api/proxy/")
     try:
-        return quote(place, safe=_SAFE) + mark + quote(query, safe=_SAFE + '?[]{}|^`"<>')
+        return quote(target, safe=_SAFE) + mark + quote(query, safe=_SAFE + '?[]{}|^`"<>')
     except UnicodeEncodeError:
         pass
     raise ValueError("the path holds half a character (a lone surrogate)")

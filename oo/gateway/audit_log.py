@@ -17,7 +17,7 @@ from typing import Protocol
 from .audit_lines import begin_line, end_line, lost_line, refusal, shared_line
 from .audit_sinks import Sink, open_sink
 from .context import GatewayContext
-from .errors import GatewayError, StoreError
+from .errors import AuditFailed, StoreError
 from .throttled_log import ThrottledLog
 from .trusted_proxies import TrustedProxies
 
@@ -55,12 +55,13 @@ class Audit(Protocol):
         """The caller's address that a trusted proxy tells in its X-Forwarded-For headers, or None."""
 
     def begin(self, context: GatewayContext) -> None:
-        """Write that a call begins; GatewayError (503) if that can't be done and must be."""
+        """Write that a call begins; AuditFailed if that can't be done and must be."""
 
     def end(
         self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
-    ) -> None:
-        """Write how a call ended. On failure, log that a line was lost; never raise, since the call has happened."""
+    ) -> bool:
+        """Write how a call ended. On failure, log that a line was lost; never raise, since the call has happened.
+        Returns whether its answer may be given: False where it has no line at all, and must have one."""
 
 
 class AuditLog:
@@ -81,18 +82,22 @@ class AuditLog:
 
     def begin(self, context: GatewayContext) -> None:
         if not self._write(begin_line(context)) and self._required:
-            raise GatewayError(503, "the gateway cannot write its audit", "audit failed", {"Retry-After": "5"})
+            context.audited = ""
+            raise AuditFailed
 
     def end(
         self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
-    ) -> None:
+    ) -> bool:
         """Append a line, or count a refusal that gets none of its own, for which an event loop must be running."""
         if context.target is None and not context.audited and self._is_flood():
             if not self._counted:
                 asyncio.get_running_loop().call_later(1, self._sum_up)
             self._counted[refusal(context, outcome, status)] += 1
-            return
-        self._write(end_line(context, outcome, status, bytes_out, upstream_id))
+            return True
+        has_begun = bool(context.audited)
+        return (
+            self._write(end_line(context, outcome, status, bytes_out, upstream_id)) or has_begun or not self._required
+        )
 
     def reopen(self) -> None:
         """Open the file anew, which was renamed perhaps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .._http.context import Context
@@ -61,6 +61,9 @@ class GatewayContext(Context):
     hang_up: Callable[[], object] | None = None
     bytes_in: int = 0
     bytes_out: int = 0
+
+    def settings(self, name: str) -> Mapping[str, str]:
+        return {} if self.route is None else self.route.settings.get(name, {})
 
 
 def gateway_context(request: Request) -> GatewayContext:

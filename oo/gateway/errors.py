@@ -39,6 +39,13 @@ class Unauthorized(GatewayError):
         super().__init__(401, message, outcome, {"WWW-Authenticate": "Bearer"})
 
 
+class AuditFailed(GatewayError):
+    """The audit is required, and the line of a call cannot be written."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the gateway cannot write its audit", "audit failed", {"Retry-After": "5"})
+
+
 class Conflict(GatewayError):
     """An idempotency key was used with another request (`status` 422), its first call did not end in time (409), or it
     was made and its answer is not there (410)."""

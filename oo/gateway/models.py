@@ -15,6 +15,7 @@ from .._http.urls import base_url
 from .errors import StoreError
 from .header_rules import HeaderRules, plain
 from .path_readings import readings
+from .plugin_settings import PluginSettings, check_settings
 
 Kind = Literal["secret", "env", "route"]
 """What a token may open."""
@@ -72,7 +73,8 @@ class Route:
     a key may go in clear, or be too short to be masked. `pass_headers` names headers that go up as the caller sent
     them, though the gateway would keep them back, and `drop_headers` those that never go up. `websocket` lets callers
     open WebSockets. `others` are the upstreams besides the first, whose `weight` is its share. `retries` is how often a
-    call that may be repeated is. `cors` names the origins whose programs in browsers may call, "*" any.
+    call that may be repeated is. `cors` names the origins whose programs in browsers may call, "*" any. `settings` are
+    those of plugins, by the plugin's name.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Route:
     others: tuple[Upstream, ...] = ()
     retries: int = 0
     cors: tuple[str, ...] = ()
+    settings: PluginSettings = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """StoreError for a field that is not valid."""
@@ -125,6 +128,7 @@ class Route:
         for pattern in self.allow:
             if not _ALLOW.fullmatch(pattern):
                 raise StoreError(f"{pattern!r} is no pattern such as 'POST /v1/*'")
+        check_settings(self.settings)
         if not 0 < self.timeout <= 3600:
             raise StoreError("the timeout must be more than 0 and at most 3600 seconds")
 

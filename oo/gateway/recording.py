@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from .._http.body import Body
+from .._http.body import Body, remaining_of
 from .._http.response import ByteStream, Response
 from .claims import Claim
 from .kept import MAX_KEPT
@@ -31,8 +31,7 @@ class Recording:
         self._parts: list[bytes] = []
         self._size = 0
         self._left_at: float | None = None
-        self._body = Body(self._taken(), abort=self._leave)
-        self._body.remaining = getattr(stream, "remaining", None)
+        self._body = Body.wrapping(stream, self._taken(), abort=self._leave)
         # A response of its own: to abort it is to leave, not to end the reading.
         self.response = Response(response.status, response.headers, request=response.request, stream=self._body)
 
@@ -61,7 +60,7 @@ class Recording:
                 else:
                     self._parts.clear()
                 if self._left_at is None:
-                    await self._pieces.put((piece, getattr(stream, "remaining", None)))
+                    await self._pieces.put((piece, remaining_of(stream)))
                 elif self._size > MAX_KEPT or time.monotonic() - self._left_at > self._seconds:
                     return False
         return True

@@ -18,6 +18,7 @@ from .credentials.registry import Registry
 from .errors import StoreError
 from .models import Kind, Rate, Route, SecretRef, Token, Variable, check_name
 from .paths import check_home, hand_over
+from .plugin_settings import merged_settings
 from .route_credentials import KINDS
 from .vault import VAULT_FILE, Vault
 
@@ -177,16 +178,18 @@ async def update_route(
     """Change what is named of a route; a line for each that changed, without the texts that it injects.
 
     `changes` are a Route's fields. `inject` and `query` join what is there, less what `drop` names: headers,
-    parameters, kinds of credentials, `basic`, `ca` and `cert`.
+    parameters, kinds of credentials, `basic`, `ca` and `cert`. `settings` joins the plugins there are; one without any
+    is dropped.
     """
     await require(vault, "route", name)
     before = await vault.route(name)
     if before is None:
         raise StoreError(f"there is no route {name!r}")
     less = route_credentials.without(before, drop)
-    joined = {
+    joined: dict[str, Any] = {
         field: route_credentials.merged(getattr(less, field), changes[field]) for field in _TEXTS if field in changes
     }
+    joined["settings"] = merged_settings(before.settings, changes.get("settings", {}))
     after = replace(less, **{**changes, **joined})
     if {"upstream", "others", "allow_private", "allow_plain_http"} & changes.keys():
         rules.check_upstream(after)
@@ -257,7 +260,7 @@ def state_of(token: Token, now: float) -> State:
 async def _check_new(vault: Vault, kind: Kind, name: str, override: bool) -> None:
     if not override and name in await vault.names(kind):
         raise StoreError(
-            f"there is a {kind} {name!r} already: `oo {kind} update {name}` changes what you name, --replace all of it"
+            f"{kind} {name!r} is there already: `oo {kind} update {name}` changes what you name, --replace all of it"
         )
 
 
@@ -283,6 +286,9 @@ async def _check_credentials(vault: Vault, route: Route, kinds: Registry) -> Non
     await route_credentials.check(vault, route, credentials)
 
 
+_MAPPINGS = {"inject": "inject", "query": "query", "settings": "with"}
+
+
 def _differences(before: Route, after: Route) -> list[str]:
     changed = []
     for field in fields(Route):
@@ -292,13 +298,13 @@ def _differences(before: Route, after: Route) -> list[str]:
         if field.name in _UNSHOWN:
             changed.append(f"{field.name}: {'changed' if old and new else 'added' if new else 'dropped'}")
             continue
-        if field.name not in _TEXTS:
+        if field.name not in _MAPPINGS:
             changed.append(f"{field.name.replace('_', ' ')}: {_shown(old, field.name)} -> {_shown(new, field.name)}")
             continue
         for name in {**old, **new}:
             if old.get(name) != new.get(name):
                 what = "changed" if name in old and name in new else "added" if name in new else "dropped"
-                changed.append(f"{field.name} {name}: {what}")
+                changed.append(f"{_MAPPINGS[field.name]} {name}: {what}")
     return changed
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .models import Denial, Token
+import math
+
+from .models import Denial, Rate, Token
 
 _ROUNDING = 1e-6  # seconds that rounding may be off; it must not take the last call of a burst away
 
@@ -25,3 +27,9 @@ def charge(token: Token, tat: float, now: float) -> float | Denial:
     tat = min(max(tat, now), now + period) + period / token.rate.count
     wait = tat - period - now
     return Denial("rate", token.id, wait, label=token.label) if wait > _ROUNDING else tat
+
+
+def calls_at_once(rate: Rate, tat: float, now: float) -> int:
+    """How many calls in a row a rate lets through at `now`, with the `tat` that `charge` gave last."""
+    free = rate.seconds - max(tat - now, 0)
+    return max(0, math.floor((free + _ROUNDING) * rate.count / rate.seconds))

@@ -19,6 +19,11 @@ def new_token() -> str:
     return f"{PREFIX}{body}{_checksum(body)}"
 
 
+def has_form(text: str) -> bool:
+    """Whether a text has a token's shape, with a typo in it or without."""
+    return _SHAPE.fullmatch(text) is not None
+
+
 def is_token(text: str) -> bool:
     """Whether a text has a token's shape and checksum, whatever it opens."""
     match = _SHAPE.fullmatch(text)

@@ -1,7 +1,8 @@
 """The vault: a Store in one SQLite file, every value sealed, with the answers to idempotent calls in another beside it.
 
-What was read and opened is kept until SQLite's `data_version` says that somebody committed, so a change by another
-process shows at once. A write is on the disk (WAL, synchronous FULL) before it is acknowledged.
+What was read and opened is kept until an owner's change is committed, which draws the vault's epoch anew, so a change
+by another process shows at once. What is counted is read from the file each time. A write is on the disk (WAL,
+synchronous FULL) before it is acknowledged.
 
 Everything security-relevant is in the authenticated blob, so edited or swapped rows are detected: which version is
 current, what a token opens, where a route leads. Two things are not detected. Whoever can write the file can restore
@@ -15,6 +16,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -26,7 +28,6 @@ from .freshness import ReadCache
 from .models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version, check_name
 from .rules import MAX_TTL, check_variable
 from .sealing import Keyring, ReloadingKeyring
-from .spending import has_use
 from .store import database, secret_versions, things, token_rows
 from .store.keyed_calls import KeyedCalls
 from .store.records import Records
@@ -65,13 +66,14 @@ class Vault:
         found = self._opened(token, kind)
         if isinstance(found, Denial):
             return found
-        if not has_use(found, found.used) and (key is None or not self._calls.is_known(found.id, self._call(key))):
+        is_used_up = found.uses is not None and self._database.read(lambda r: token_rows.is_used_up(r, found))
+        if is_used_up and (key is None or not self._calls.is_known(found.id, self._call(key))):
             return Denial("used up", found.id, label=found.label)
         if found.rate is None:
             return found.grant
         if (denial := self._database.read(lambda records: token_rows.too_soon(records, found))) is not None:
             return denial  # which writes nothing
-        return await self._write(lambda records: token_rows.charge(records, found)) or found.grant
+        return await self._database.write(lambda records: token_rows.charge(records, found)) or found.grant
 
     async def opens(self, token: str, kind: Kind) -> Grant | Denial:
         found = self._opened(token, kind)
@@ -83,7 +85,7 @@ class Vault:
             return found
         if found.uses is None:
             return found.grant
-        return await self._write(lambda records: token_rows.consume(records, found)) or found.grant
+        return await self._database.write(lambda records: token_rows.consume(records, found)) or found.grant
 
     async def secret(self, name: str) -> str | None:
         return self._read(("secret", name), lambda records: secret_versions.current(records, name))
@@ -104,10 +106,7 @@ class Vault:
         found = self._opened(token, "route")
         if isinstance(found, Denial):
             return found
-        try:
-            return await self._calls.claim(found, self._call(key), seconds)
-        finally:
-            self._reads.expire()
+        return await self._calls.claim(found, self._call(key), seconds)
 
     async def result(
         self, token_id: str, key: str, digest: bytes
@@ -223,12 +222,12 @@ class Vault:
 
         Meanwhile readers accept both keys. If interrupted, run it again: it continues.
         """
-        await self._write(lambda records: records.begin_rekey(ring))
+        await self._database.write(lambda records: records.begin_rekey(ring))
         self._keys.ring = ring
         count = 0
         while places := self._database.records.sealed_otherwise(ring.current):
             for place in places:
-                count += await self._write(lambda records, place=place: records.reseal(ring, *place))  # type: ignore[misc]
+                count += await self._database.write(partial(Records.reseal, ring=ring, place=place))
         if not await self._database.compact():
             raise StoreError("others are busy with the vault, and its file still holds what the old key opens")
         return count
@@ -278,8 +277,14 @@ class Vault:
         return self._reads.get(key, lambda: self._database.read(read))
 
     async def _write(self, change: Callable[[Records], T]) -> T:
+        """Make an owner's change, which every process sees from then on."""
+
+        def changed(records: Records) -> T:
+            records.draw_epoch()
+            return change(records)
+
         try:
-            return await self._database.write(change)
+            return await self._database.write(changed)
         finally:
             self._reads.expire()
 

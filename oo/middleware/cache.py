@@ -1,4 +1,4 @@
-"""Cache: one request for a key however many ask, and none while its answer is young."""
+"""Cache: one request for a key at a time, however many ask, and none while its answer is fresh."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Cache:
                 if found is flight:
                     return await self._lead(flight, request, call_next, ttl)
             except BaseException:
-                # Cancelled, or interrupted at whatever line: the first of its waiters to come by leads.
+                # Cancelled, or interrupted at any line: the first waiter to wake makes the call instead.
                 self.store.complete(flight, None)
                 raise
             if isinstance(found, Response):
@@ -102,5 +102,5 @@ def _is_shared(error: Exception) -> bool:
 
 
 def _own(error: Exception) -> Exception:
-    # One exception object raised by many threads would share, and grow, one traceback.
+    # Many threads that raise one exception object would share, and grow, one traceback.
     return copy.copy(error) if isinstance(error, DoubleOError) else error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from .._core.errors import buffer_if_error, to_call_error
 from .._core.masking import seen_values
 from .._core.pipeline import CallNext
@@ -12,8 +10,8 @@ from .._http.response import Response
 
 
 class ErrorMapping:
-    """Turns a transport's failures, statuses and unreadable answers into the four errors. Stands inside Retry, so
-    that each attempt fails with an error that says whether another may help."""
+    """Turns a transport's failures, error statuses and unreadable answers into the four errors. It stands inside
+    Retry, so that each attempt's error says whether another attempt may help."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = request.context
@@ -24,18 +22,15 @@ class ErrorMapping:
             if response.stream is not None:
                 response = await buffer_if_error(response)
             response.parse()
-            if context.operation == "secret" or context.operation == "env":
-                _remember(response.value)
+            if context.operation == "secret":
+                if response.value not in seen_values.recent:
+                    seen_values.add(response.value)
+            elif context.operation == "env":
+                for value in response.value.values():
+                    seen_values.add(value)
             return response
         except Exception as error:
             failure = to_call_error(error, request)
             if failure is None:
                 raise
         raise failure
-
-
-def _remember(value: str | Mapping[str, str]) -> None:
-    """Have what was fetched masked in the errors to come."""
-    for each in (value,) if isinstance(value, str) else value.values():
-        if each not in seen_values.recent:
-            seen_values.add(each)

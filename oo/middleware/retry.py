@@ -32,7 +32,7 @@ class Retry:
 
     Waits `backoff_factor` seconds, then twice, four times that and so on, at most `max_wait`, plus up to `jitter` of
     the wait. That is the least wait: a `Retry-After` of up to 60 s makes it longer, never shorter, and a longer
-    one ends the call. Its `retry-after-ms` is kept to as given. `statuses` replaces the set of statuses that are tried
+    one ends the call. A `retry-after-ms` is waited for exactly. `statuses` replaces the set of statuses that are tried
     again: 408, 425, 429 and every 5xx but 501 and 505. A call that is not idempotent carries one `Idempotency-Key`.
     """
 
@@ -96,7 +96,7 @@ class Retry:
                 timeline.append((response.status, io.now() - began))
                 self.budget.refund(attempt - 1)
                 return response
-            # Outside the except: a failure that was survived is nobody's context.
+            # Outside the except, so that this failure is not the context of a later one.
             await io.sleep(wait)
 
     def _schedule(self) -> Iterator[float]:
@@ -105,7 +105,7 @@ class Retry:
         return waits
 
     def _wait(self, error: DoubleOError, waits: Iterator[float]) -> float | None:
-        """Seconds before the next attempt; None where there is to be none."""
+        """Seconds to wait before the next attempt; None for no further attempt."""
         retryable = error.retryable
         if self.statuses is not None and error.reason == "status":
             retryable = error.status in self.statuses
@@ -123,8 +123,8 @@ class Retry:
 
 
 class RetryBudget:
-    """What a client may spend on retries: full at 500, each retry costs 5 and gets them back when its call succeeds,
-    each call that succeeds at once gives 1. In a total outage a client so sends 100 retries, then none."""
+    """Limits a client's retries. It begins with 500 points. A retry costs 5, which come back when its call
+    succeeds; a call that succeeds at once adds 1. In a total outage a client sends 100 retries, then none."""
 
     def __init__(self, capacity: int = BUDGET_CAPACITY) -> None:
         self._capacity = self._left = capacity
@@ -132,7 +132,7 @@ class RetryBudget:
         register(self)
 
     def spend(self) -> bool:
-        """Pay for a retry; False where there is not enough left."""
+        """Pay for a retry. False if too few points are left."""
         with self._lock:
             if self._left < RETRY_COST:
                 return False
@@ -147,6 +147,6 @@ class RetryBudget:
             self._left = min(self._capacity, self._left + (retries * RETRY_COST or SUCCESS_REFUND))
 
     def after_fork(self) -> None:
-        """In a child: let go of the lock."""
+        """In a forked child: replace a held lock."""
         if self._lock.locked():
             self._lock = threading.Lock()

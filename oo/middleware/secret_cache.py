@@ -4,10 +4,10 @@ A flight is one fetch under way. Whoever asks for the same key meanwhile waits f
 its flight are one step under the lock, so no caller can find neither; an invalidation takes the flight out of the
 table, and a flight that is no longer there stores nothing.
 
-A thread may come in while it is itself inside, at any bytecode: a signal's handler calls `invalidate`, the garbage
-collector closes an abandoned call, which lands its flight. So the lock is one that its owner may take again; a change
-that finds another half done goes on with an empty store, and what the other then does to the old one is lost; and the
-tables are changed by single steps of a dict or a set, and copied to be walked through.
+The same thread can re-enter at any bytecode: a signal handler calls `invalidate`, or the garbage collector closes
+an abandoned call, which completes its flight. So the lock is an RLock. A change inside another change swaps in an
+empty store, and what the outer one writes to the old store is lost. The tables are changed by single operations of
+a dict or a set, and copied before they are iterated.
 """
 
 from __future__ import annotations
@@ -86,10 +86,11 @@ class SecretCache:
                 entries.pop(each, None)
 
         with self._lock:
-            # Before the change: a flight that lands within it, in another store, must find itself gone.
-            for place in list(self._flights):
-                if key in (place[1], _token(place[1])):
-                    self._flights.pop(place, None)
+            # Before the change: a flight that completes during it, in another store, must not be in the table any
+            # more.
+            for flight_key in list(self._flights):
+                if key in (flight_key[1], _token(flight_key[1])):
+                    self._flights.pop(flight_key, None)
             self._change(forget)
 
     def clear(self) -> None:
@@ -140,12 +141,12 @@ class SecretCache:
 
     def complete(self, flight: Flight, outcome: Any, ttl: float | None = None, stale: float = 0.0) -> None:
         """End a flight: store its outcome where `ttl` is given and nothing was invalidated since, and let the
-        waiters go. A flight may land again, where its first landing was interrupted; its outcome stays."""
+        waiters go. A flight whose completion was interrupted is completed again; its first outcome stays."""
 
         def end(entries: TLRUCache[Any, Entry]) -> None:
-            place = flight.scope, flight.key
-            if self._flights.get(place) is flight:
-                self._flights.pop(place, None)
+            flight_key = flight.scope, flight.key
+            if self._flights.get(flight_key) is flight:
+                self._flights.pop(flight_key, None)
                 if ttl is not None:
                     self._set(entries, flight.key, outcome, ttl, ttl + stale)
             if flight.outcome is None:
@@ -180,13 +181,13 @@ class SecretCache:
         # Under the lock.
         if self._changing:
             self._entries = self._emptied()
-        # In this order: a change that comes in between the two is over before this one begins.
+        # In this order: a change that re-enters between the two lines ends before this one begins.
         entries = self._entries
         self._changing = True
         try:
             return change(entries)
         except BaseException:
-            # An interrupt, by Ctrl-C say: the parts of cachetools' store may not fit together any more.
+            # An interrupt, such as Ctrl-C: the parts of cachetools' store may be inconsistent.
             self._entries = self._emptied()
             raise
         finally:
@@ -208,7 +209,7 @@ class SecretCache:
         self._key_prefixes: set[Any] = set()
 
     def after_fork(self) -> None:
-        """In a child: let go of the lock, and begin anew where the store was half changed."""
+        """In a forked child: replace the lock, and empty a store that was half changed."""
         if self._changing:
             self._renew()
         else:

@@ -7,8 +7,7 @@
 | `ResponseHandler._payload` | a body whose connection has ended is told so |
 | `TCPConnector._factory`, called without arguments | the connector makes these connections |
 | `TCPConnector._create_connection` | closing the client ends the making of a connection |
-| `TCPConnector._get`, which asks `is_connected` of a kept connection | it is seen that one was kept |
-| `TCPConnector._conns`, by keys that have `host` and `port` | a stale connection is not taken again, nor its like |
+| `TCPConnector._get`, which asks `is_connected` of what is kept | a kept one is known, and left where it must be new |
 | `TCPConnector._waiters`, futures by key | who waits for a connection is told that the client was closed |
 | `TCPConnector._close`, called without a loop | the connections of a loop that ended without order |
 | `Connection._notify_release` | the timer of an answer's head ends, though the body goes on |
@@ -17,13 +16,16 @@
 | `ClientWebSocketResponse._response` | the connection of a WebSocket is ended without its closing handshake |
 | `DummyCookieJar.update_cookies_from_headers` | no cookies are looked at |
 | `http.HttpProcessingError` | what the parser raises for a broken body |
+| asyncio's TLS transport `_ssl_protocol`, and its `_transport` | what came before a reset is read, as without TLS |
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -31,7 +33,12 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from ..exceptions import DoubleOError
+from .proxy_env import name_of_proxy
 from .unix_sockets import socket_of
+
+fresh: ContextVar[bool] = ContextVar("fresh", default=False)
+"""Whether this task's request goes over a new connection: a kept one may be as stale as the one it was lost with."""
 
 _PIECE = 64 << 10  # bytes
 _FRAMING = ("Content-Length", "Transfer-Encoding")
@@ -60,12 +67,6 @@ class Connector(aiohttp.TCPConnector):
             if not waiting.done():
                 waiting.set_exception(aiohttp.ClientConnectionError())
         await super().close(**settings)
-
-    def close_idle(self, host: str | None, port: int | None) -> None:
-        """Close the kept connections to a place, which may be as stale as one of them was."""
-        for key in [key for key in self._conns if (key.host, key.port) == (host, port)]:
-            for protocol, _ in self._conns.pop(key):
-                protocol.close()
 
     async def _made(self, request: Any, *args: Any, **keywords: Any) -> ResponseHandler:
         path = socket_of(request.url.host or "")
@@ -106,6 +107,10 @@ class Connection(ResponseHandler):
 
     _reused = _answered = False
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        _read_rest_of_tls(transport)
+
     def data_received(self, data: bytes) -> None:
         self._answered = True
         super().data_received(data)
@@ -114,7 +119,7 @@ class Connection(ResponseHandler):
         # Asked of a kept connection that is about to be used.
         self._reused, self._answered = True, False
         # What came over an idle connection would be taken for the answer to the next request.
-        return not self.should_close and super().is_connected()
+        return not (self.should_close or fresh.get()) and super().is_connected()
 
     def close(self) -> None:
         # What the server does not read would keep the connection, and itself, for as long as the server likes.
@@ -150,17 +155,50 @@ class Connection(ResponseHandler):
             transport.close()
 
     def _read_rest(self) -> None:
-        # asyncio stops reading when it cannot write. An answer that came before the server reset the connection is in
-        # the socket still.
-        transport = self.transport
-        if transport is None or transport.get_extra_info("ssl_object") is not None:
-            return
-        try:
-            with transport.get_extra_info("socket").dup() as sock:
-                while data := sock.recv(_PIECE):
-                    self.data_received(data)
-        except (AttributeError, OSError):  # no socket at all, a closed one, or nothing more in it
-            pass
+        # Of TLS, `_read_rest_of_tls` has read it.
+        if self.transport is not None and self.transport.get_extra_info("ssl_object") is None:
+            for data in _rest(self.transport):
+                self.data_received(data)
+
+
+def _rest(transport: asyncio.BaseTransport) -> Iterator[bytes]:
+    """What the socket of a connection that was lost still holds. asyncio stops reading when it cannot write, and an
+    answer may have come before the server reset the connection."""
+    try:
+        with transport.get_extra_info("socket").dup() as sock:
+            while data := sock.recv(_PIECE):
+                yield data
+    except (AttributeError, OSError):  # no socket at all, a closed one, or nothing more in it
+        pass
+
+
+def _read_rest_of_tls(transport: Any) -> None:
+    """Have the TLS of a connection take what its socket holds before it tells of the loss, by when that is closed."""
+    tls = getattr(transport, "_ssl_protocol", None)
+    # In TLS within TLS, through a proxy, that of the proxy alone reads from the socket.
+    if tls is None or hasattr(tls._transport, "_ssl_protocol"):
+        return
+    socket_s = tls._transport
+
+    def connection_lost(exc: BaseException | None) -> None:
+        del tls.connection_lost
+        for data in _rest(socket_s) if exc is not None else ():
+            _feed(tls, data)
+        tls.connection_lost(exc)
+
+    tls.connection_lost = connection_lost
+
+
+def _feed(tls: Any, data: bytes) -> None:
+    if not isinstance(tls, asyncio.BufferedProtocol):  # Python 3.10
+        tls.data_received(data)
+        return
+    view = memoryview(data)
+    while view:
+        buffer = memoryview(tls.get_buffer(len(view)))
+        size = min(len(buffer), len(view))
+        buffer[:size], view = view[:size], view[size:]
+        tls.buffer_updated(size)
 
 
 def _is_truncated(tls: ssl.SSLObject | None) -> bool:
@@ -183,7 +221,7 @@ def _fail(payload: aiohttp.StreamReader | None, exc: BaseException, *cause: Base
 
 
 def is_stale(error: BaseException) -> bool:
-    """Whether a request failed since its connection, a kept one, was closed before any byte of an answer came."""
+    """Whether a request failed because its kept connection was closed before any byte of the answer came."""
     return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and hasattr(error, "stale")
 
 
@@ -202,3 +240,10 @@ def connection_reset(answer: aiohttp.ClientResponse) -> BaseException | None:
 def abort_socket(socket: aiohttp.ClientWebSocketResponse) -> None:
     """End the connection of a WebSocket, without the closing handshake."""
     socket._response.close()
+
+
+def check_tunnel(url: URL, proxy: str | None) -> None:
+    """DoubleOError (reason "argument") for TLS within TLS, which asyncio has from Python 3.11 on."""
+    if sys.version_info < (3, 11) and url.scheme == "https" and proxy is not None and proxy.startswith("https:"):
+        what = f"asyncio reaches no https host through the https proxy {name_of_proxy(proxy)} before Python 3.11"
+        raise DoubleOError(f"{what}; name one of http, or exempt the host by NO_PROXY", reason="argument")

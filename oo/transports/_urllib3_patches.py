@@ -189,13 +189,13 @@ class Adapter(HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, request: PreparedRequest, *_verify: Any, **_cert: Any) -> Any:
         url = urlsplit(request.url or "")
-        place = {"scheme": url.scheme, "host": url.hostname, "port": url.port}
+        host = {"scheme": url.scheme, "host": url.hostname, "port": url.port}
         if url.scheme != "https":
-            return place, {}
+            return host, {}
         context = self._trust.context
         tls = {"ssl_context": context, "cert_reqs": context.verify_mode}
         # Whether a host's name counts is for the context to say, as it is in asyncio.
-        return place, tls if context.check_hostname else {**tls, "assert_hostname": False}
+        return host, tls if context.check_hostname else {**tls, "assert_hostname": False}
 
     def cert_verify(self, *args: Any) -> None:
         # Its own has certifi's file read again for each connection.

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, NoCookies, connection_reset, is_stale
+from ._aiohttp_patches import Connector, NoCookies, check_tunnel, connection_reset, fresh, is_stale
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -54,8 +54,7 @@ _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unles
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
-_LARGE = 1 << 16  # bytes
-_SOON = 0.001  # seconds; aiohttp takes 0 for no limit
+_LARGE, _SOON = 1 << 16, 0.001  # bytes; seconds, for aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
@@ -109,6 +108,7 @@ class AiohttpTransport:
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
+                check_tunnel(url, proxy)
                 if session.closed:  # meanwhile
                     raise aiohttp.ClientConnectionError
             left = request.timeout if limit == "timeout" else until - now
@@ -119,8 +119,11 @@ class AiohttpTransport:
                     raise
             if answer is None:
                 note_resent(request, now)
-                session.connector.close_idle(url.host, url.port)  # type: ignore[union-attr]  # a Connector
-                answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+                before = fresh.set(True)
+                try:
+                    answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+                finally:
+                    fresh.reset(before)
             return await self._response(answer, request, lambda: Source(answer, request, limit, session, proxy), proxy)
         except BaseException as error:
             if answer is not None:

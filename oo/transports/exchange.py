@@ -40,7 +40,7 @@ def limits(request: Request, now: float) -> tuple[float, str]:
 
 
 def is_streaming(request: Request, status: int) -> bool:
-    """Whether the body may take as long as it takes: a stream that was asked for, unless it only tells of an error."""
+    """True for a 2xx answer to a streaming request: its idle time is limited, its total time is not."""
     return request.stream_response and 200 <= status < 300
 
 
@@ -52,7 +52,7 @@ def timed_out(limit: str) -> DoubleOError:
 
 
 def connection_limit(most: int) -> int:
-    """`most`, or half of the files that the process may open (`ulimit -n`) where that is less."""
+    """`most`, or half of the files that the process may open (`ulimit -n`) if that is less."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows, which has no such limit
@@ -62,9 +62,9 @@ def connection_limit(most: int) -> int:
 
 
 class Exchange:
-    """A request that is sent, and its answer. `until` is the monotonic instant by which both must be over; it may be
-    moved. `fresh` asks for a new connection. `reused` tells whether it went over a kept one, `answered` whether a byte
-    came back."""
+    """A request that is sent, and its answer. Both must be over by `until`, an instant of the monotonic clock,
+    which may be moved. `fresh` asks for a new connection. `reused` tells whether a kept connection was used,
+    `answered` whether a byte came back."""
 
     __slots__ = ("answered", "fresh", "reused", "until")
 
@@ -73,7 +73,7 @@ class Exchange:
         self.fresh = self.reused = self.answered = False
 
     def left(self) -> float:
-        """Seconds left; TimeoutError where there are none, for a socket that has bytes would go on giving them."""
+        """Seconds left. Raises TimeoutError at zero, since recv with timeout 0 still returns buffered bytes."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -109,11 +109,12 @@ class _Current(threading.local):
 
 
 thread = _Current()
-"""`thread.exchange` is what this thread sends, `thread.sending` whether it has yet to get an answer's head."""
+"""`thread.exchange` is this thread's exchange; `thread.sending` is true until the answer's head has come."""
 
 
 class TimedSocket:
-    """As much of a socket as http.client's response asks for. `early` is what was read of the answer already."""
+    """The part of a socket that http.client's response uses. `early` holds bytes of the answer that were read
+    already."""
 
     def __init__(self, sock: socket.socket, exchange: Exchange, early: bytes = b"") -> None:
         self._sock = sock
@@ -156,8 +157,8 @@ class _Raw(io.RawIOBase):
 
 
 def send_until_answered(sock: socket.socket, data: bytes, exchange: Exchange) -> bytes | None:
-    """Send `data`, but stop where the server answers first, or closes. What came of that answer (b"" for the end of
-    the connection); None where everything was sent. TimeoutError where time is up."""
+    """Send `data`, but stop if the server answers first or closes. Returns the first bytes of that answer (b"" for
+    the end of the connection), or None once everything was sent. TimeoutError when time is up."""
     view = memoryview(data).cast("B")
     sock.setblocking(False)
     with selectors.DefaultSelector() as selector:

@@ -1,4 +1,4 @@
-"""The edge: what both transports share. Foreign errors are named here, and never travel on."""
+"""Errors of the network and of the HTTP libraries, told as DoubleOErrors in our own words, for both transports."""
 
 from __future__ import annotations
 

@@ -92,7 +92,8 @@ class RequestsTransport:
             finally:
                 thread.sending = False
             return await self._response(answer, request, _Source(answer.raw, exchange, request, limit, proxy))
-        # Out here: the foreign error holds the request and so the token, and must not become the context.
+        # Outside the except: the foreign error holds the request, and so the token, and must not become the
+        # context.
         raise failure
 
     async def close(self) -> None:
@@ -142,7 +143,7 @@ class _Source:
         self._exchange = exchange
         self._request = request
         self._limit = limit
-        self._streaming = is_streaming(request, raw.status)
+        self._streaming = request.stream_response and is_streaming(request, raw.status)
         self.proxy = proxy
 
     async def read(self) -> bytes:
@@ -168,7 +169,7 @@ def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
     # Filled in by hand: the URL is built and checked already, and `prepare()` would take it apart again.
     prepared = PreparedRequest()
     prepared.method = request.method
-    prepared.url = as_http(request.url)
+    prepared.url = as_http(request.url) if request.url.startswith(UNIX) else request.url
     body = request.body
     prepared.body = iterate_sync(_in_time(body, exchange)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
     # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.

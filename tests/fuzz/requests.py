@@ -94,8 +94,9 @@ class Memory:
 
     def end(
         self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
-    ) -> None:
+    ) -> bool:
         self.notes.append({"outcome": outcome, "status": status, "target": context.target, "theirs": upstream_id})
+        return True
 
 
 class Wire(asyncio.Transport):

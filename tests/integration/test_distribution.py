@@ -87,11 +87,24 @@ def oo_middleware(client, token):
     return []
 """
 
+READS_SETTINGS = """
+import oo
+
+async def stamp(request, call_next):
+    team = request.context.settings("stamp").get("team", "nobody")
+    return await call_next(request.with_header("X-Team", team))
+
+@oo.hookimpl
+def oo_middleware(client):
+    return [(oo.Slot.FETCH, stamp)]
+"""
+
 # Distribution, module, entry points, source.
 DISTRIBUTIONS = (
     ("acme-tools", "acme_tools", {"recorder": "acme_tools:recorder", "audit": "acme_tools:audit"}, TOOLS),
     ("acme-licensed", "acme_licensed", {"licensed": "acme_licensed"}, BREAKS_AT_IMPORT),
     ("acme-clumsy", "acme_clumsy", {"clumsy": "acme_clumsy"}, BREAKS_IN_ITS_HOOK),
+    ("acme-stamp", "acme_stamp", {"stamp": "acme_stamp"}, READS_SETTINGS),
     ("acme-curious", "acme_curious", {"curious": "acme_curious"}, ASKS_FOR_TOO_MUCH),
 )
 BROKEN = {"licensed": "acme-licensed", "clumsy": "acme-clumsy", "curious": "acme-curious"}
@@ -156,7 +169,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Fresh:
         (tree / f"{module}.py").write_text(source)
     wheels = build([home / name for name, *_ in DISTRIBUTIONS], home / "wheels")
     (home / "program.py").write_text(PROGRAM)
-    return Fresh(home, [wheel, *wheels], ["async", "cli"])
+    return Fresh(home, [wheel, *wheels], ["server", "cli"])
 
 
 def start(installed: Fresh, kind: str, wanted: str | None, **settings: Any) -> subprocess.CompletedProcess[str]:
@@ -292,6 +305,41 @@ def test_entry_points_are_scanned_once_and_not_by_importing_oo(installed: Fresh)
     done = installed.run("-W", "error", "-c", code, env={"OO_PLUGINS": "recorder"})
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["[]", "[]", "[{'group': 'oo'}]"]
+
+
+SERVED = """
+import subprocess, sys
+import oo
+
+oo_command, url = sys.argv[1:]
+
+def run(*arguments):
+    return subprocess.run([oo_command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+run("init")
+run("route", "set", "api", "--upstream", url, "--allow-private", "--with", "stamp team=blue")
+run("route", "set", "plain", "--upstream", url, "--allow-private")
+tokens = [run("token", "issue", "--route", name) for name in ("api", "plain", "api")]
+command = [oo_command, "serve", "--port", "0", "--plugins", "stamp"]
+with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
+    try:
+        where = serving.stderr.readline().split()[-1]
+        for token in tokens[:2]:
+            oo.proxy("v1/x", token, "GET", base_url=where)
+        run("route", "update", "api", "--with", "stamp team=red")
+        oo.proxy("v1/x", tokens[2], "GET", base_url=where)
+    finally:
+        serving.terminate()
+"""
+
+
+def test_a_route_hands_settings_to_an_installed_plugin(installed: Fresh, tmp_path: Path) -> None:
+    env = {"OO_HOME": str(tmp_path / "home"), "OO_PLUGINS": "off"}
+    with serving() as server:
+        done = installed.run("-W", "error", "-c", SERVED, str(installed.scripts / "oo"), server.url, env=env)
+        assert done.returncode == 0, done.stderr
+        teams = [line for request in server.requests for line in request.split(b"\r\n") if line.startswith(b"X-Team")]
+    assert teams == [b"X-Team: blue", b"X-Team: nobody", b"X-Team: red"]
 
 
 def test_the_command_lists_what_is_in_force_with_its_distribution(installed: Fresh) -> None:

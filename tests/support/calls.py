@@ -30,6 +30,14 @@ def call(
     return oo.Request(method, url, oo.Headers(headers), body, stream_response=True, context=made)
 
 
+def unauthorized(path: str, reason: str = "") -> dict[str, Any]:
+    """The body of a 401 for that path: OpenAI's shape below /api/proxy/, elsewhere the one of the 0.2 series."""
+    message = f"the token was not accepted{reason}"
+    if not path.startswith("/api/proxy/"):
+        return {"error": message}
+    return {"error": {"message": message, "type": "authentication_error", "code": "invalid_api_key"}}
+
+
 async def through(middleware: Middleware, request: oo.Request, *script: Any) -> tuple[oo.Response, list[oo.Request]]:
     """The answer of a chain of one, and what came to its end. Its transport answers from the script."""
     transport = MockTransport(script or [b"end"])

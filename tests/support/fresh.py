@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, PathDistribution, distribution
@@ -37,16 +38,21 @@ def metadata(wheel: Path) -> Distribution:
 class Fresh:
     """An environment at `home` that holds the wheels, and copies of what the first of them requires with `extras`."""
 
+    patience = PATIENCE
+
     def __init__(self, home: Path, wheels: list[Path], extras: Iterable[str] = ()) -> None:
+        self._make(home)
+        for each in _required(metadata(wheels[0]), extras):
+            _copy(each, self.site)
+        _pip("--python", str(self.python), "install", "--no-index", *map(str, wheels))
+
+    def _make(self, home: Path) -> None:
         self.home = home
         venv.create(home / "env", symlinks=os.name != "nt")
         self.scripts = home / "env" / ("Scripts" if os.name == "nt" else "bin")
         self.python = self.scripts / "python"
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
         self.site = Path(self.run("-c", code).stdout.strip())
-        for each in _required(metadata(wheels[0]), extras):
-            _copy(each, self.site)
-        _pip("--python", str(self.python), "install", "--no-index", *map(str, wheels))
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run its Python, away from the checkout and from this machine's settings."""
@@ -56,13 +62,29 @@ class Fresh:
         """Run a command in it."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OO_"))}
         return subprocess.run(
-            command, cwd=self.home, env={**clean, **(env or {})}, capture_output=True, text=True, timeout=PATIENCE
+            command, cwd=self.home, env={**clean, **(env or {})}, capture_output=True, text=True, timeout=self.patience
         )
+
+
+class Beside(Fresh):
+    """An environment at `home` that has all of this one, and beside it what pip finds for some requirements: what is
+    too large, or of another version, for a developer's own."""
+
+    patience = 4 * PATIENCE  # what is large takes long to be imported
+
+    def __init__(self, home: Path, requirements: Iterable[str]) -> None:
+        self._make(home)
+        (self.site / "beside.pth").write_text(sysconfig.get_path("purelib"))
+        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet", "--no-compile"]
+        _done([*pip, *requirements])
 
 
 def _pip(*arguments: str) -> None:
     at = next(n for n, each in enumerate(arguments) if each in ("wheel", "install")) + 1
-    command = [sys.executable, "-m", "pip", *arguments[:at], "--quiet", "--no-deps", *arguments[at:]]
+    _done([sys.executable, "-m", "pip", *arguments[:at], "--quiet", "--no-deps", *arguments[at:]])
+
+
+def _done(command: list[str]) -> None:
     done = subprocess.run(
         command, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}, capture_output=True, text=True
     )

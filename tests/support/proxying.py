@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from urllib.parse import urlsplit
 
@@ -11,16 +12,25 @@ from tests.support.waiting import PATIENCE
 
 
 class ForwardProxy(Listener):
-    """Passes on what it is sent. `heads` holds the head of the first request of each connection."""
+    """Passes on what it is sent, over TLS where it has a certificate. `heads` holds the head of the first request of
+    each connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.heads: list[bytes] = []
+        self._tls = tls
         super().__init__()
+        if tls is not None:
+            self.url = f"https://{self.address}"
 
     def accepted(self, connection: socket.socket) -> None:
         self.start(self._serve, connection)
 
     def _serve(self, client: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                client = self.keep(self._tls.wrap_socket(client, server_side=True))
+            except OSError:
+                return  # it is not trusted
         reader = client.makefile("rb", buffering=0)
         head = b""
         while not head.endswith(b"\r\n\r\n"):

@@ -98,6 +98,7 @@ class Notes:
 
     def end(
         self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
-    ) -> None:
+    ) -> bool:
         noted = {"outcome": outcome, "status": status, "bytes_out": bytes_out, "upstream_id": upstream_id}
         self.ended.append({**vars(context), **noted})
+        return self.refusing is None

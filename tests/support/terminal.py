@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-from types import TracebackType
 
 from tests.support.waiting import PATIENCE
 
@@ -40,9 +39,7 @@ class Terminal:
         os.close(inside)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.process.kill()
         self.process.wait()
         os.close(self._terminal)

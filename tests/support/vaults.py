@@ -102,3 +102,9 @@ async def claimed(vault: Vault, token: tuple[str, str], key: str, seconds: float
     assert isinstance(until, float)
     assert abs(until - time.time() - seconds) < 5
     return until
+
+
+def writes(vault: Vault) -> int:
+    """What changes with each write to the vault."""
+    version: int = vault._database.records.db.execute("PRAGMA data_version").fetchone()[0]
+    return version

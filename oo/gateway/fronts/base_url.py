@@ -70,7 +70,11 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
     target = received.raw_path
     if "Proxy-Authorization" not in received.headers:
         target = origin_form(target)
-    context.endpoint = endpoint = _endpoint(received.method, target.partition("?")[0])
+    path, mark, query = target.partition("?")
+    if path == "/api/proxy":  # an SDK calls its base URL itself
+        path = "/api/proxy/"
+        target = path + mark + query
+    context.endpoint = endpoint = endpoint_of(received.method, path)
     if endpoint != "other":
         context.operation = cast("Operation", endpoint)
     hosts = len(received.headers.getall("Host", ()))
@@ -85,7 +89,8 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
     return Request(received.method, target, headers, body, stream_response=True, context=context)
 
 
-def _endpoint(method: str, path: str) -> str:
+def endpoint_of(method: str, path: str) -> str:
+    """What a request asks for: "secret", "env", "proxy", "health" or "other"."""
     if path.startswith("/api/proxy/"):
         return "proxy"
     place = _PLACES.get(path, "other")

@@ -10,6 +10,8 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ..audit_log import Audit
 from ..context import gateway_context
+from ..errors import AuditFailed
+from .error_responses import error_response
 
 _LEFT = 499  # the status of a call whose caller has left
 _WORDS = {"complete": "allowed", "failed": "broken off", "left": "left"}
@@ -17,7 +19,8 @@ _WORDS = {"complete": "allowed", "failed": "broken off", "left": "left"}
 
 class WriteAudit:
     """Writes a line when the answer of a call has ended, whoever gave it. Stands outside of all: nothing is unseen. A
-    look at the gateway's health has none."""
+    look at the gateway's health has none. Where the audit is required, an answer without any line is not given (503).
+    """
 
     def __init__(self, audit: Audit | None = None) -> None:
         self._audit = audit
@@ -38,8 +41,10 @@ class WriteAudit:
             raise
         upstream_id = None if context.route is None else response.headers.get("X-Request-Id")
         if response.stream is None:
-            audit.end(context, context.outcome or "allowed", response.status, len(response.body), upstream_id)
-            return response
+            outcome, size = context.outcome or "allowed", len(response.body)
+            if audit.end(context, outcome, response.status, size, upstream_id):
+                return response
+            return error_response(request, AuditFailed())
 
         def ended(end: Outcome) -> None:
             outcome = context.ended or (context.outcome if end == "complete" else None) or _WORDS[end]

@@ -13,8 +13,8 @@ class BeginAudit:
     """Writes a line before a secret or a kept result is read, or anything is sent. It is there even if the process is
     killed.
 
-    GatewayError (503) where the audit is required and the line cannot be written. A call that was refused by now
-    has the line of its end alone; a look at the gateway's health has none.
+    AuditFailed where the audit is required and the line cannot be written. A call that was refused by now has the line
+    of its end alone; a look at the gateway's health has none.
     """
 
     def __init__(self, audit: Audit | None = None) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator
 
 from ..._core.pipeline import CallNext
-from ..._http.body import Body
+from ..._http.body import Body, remaining_of
 from ..._http.request import Request
 from ..._http.response import ByteStream, Response
+from ..._plugins import plugins
 from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
 from ..errors import GatewayError, StoreUnavailable, UpstreamFailed
+from ..refusals import refusal
 
 logger = logging.getLogger("oo.gateway")
 
 _UNAVAILABLE = GatewayError(503, "the vault cannot be read at the moment", "store unavailable", {"Retry-After": "5"})
+_HERE = os.path.dirname(os.path.dirname(__file__))
+"""The gateway's own code."""
 
 
 class ErrorResponses:
@@ -46,14 +51,17 @@ class ErrorResponses:
 
 def error_response(request: Request, error: GatewayError) -> Response:
     """The answer that an error is."""
-    gateway_context(request).outcome = error.outcome
-    return json_answer(request, error.status, {"error": error.message}, error.headers)
+    context = gateway_context(request)
+    context.outcome = error.outcome
+    return json_answer(request, error.status, refusal(error, context.endpoint), error.headers)
 
 
 def failure_response(request: Request, error: Exception) -> Response:
     """The answer to what should not have happened, which is logged."""
     # Neither the caller nor the log gets the error's text, which may quote the request or the vault.
-    logger.error("request %s failed: %s", request.context.id, type(error).__name__)
+    note = plugins.blamed(error.__traceback__, lambda code: code.co_filename.startswith(_HERE))
+    what = f"{type(error).__name__}, {note}" if note else type(error).__name__
+    logger.error("request %s failed: %s", request.context.id, what)
     return error_response(request, GatewayError(500, "the gateway failed", "failed"))
 
 
@@ -69,9 +77,8 @@ async def _begun(response: Response, stream: ByteStream) -> Response:
     async def rest(first: bytes) -> AsyncIterator[bytes]:
         yield first
         async for piece in pieces:
-            body.remaining = getattr(stream, "remaining", None)
+            body.remaining = remaining_of(stream)
             yield piece
 
-    body = Body(rest(first), abort=getattr(stream, "abort", None))
-    body.remaining = getattr(stream, "remaining", None)
+    body = Body.wrapping(stream, rest(first))
     return response.replace(stream=body)

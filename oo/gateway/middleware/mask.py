@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from ..._core.masking import STEP, Mask, StreamMask, steps_of
 from ..._core.pipeline import CallNext
-from ..._http.body import Body
+from ..._http.body import Body, remaining_of
 from ..._http.headers import Headers
 from ..._http.message import Message
 from ..._http.request import Request
@@ -82,7 +82,7 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
             for step in steps:
                 yield hiding.feed(step)
                 await give_way()
-            body.remaining = getattr(stream, "remaining", None)
+            body.remaining = remaining_of(stream)
             out = hiding.feed(last)
             yield out + hiding.finish() if body.remaining == 0 else out
             worked += len(last)
@@ -93,8 +93,7 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
             body.remaining = 0
             yield rest
 
-    body = Body(pieces(), abort=getattr(stream, "abort", None))
-    body.remaining = getattr(stream, "remaining", None)
+    body = Body.wrapping(stream, pieces())
     return body
 
 

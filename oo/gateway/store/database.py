@@ -62,6 +62,8 @@ class Database:
         self._keys = keys
         self._open = _Connections(path, keys)
         self._replaced = 0
+        self._seen = (-1, -1)
+        self._epoch: str | None = None
         self._again = float("-inf")
         self._errors = ThrottledLog()
 
@@ -80,13 +82,15 @@ class Database:
         """The connection that writes."""
         return self._open.writer
 
-    def version(self) -> tuple[int, int]:
-        """What changes when another connection commits, or when the file is replaced. StoreUnavailable if it was
+    def version(self) -> tuple[int, str | None]:
+        """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, or replaced by one that can't be opened: what was read before must not be used any more."""
         if _identity(self.path) != self._open.identity:
             self._reopen()
-        version: int = self.records.db.execute("PRAGMA data_version").fetchone()[0]
-        return self._replaced, version
+        seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
+        if seen != self._seen:  # somebody has committed something
+            self._seen, self._epoch = seen, self.records.epoch()
+        return self._replaced, self._epoch
 
     def read(self, read: Callable[[Records], T]) -> T:
         """What `read` returns, all of it as of one moment."""

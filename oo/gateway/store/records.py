@@ -90,6 +90,17 @@ class Records:
             return str(key)
         raise IntegrityError("the vault does not say which master key is its own")
 
+    def epoch(self) -> str | None:
+        """What an owner's change draws anew, and a call that is counted does not."""
+        for (epoch,) in self.rows("SELECT value FROM meta WHERE name = 'epoch'"):
+            return str(epoch)
+        return None
+
+    def draw_epoch(self) -> None:
+        """Tell whoever keeps what was read that it may have changed."""
+        # Random, so that a vault which was restored never has one that was seen.
+        self.db.execute("REPLACE INTO meta VALUES ('epoch', hex(randomblob(8)))")
+
     def begin_rekey(self, ring: Keyring) -> None:
         """Make the ring's current key the vault's; StoreError if some record's key isn't on the ring."""
         if any(key not in ring for (key,) in self.rows("SELECT DISTINCT key FROM records")):
@@ -100,15 +111,15 @@ class Records:
         """Kind, name and version of up to 256 records that are sealed with another key."""
         return self.rows("SELECT kind, name, version FROM records WHERE key <> ? LIMIT 256", (key,))
 
-    def reseal(self, ring: Keyring, kind: str, name: str, version: int) -> bool:
+    def reseal(self, ring: Keyring, place: tuple[str, str, int]) -> bool:
         """Seal a record with the ring's current key; False if it has been removed. StoreError if another `oo rekey`
         has made another key the vault's."""
         if self.current_key() != ring.current:
             raise StoreError("another `oo rekey` has taken over")
-        value = self.find(kind, name, version)
+        value = self.find(*place)
         if value is None:
             return False
-        self.put_bytes(kind, name, version, value)
+        self.put_bytes(*place, value)
         return True
 
 

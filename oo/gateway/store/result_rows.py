@@ -102,6 +102,11 @@ def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:
     return status, tuple((name, value) for name, value in headers), length, first[end:]
 
 
+def has_older(db: sqlite3.Connection, before: float) -> bool:
+    """Whether something was kept before that time."""
+    return db.execute("SELECT 1 FROM results WHERE at < ? LIMIT 1", (before,)).fetchone() is not None
+
+
 def sweep(db: sqlite3.Connection, before: float) -> bool:
     """Drop some of what was kept before that time; whether there was any."""
     query = "SELECT id, token, size FROM results WHERE at < ? ORDER BY at LIMIT ?"

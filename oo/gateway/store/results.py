@@ -62,13 +62,15 @@ class Results:
     async def keep(self, call: Call, response: StoredResponse) -> None:
         """Keep an answer. StoreError where there is no room."""
 
-        def put(db: sqlite3.Connection) -> bool:
+        def put(db: sqlite3.Connection) -> tuple[bool, bool]:
             now = time.time()
             with sqlite.transaction(db):
-                return result_rows.put(db, self._ring(now), call, response, now, self._room(db))
+                fits = result_rows.put(db, self._ring(now), call, response, now, self._room(db))
+                return fits, result_rows.has_older(db, now - kept.KEPT)
 
-        fits = await self._writing.run(put, make=True)
-        self._sweep()
+        fits, is_stale = await self._writing.run(put, make=True) or (False, False)
+        if is_stale:
+            self._sweep()
         if not fits:
             raise StoreError("there is no room for it")
 

@@ -47,7 +47,7 @@ def remove(records: Records, token: Token) -> None:
 
 def charge(records: Records, token: Token) -> Denial | None:
     """Charge one call to a token's rate, or say that it comes too soon."""
-    used, tat = _counted(records, token)
+    used, tat = counted(records, token)
     outcome = spending.charge(token, tat, time.time())
     if isinstance(outcome, Denial):
         return outcome
@@ -57,9 +57,14 @@ def charge(records: Records, token: Token) -> Denial | None:
     return None
 
 
+def is_used_up(records: Records, token: Token) -> bool:
+    """Whether a token has no use left."""
+    return token.uses is not None and not spending.has_use(token, counted(records, token)[0])
+
+
 def too_soon(records: Records, token: Token) -> Denial | None:
     """The Denial that `charge` would give, without a write; None if it might charge."""
-    outcome = spending.charge(token, _counted(records, token)[1], time.time())
+    outcome = spending.charge(token, counted(records, token)[1], time.time())
     return outcome if isinstance(outcome, Denial) else None
 
 
@@ -67,14 +72,15 @@ def consume(records: Records, token: Token) -> Denial | None:
     """Count one use of a token that has a limit of them, or say that it has none left."""
     if token.uses is None:
         return None
-    used, _ = _counted(records, token)
+    used, _ = counted(records, token)
     if not spending.has_use(token, used):
         return Denial("used up", token.id, label=token.label)
     records.db.execute("UPDATE tokens SET used = used + 1 WHERE hash = ?", (bytes.fromhex(token.hash),))
     return None
 
 
-def _counted(records: Records, token: Token) -> tuple[int, float]:
+def counted(records: Records, token: Token) -> tuple[int, float]:
+    """How often a token was used, and what its rate's last charge gave."""
     query = "SELECT used, tat FROM tokens WHERE hash = ?"
     used, tat = records.db.execute(query, (bytes.fromhex(token.hash),)).fetchone()
     return expect(int, used), expect(float, tat)

@@ -20,6 +20,7 @@ from oo.gateway.app import Gateway
 from oo.gateway.http_server.server import Server
 from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
+from tests.support.calls import unauthorized
 from tests.support.faults import CLOSE, READ, Drip, head, serving
 from tests.support.stores import CANARY, LenientStore, Notes
 from tests.support.waiting import PATIENCE
@@ -38,7 +39,7 @@ def test_a_token_whose_thing_went_away_meanwhile_opens_nothing(path: str) -> Non
     notes = Notes()
     with running(LenientStore(), notes) as url:
         status, _, body = ask(url, "GET", path, "any")
-    assert (status, body, notes.outcomes) == (401, {"error": "the token was not accepted"}, ["gone"])
+    assert (status, body, notes.outcomes) == (401, unauthorized(path), ["gone"])
 
 
 @pytest.mark.parametrize("failing", ["consume", "secret"])

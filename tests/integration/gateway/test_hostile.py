@@ -99,13 +99,18 @@ HOSTILE: dict[str, tuple[bytes, set[int]]] = {
     "a path outside, an encoded way inside": (request(b"%76%31/x"), {403}),
     "an encoded slash in the place of the allowed one": (request(b"v1%2fx"), {403}),
     "nothing": (request(b"/api/proxy/"), {403}),
-    "no slash": (request(b"/api/proxy"), GONE),
+    "no slash": (request(b"/api/proxy"), {403}),  # the root of the API, which the route does not allow
     "the prefix in capitals": (request(b"/API/proxy/v1/x"), GONE),
     "the prefix, encoded": (request(b"/api%2fproxy/v1/x"), GONE),
     "the prefix climbed over": (request(b"/x/../api/proxy/v1/x"), GONE),
     "the prefix with two slashes": (request(b"/api//proxy/v1/x"), GONE),
     "a secret with the token of a route": (request(b"/api/secret"), NO),
     "an environment with the token of a route": (request(b"/api/env"), NO),
+    "up in overlong UTF-8": (request(b"v1/%c0%ae%c0%ae/admin"), {403}),
+    "up behind a slash in overlong UTF-8": (request(b"v1/..%c0%afadmin"), {403}),
+    "up in fullwidth characters": (request(b"v1/%ef%bc%8e%ef%bc%8e%ef%bc%8fadmin"), {403}),
+    "up around a blank": (request(b"v1/.%20./admin"), {403}),
+    "up in Microsoft's escapes, escaped": (request(b"v1/%25u002e%25u002e/admin"), {403}),
     "a NUL": (request(b"v1/x%00.json"), BAD),
     "a raw NUL": (request(b"v1/x\0"), BAD),
     "a raw control character": (request(b"v1/\x01"), BAD),
@@ -174,11 +179,17 @@ HOSTILE: dict[str, tuple[bytes, set[int]]] = {
     "Host with a path": (request(host=b"Host: {decoy}/v1"), OK),
     "Host by other names": (request(b"v1/x", b"X-Forwarded-Host: {decoy}", b"X-Host: {decoy}"), OK),
     "Forwarded": (request(b"v1/x", b"Forwarded: for=127.0.0.1;host={decoy};proto=https"), OK),
+    "who a proxy says that it is": (
+        request(
+            b"v1/x", b"Remote-User: root", b"X_Remote_User: root", b"X.WebAuth.User: root", b"X-SSL-Client-Cert: x"
+        ),
+        OK,
+    ),
     "X-Forwarded of any kind": (request(b"v1/x", b"X-Forwarded-Prefix: /admin", b"X-Forwarded-For: 127.0.0.1"), OK),
     "an underscore in X_Forwarded_Host": (request(b"v1/x", b"X_Forwarded_Host: {decoy}"), OK),
     # The credential.
     "no token": (request(auth=b""), NO),
-    "two tokens": (request(b"v1/x", b"Authorization: Bearer {token}"), NO),
+    "two tokens": (request(b"v1/x", b"Authorization: Bearer {token}"), BAD),
     "two tokens in one line": (request(auth=b"Authorization: Bearer {token}, Bearer {token}"), NO),
     "a token by another scheme": (request(auth=b"Authorization: Basic {token}"), NO),
     "a token in the query": (request(b"v1/x?access_token={token}", auth=b""), NO),
@@ -335,6 +346,7 @@ def assert_unharmed(site: Site, seen: list[Seen], answers: list[Answer]) -> None
         assert injected == [("Authorization", f"Bearer {KEY}"), ("X-Upstream-Key", KEY)]
         assert (plain.count("authorization"), plain.count("x-upstream-key")) == (1, 1)
         assert not {name for name in plain if name in NEVER or name.startswith("x-forwarded-")}
+        assert not {name for name in plain if re.match("(x.)?(remote|webauth|ssl)", name)}
         assert plain.count("content-length") <= 1
         assert "transfer-encoding" not in plain
         assert site.token not in repr(each.fields)

@@ -158,8 +158,9 @@ def test_nothing_that_a_plugin_refuses_goes_unseen(
             return [(slot, refuse)]
 
     token, notes = gateway.route("r", openai.url), Notes()
+    refused = {"error": {"message": "not today", "type": "permission_error", "code": "not_allowed"}}
     with registered(Refusing(), "refusing"), running(gateway, "refusing", audit=notes) as url:
-        assert ask(url, "GET", "/api/proxy/v1/models", token)[::2] == (403, {"error": "not today"})
+        assert ask(url, "GET", "/api/proxy/v1/models", token)[::2] == (403, refused)
     assert (notes.outcomes, openai.seen) == (["holiday"], [])
 
 

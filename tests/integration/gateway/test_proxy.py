@@ -240,7 +240,7 @@ def test_a_refused_upstream_is_a_502(gateway: LocalGateway) -> None:
         token = gateway.route("gone", url)
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
     assert status == 502
-    assert url not in body["error"]
+    assert url not in body["error"]["message"]
 
 
 def test_a_caller_that_leaves_takes_the_upstream_call_with_it(gateway: LocalGateway) -> None:
@@ -351,7 +351,7 @@ def test_a_private_address_is_refused_unless_the_route_allows_it(gateway: LocalG
         url = f"http://{host}:{upstream.server.port}"
         token = gateway.route("r", url, allow_private=False, timeout=PATIENCE)
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
-        assert (status, "private" in body["error"]) == (502, True), body
+        assert (status, "private" in body["error"]["message"]) == (502, True), body
         assert upstream.server.connections == 0
 
 
@@ -395,7 +395,7 @@ def test_a_forward_proxy_may_be_at_a_private_address_and_what_it_is_not_for_may_
             assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 502
             # The default port, which a host of no_proxy must not be taken for a proxy's at.
             token = gateway.route("plain", "http://localhost", allow_private=False)
-            assert "private" in ask(gateway.url, "GET", "/api/proxy/x", token)[2]["error"]
+            assert "private" in ask(gateway.url, "GET", "/api/proxy/x", token)[2]["error"]["message"]
         (request,) = proxy.server.requests
         assert request.startswith(b"GET http://one.example/x HTTP/1.1\r\n")
         assert upstream.server.connections == 0
@@ -408,8 +408,8 @@ def test_a_secret_that_cannot_be_a_header_goes_nowhere(gateway: LocalGateway, va
         token = gateway.route("r", upstream.url, INJECT)
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
         assert (status, upstream.server.connections) == (502, 0)
-    assert "X-Key" in body["error"]
-    assert len(value) < 3 or value not in body["error"]
+    assert "X-Key" in body["error"]["message"]
+    assert len(value) < 3 or value not in body["error"]["message"]
 
 
 def test_a_token_that_is_used_too_often_is_told_when_to_come_again(gateway: LocalGateway) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
+from aiohttp import WSMsgType
 
 from oo.gateway.app import Gateway
 from oo.testing import BackgroundLoop, LocalGateway
 from tests.support.faults import READ, SILENCE, Drip, Endless, Script, head, serving
 from tests.support.processes import until
+from tests.support.sockets import Echoing
 from tests.support.stores import Notes
 from tests.support.waiting import PATIENCE
 
@@ -155,3 +159,14 @@ def test_the_streams_of_other_tokens_go_on(watched: Watched) -> None:
             for _ in range(20):
                 assert going.recv(65536)
     assert watched.notes.outcomes[0] == "revoked"
+
+
+async def test_a_websocket_ends(gateway: LocalGateway) -> None:
+    async with Echoing() as upstream, aiohttp.ClientSession() as http:
+        token = await asyncio.to_thread(gateway.route, "r", upstream.url, websocket=True)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with http.ws_connect(f"{gateway.url}/api/proxy/echo", headers=headers) as ws:
+            assert await ws.receive_str() == "hello None"
+            await asyncio.to_thread(gateway.run, gateway.vault.revoke(gateway.vault.id_of(token)))
+            assert (await ws.receive(PATIENCE)).type in (WSMsgType.CLOSED, WSMsgType.CLOSE, WSMsgType.ERROR)
+        await asyncio.wait_for(upstream.closed.get(), PATIENCE)

@@ -92,3 +92,12 @@ def test_a_failed_exchange_closes_its_connection(world: World, start: bytes) -> 
         assert failure(PROBE["secret"][1], world.client(server.url)).reason in ("protocol", "size")
         rest(world)
         assert server.until(left=1)
+
+
+def test_a_request_that_is_sent_again_takes_no_other_kept_connection(world: World) -> None:
+    stale = [READ, 0.2, GOOD, READ, CLOSE]
+    with serving(stale, stale) as server:
+        client = world.client(server.url)
+        assert world.together(*[lambda: client.client.get_secret(TOKEN)] * 2) == [SECRET] * 2
+        assert client.get_secret(TOKEN) == SECRET
+        assert (server.connections, len(server.requests)) == (3, 4)

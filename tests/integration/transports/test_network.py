@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -88,6 +89,35 @@ def test_no_proxy_exempts(way: Way, exempt: str, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("HTTP_PROXY", dead)
         monkeypatch.setenv("NO_PROXY", exempt.format(host=HOST, port=server.port))
         assert way.call(server.url if "/" in exempt else named(server.url)) == GOOD
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxy_scheme", ["http", "https"])
+def test_either_scheme_goes_through_a_proxy_of_either(
+    way: Way, scheme: str, proxy_scheme: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certificate.file)
+    tls = {"http": None, "https": certificate.server}
+    with good(tls=tls[scheme]) as server, ForwardProxy(tls[proxy_scheme]) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        if sys.version_info < (3, 11) and scheme == proxy_scheme == "https" and way.name != "blocking":
+            assert f"through the https proxy {proxy.url} before Python 3.11" in way.call(named(server.url)).said
+            return
+        for _ in range(2):
+            assert way.call(named(server.url), "v1/x", "POST", {"file": "x" * (1 << 20)}) == GOOD
+        assert (server.connections, len(server.requests), len(proxy.heads)) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_trusted_gets_no_request(
+    way: Way, scheme: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with good() as server, ForwardProxy(certificate.server) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        said = way.call(named(server.url).replace("http:", f"{scheme}:")).said
+        if not (sys.version_info < (3, 11) and scheme == "https" and way.name != "blocking"):  # refused before that
+            assert f"certificate is not trusted: self-signed certificate (through the proxy {proxy.url})" in said
+        assert (server.connections, proxy.heads) == (0, [])
 
 
 def test_a_proxy_that_is_not_there_is_named(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,9 +270,10 @@ def test_a_new_connection_that_closes_is_no_reason_to_send_again(way: Way) -> No
 REFUSAL = answer(b'{"error": "too large"}', status=b"413 Too Large")
 
 
-@pytest.mark.parametrize(
-    "end", [[RESET], [CLOSE], [SILENCE], [0.05, RESET]], ids=["reset", "close", "kept", "late reset"]
-)
+EARLY: dict[str, list[object]] = {"reset": [RESET], "close": [CLOSE], "kept": [SILENCE], "late reset": [0.05, RESET]}
+
+
+@pytest.mark.parametrize("end", EARLY.values(), ids=EARLY)
 @pytest.mark.parametrize("turn", range(3))
 def test_an_answer_before_the_body_was_sent_reaches_the_caller(way: Way, end: list[object], turn: int) -> None:
     with good([GULP, REFUSAL, *end]) as server:  # type: ignore[list-item]
@@ -251,16 +282,16 @@ def test_an_answer_before_the_body_was_sent_reaches_the_caller(way: Way, end: li
         assert way.call(server.url) == GOOD
 
 
-@pytest.mark.parametrize("end", [[RESET], [CLOSE], [SILENCE]], ids=["reset", "close", "kept"])
+@pytest.mark.parametrize("end", EARLY.values(), ids=EARLY)
 def test_an_early_answer_over_tls_reaches_the_caller(
     way: Way, end: list[object], certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", certificate.file)
-    # The answer stands for a moment: under TLS asyncio loses it to a reset that comes before it was read.
-    with good([GULP, REFUSAL, 1.0, *end], tls=certificate.server) as server:  # type: ignore[list-item]
-        outcome = way.call(server.url, "v1/x", "POST", {"file": "x" * (6 << 20)})
-        assert outcome == Outcome(413, {"error": "too large"})
-        assert way.call(server.url) == GOOD
+    for _ in range(3):
+        with good([GULP, REFUSAL, *end], tls=certificate.server) as server:  # type: ignore[list-item]
+            outcome = way.call(server.url, "v1/x", "POST", {"file": "x" * (6 << 20)})
+            assert outcome == Outcome(413, {"error": "too large"})
+            assert way.call(server.url) == GOOD
 
 
 # What is written down.
@@ -273,6 +304,6 @@ def test_no_query_is_in_a_log_line(way: Way, caplog: pytest.LogCaptureFixture) -
         for _ in range(3):
             way.call(server.url, "v1/x?key=canary-query")
     if way.name == "blocking":
-        assert '"GET /api/proxy/v1/x HTTP/1.1" 200' in caplog.text
+        assert '"GET /api/proxy/v1/x HTTP/' in caplog.text
     assert "canary" not in caplog.text
     assert TOKEN not in caplog.text

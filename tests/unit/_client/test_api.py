@@ -58,17 +58,17 @@ def told(method: str, path: str, payload: Any) -> dict[str, Any]:
 
 
 # Each with the base URL where its signature has it.
-CALLS: dict[str, Callable[[str], Any]] = {
-    "get_secret": lambda url: oo.get_secret(TOKEN, url),
-    "get_env": lambda url: oo.get_env(TOKEN, url),
-    "load_env": lambda url: oo.load_env(TOKEN, url),
-    "export_env": lambda url: oo.export_env(TOKEN, "exported.env", True, url),
-    "proxy": lambda url: oo.proxy("v1/x", TOKEN, "PUT", {"a": 1}, None, url),
-    "chat": lambda url: oo.chat(TOKEN, [], "m", url),
-    "chat, streamed": lambda url: list(oo.chat(TOKEN, [], "m", url, stream=True)),
-    "embed": lambda url: oo.embed(TOKEN, ["a"], "m", url),
-    "image": lambda url: oo.image(TOKEN, "a tree", "m", 2, "1x1", url),
-    "health": lambda url: oo.health(url),
+CALLS: dict[str, Callable[..., Any]] = {
+    "get_secret": lambda url, **limits: oo.get_secret(TOKEN, url, **limits),
+    "get_env": lambda url, **limits: oo.get_env(TOKEN, url, **limits),
+    "load_env": lambda url, **limits: oo.load_env(TOKEN, url, **limits),
+    "export_env": lambda url, **limits: oo.export_env(TOKEN, "exported.env", True, url, **limits),
+    "proxy": lambda url, **limits: oo.proxy("v1/x", TOKEN, "PUT", {"a": 1}, None, url, **limits),
+    "chat": lambda url, **limits: oo.chat(TOKEN, [], "m", url, **limits),
+    "chat, streamed": lambda url, **limits: list(oo.chat(TOKEN, [], "m", url, stream=True, **limits)),
+    "embed": lambda url, **limits: oo.embed(TOKEN, ["a"], "m", url, **limits),
+    "image": lambda url, **limits: oo.image(TOKEN, "a tree", "m", 2, "1x1", url, **limits),
+    "health": lambda url, **limits: oo.health(url, **limits),
 }
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -98,6 +98,15 @@ def test_each_function_makes_its_call(server: FaultServer) -> None:
     )
     assert CALLS["health"](server.url) is True
     assert server.connections == 1
+
+
+@each_call
+@pytest.mark.parametrize("limit", ["timeout", "deadline"])
+def test_each_function_takes_limits_of_its_own(server: FaultServer, call: Callable[..., Any], limit: str) -> None:
+    call(server.url, **{limit: PATIENCE})
+    with pytest.raises(oo.DoubleOError, match=f"{limit} must be"):
+        call(server.url, **{limit: 0})
+    assert len(server.requests) == 1
 
 
 def test_what_else_is_given_joins_the_payload(server: FaultServer) -> None:
@@ -363,8 +372,8 @@ METHODS = {
 }
 OPTIONAL = {
     "__init__": "deadline middleware plugins cache logging transport max_response_bytes verify cert max_connections",
-    "load_env": "allow only",
-    "export_env": "allow only format",
+    "load_env": "allow only timeout deadline",
+    "export_env": "allow only format timeout deadline",
     "proxy": "data files params timeout deadline",
     "chat": "stream timeout deadline",
     "chat_completion": "stream timeout deadline",

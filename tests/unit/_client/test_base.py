@@ -64,19 +64,14 @@ def test_a_function_calls_the_server_it_is_told_to_each_time(monkeypatch: pytest
         assert (len(one.requests), len(two.requests)) == (2, 2)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://example.test",
-        "HTTP://example.test",
-        "http://192.0.2.1",
-        "http://[2001:db8::1]:80",
-        "http://localhost.example.test",
-        "http://127.0.0.1.example.test",
-        "http://notlocalhost",
-        "http://0.0.0.0",
-    ],
-)
+ELSEWHERE = (
+    "http://example.test HTTP://example.test http://192.0.2.1 http://[2001:db8::1]:80 "
+    "http://localhost.example.test http://127.0.0.1.example.test http://notlocalhost "
+    "http://0.0.0.0"
+).split()
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
 def test_plain_http_to_elsewhere_warns_once(world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_client, "_warned", set())
     with pytest.warns(UserWarning, match="plain http") as caught:
@@ -88,17 +83,11 @@ def test_plain_http_to_elsewhere_warns_once(world: World, url: str, monkeypatch:
 
 @pytest.mark.parametrize(
     "url",
-    [
-        "https://example.test",
-        "HTTPS://192.0.2.1",
-        "http://localhost",
-        "HTTP://LOCALHOST:1",
-        "http://some.name.localhost",
-        "http://127.0.0.1",
-        "http://127.254.3.2:1",
-        "http://[::1]",
-        "http://[0:0:0:0:0:0:0:1]:1",
-    ],
+    (
+        "https://example.test HTTPS://192.0.2.1 http://localhost HTTP://LOCALHOST:1 "
+        "http://some.name.localhost http://127.0.0.1 http://127.254.3.2:1 http://[::1] "
+        "http://[0:0:0:0:0:0:0:1]:1"
+    ).split(),
 )
 def test_tls_and_loopback_do_not_warn(world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_client, "_warned", set())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,39 @@ def test_a_timeout_and_a_deadline_reach_each_request(world: World) -> None:
     client = world.client(URL, 7, deadline=60, transport=transport)
     client.get_secret(TOKEN), client.get_env(TOKEN), client.proxy("v1/x", TOKEN), client.health()
     assert [(request.timeout, request.deadline) for request in transport.requests] == [(7, 60.0)] * 4
+
+
+SENDING: dict[str, Callable[..., Any]] = {
+    "get_secret": lambda client, _path, **limits: client.get_secret(TOKEN, **limits),
+    "get_env": lambda client, _path, **limits: client.get_env(TOKEN, **limits),
+    "load_env": lambda client, _path, **limits: client.load_env(TOKEN, **limits),
+    "export_env": lambda client, path, **limits: client.export_env(TOKEN, path, **limits),
+    "proxy": lambda client, _path, **limits: client.proxy("v1/x", TOKEN, **limits),
+    "send": lambda client, _path, **limits: client.send("v1/x", TOKEN, **limits),
+    "stream": lambda client, _path, **limits: opened(client, client.stream("v1/x", TOKEN, **limits)),
+    "chat_completion": lambda client, _path, **limits: client.chat_completion(TOKEN, [], **limits),
+    "embed": lambda client, _path, **limits: client.embed(TOKEN, [], **limits),
+    "image": lambda client, _path, **limits: client.image(TOKEN, "a cat", **limits),
+    "health": lambda client, _path, **limits: client.health(**limits),
+}
+LOCAL = {"with_options", "invalidate_cache", "close"}  # methods that send nothing
+
+
+def opened(client: Any, stream: Any) -> None:
+    """Enter a stream, and leave it."""
+    client.world.run(lambda: getattr(stream, "__enter__" if client.world.blocking else "__aenter__")())
+    client.world.run(stream.close)
+
+
+@pytest.mark.parametrize("name", SENDING)
+def test_each_call_takes_limits_of_its_own(world: World, name: str, tmp_path: Path) -> None:
+    transport = MockTransport(lambda _request: {"value": "v", "secrets": {}}, io=world.clock())
+    SENDING[name](world.client(URL, transport=transport), tmp_path / ".env", timeout=5, deadline=9)
+    assert [(request.timeout, request.deadline) for request in transport.requests] == [(5, 9.0)]
+
+
+def test_no_call_is_left_out() -> None:
+    assert {name for name in dir(oo.Client) if not name.startswith("_")} == SENDING.keys() | LOCAL
 
 
 @pytest.mark.parametrize(

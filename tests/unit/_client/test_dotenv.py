@@ -157,6 +157,14 @@ SHELLS_OWN = (
 ).split()
 
 
+def file_of(folder: Path, old: bytes | None) -> Path:
+    """Where an environment goes; `old` is what is there, None for no file."""
+    path = folder / ".env"
+    if old is not None:
+        path.write_bytes(old)
+    return path
+
+
 @pytest.fixture(autouse=True)
 def _environ() -> Iterator[None]:
     before = dict(os.environ)
@@ -527,9 +535,7 @@ def no_larger_file_than(size: int) -> Iterator[None]:
 def test_a_write_that_fails_leaves_what_was_there(
     world: World, old: bytes | None, overwrite: bool, tmp_path: Path
 ) -> None:
-    path = tmp_path / ".env"
-    if old is not None:
-        path.write_bytes(old)
+    path = file_of(tmp_path, old)
     client = answering(world, {"A": CANARY * 10_000})
     with no_larger_file_than(4096):
         message = refused(lambda: client.export_env(TOKEN, path, overwrite))
@@ -691,9 +697,7 @@ def test_an_old_file_that_cannot_be_read_is_not_added_to(world: World) -> None:
 def test_without_overwrite_the_variables_follow_what_is_there(
     world: World, old: bytes | None, kept: bytes, tmp_path: Path
 ) -> None:
-    path = tmp_path / ".env"
-    if old is not None:
-        path.write_bytes(old)
+    path = file_of(tmp_path, old)
     client = answering(world, {"A": "two words", "B": ""})
     for times in (1, 2):
         client.export_env(TOKEN, path, overwrite=False)

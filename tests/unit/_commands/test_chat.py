@@ -156,6 +156,49 @@ def test_an_answer_that_is_no_chat_is_one_line(
     assert message in refused(inside("chat", "Hello!"))
 
 
+OTHER: dict[str, Any] = {
+    "no choice": {"choices": []},
+    "the usage": {"choices": [], "usage": {"total_tokens": 4}},
+    "no choices": {"object": "chat.completion.chunk", "choices": None},
+    "no error": {"error": None, "choices": [{"index": 0, "delta": {}}]},
+    "a role": {"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]},
+    "an end": {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+}
+
+
+@pytest.mark.parametrize("other", OTHER.values(), ids=OTHER)
+def test_chunks_that_hold_no_text_change_nothing(
+    other: Any, loud: Loud, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk = b"data: " + json.dumps(other).encode() + b"\n\n"
+    monkeypatch.setattr(loud, "stream", chunk + said("Hello") + chunk + said(" you.") + chunk + DONE)
+    result = inside("chat", "Hello!")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "Hello you.\n", "")
+    assert inside("proxy", CHAT, "-d", '{"stream":true}').stdout_bytes == loud.stream
+
+
+ERRORS = [
+    b'data: {"error": {"message": "too busy"}}\n\n',
+    b'event: error\ndata: {"type": "error", "error": {"message": "too busy"}}\n\n',
+    b"event: error\ndata: too busy\n\n",
+    b'data: {"error": "too busy", "choices": []}\n\n',
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_within_a_chat_ends_it_with_one_line(
+    error: bytes, loud: Loud, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loud, "stream", said("Hello") + error + said(" you.") + DONE)
+    result = inside("chat", "Hello!")
+    assert (result.exit_code, result.stdout) == (1, "Hello\n")
+    assert result.stderr.endswith("the stream broke off with an error: too busy\n")
+    assert result.stderr.count("\n") == 1
+    # Of an API's own stream, all of it is the answer.
+    result = inside("proxy", CHAT, "-d", '{"stream":true}')
+    assert (result.exit_code, result.stdout_bytes) == (0, loud.stream)
+
+
 def test_a_token_that_comes_back_in_pieces_is_masked(
     loud: Loud, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

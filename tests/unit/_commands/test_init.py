@@ -28,6 +28,7 @@ ROUTE = {
     "--allow-private",
     "--allow-plain-http",
     "--allow-weak",
+    "--websocket",
     "--pass-header",
     "--query",
     "--basic",
@@ -39,7 +40,7 @@ ROUTE = {
     "--drop-header",
     "--retries",
     "--cors",
-    "--websocket",
+    "--with",
 }
 
 
@@ -77,6 +78,7 @@ COMMANDS = {
     "proxy": {*CALLER, "--method", "-X", "--data", "-d", "--header", "-H", "--output", "-o", "--include", "-i"},
     "chat": {*CALLER, "--model", "--system", "--timeout"},
     "health": {"--base-url"},
+    "explain": {"--token-file"},
     "plugins": {"--json", "--gateway", "--plugins"},
     "demo": set(),
 }

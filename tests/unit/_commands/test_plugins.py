@@ -9,17 +9,25 @@ import oo.testing
 from tests.support.command import Inside, Process
 
 
+class Timer:
+    async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        return await call_next(request)
+
+
+class Plugin:
+    """Puts a Timer into a slot of the chains of one role."""
+
+    def __init__(self, role: str, slot: oo.Slot) -> None:
+        self._role = role
+        self._slot = slot
+
+    @oo.hookimpl
+    def oo_middleware(self, client: oo.hooks.ClientInfo) -> list[tuple[oo.Slot, Timer]]:
+        return [(self._slot, Timer())] if client.role == self._role else []
+
+
 def test_plugins_lists_them_and_the_chain(inside: Inside) -> None:
-    class Timer:
-        async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
-            return await call_next(request)
-
-    class Plugin:
-        @oo.hookimpl
-        def oo_middleware(self, client: oo.hooks.ClientInfo) -> list[tuple[oo.Slot, Timer]]:
-            return [(oo.Slot.ATTEMPT, Timer())]
-
-    oo.register(Plugin(), "timer")
+    oo.register(Plugin("blocking", oo.Slot.ATTEMPT), "timer")
     try:
         found = json.loads(inside("plugins", "--json").stdout)
         text = inside("plugins").stdout
@@ -45,16 +53,7 @@ def test_a_plugin_that_breaks_is_one_line_beside_the_list(process: Process, tmp_
 
 
 def test_plugins_shows_a_gateways_chain_with_those_that_are_named(inside: Inside) -> None:
-    class Timer:
-        async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
-            return await call_next(request)
-
-    class Plugin:
-        @oo.hookimpl
-        def oo_middleware(self, client: oo.hooks.ClientInfo) -> list[tuple[oo.Slot, Timer]]:
-            return [(oo.Slot.WIRE, Timer())] if client.role == "gateway" else []
-
-    oo.register(Plugin(), "timer")
+    oo.register(Plugin("gateway", oo.Slot.WIRE), "timer")
     try:
         with_it = json.loads(inside("plugins", "--gateway", "--plugins", "timer", "--json").stdout)
         without = json.loads(inside("plugins", "--gateway", "--json").stdout)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import oo.testing
 from tests.support.command import CANARY, Inside, Process, refused
 from tests.support.terminal import Terminal
 from tests.support.upstream import OpenAI
+from tests.support.waiting import PATIENCE
 
 BODIES = {
     "text": ("text/plain", b"hello\n"),
@@ -107,24 +110,48 @@ def test_a_terminal_is_shown_no_bytes(plain: Plain) -> None:
     assert "give -o FILE" in terminal.shown
 
 
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ('{"a": 1e400}', "1e400"),
-        ('{"a": 0.10000000000000000001}', "0.1000"),
-        ("[" * 50_000, "too deeply"),
-    ],
-)
-def test_a_payload_that_would_be_sent_as_another_is_not_sent(
-    data: str, said: str, plain: Plain, inside: Inside
+BOM = b"\xef\xbb\xbf"
+# The header that was given, the payload, and what is sent.
+SENT: dict[str, tuple[list[str], bytes, bytes]] = {
+    "numbers": ([], BODIES["numbers"][1], BODIES["numbers"][1]),
+    "white space": ([], b' { "b" : 1 }\n', b' { "b" : 1 }\n'),
+    "letters": ([], '"käse"'.encode(), '"käse"'.encode()),
+    "half a character": ([], rb'"\ud83d"', rb'"\ud83d"'),
+    "a digit too many for Python": ([], b"1" * 5000, b"1" * 5000),
+    "a mark of byte order": ([], BOM + b"[1.50]", b"[1.50]"),
+    "JSON that says so": (["-H", "content-type: application/json; charset=utf-8"], b"[1.50]", b"[1.50]"),
+    "JSON of another name": (["-H", "Content-Type: application/problem+json"], b"[1.50]", b"[1.50]"),
+    "text": (["-H", "Content-Type: text/plain"], b"{ hello", b"{ hello"),
+    "lines of JSON": (["-H", "content-type:application/x-ndjson"], b"{}\n{}\n", b"{}\n{}\n"),
+    "a mark of a text's own": (["-H", "Content-Type: text/csv"], BOM + b"a,b", BOM + b"a,b"),
+    "no bytes": (["-H", "Content-Type: text/plain"], b"", b""),
+}
+
+
+@pytest.mark.parametrize(("options", "given", "sent"), SENT.values(), ids=SENT)
+def test_a_payload_is_sent_as_it_was_given(
+    options: list[str], given: bytes, sent: bytes, api: OpenAI, inside: Inside, tmp_path: Path
 ) -> None:
-    assert said in refused(inside("proxy", "text", "-d", data))
-    assert plain.seen == []
+    (tmp_path / "payload").write_bytes(given)
+    for data in (f"@{tmp_path / 'payload'}", os.fsdecode(given)):
+        assert inside("proxy", "v1/upload", *options, "-d", data).exit_code == 0
+    assert [(each["method"], each["body"]) for each in api.seen] == [("POST", sent)] * 2
+    kind = options[1].partition(":")[2].strip() if options else "application/json"
+    assert [each["headers"]["Content-Type"] for each in api.seen] == [kind] * 2
 
 
-def test_numbers_and_marks_of_a_payload_are_sent_as_they_are(plain: Plain, inside: Inside, tmp_path: Path) -> None:
-    (tmp_path / "payload").write_bytes(b'\xef\xbb\xbf{"a": 12345678901234567890123, "b": 1.50}')
-    assert inside("proxy", "text", "-d", f"@{tmp_path / 'payload'}").exit_code == 0
+def test_bytes_come_from_a_pipe_and_are_sent_as_they_are(api: OpenAI) -> None:
+    picture = bytes(range(256)) * 2048
+    options = ["-X", "PUT", "-H", "Content-Type: image/x", "-d", "@-"]
+    command = [sys.executable, "-m", "oo.cli", "proxy", "v1/upload", *options]
+    subprocess.run(command, input=picture, check=True, capture_output=True, timeout=PATIENCE)
+    assert [(each["method"], each["body"]) for each in api.seen] == [("PUT", picture)]
+
+
+def test_text_and_bytes_are_asked_for_whatever_else_is_sent(plain: Plain, inside: Inside) -> None:
+    for options in ([], ["-H", "X-Team: blue"], ["-d", "{}"], ["-H", "accept: text/csv"]):
+        assert inside("proxy", "text", *options).exit_code == 0
+    assert [seen["Accept"] for seen in plain.seen] == ["*/*"] * 3 + ["text/csv"]
 
 
 def test_an_error_of_the_api_is_one_line_and_no_file(plain: Plain, inside: Inside, tmp_path: Path) -> None:
@@ -170,8 +197,10 @@ def test_a_pipe_may_hold_the_token_and_then_the_payload(
 def test_a_payload_that_is_none_is_not_sent(api: OpenAI, inside: Inside, tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff")
     for data, said in (
-        ("{", "not JSON"),
+        ("{", "not JSON; what else it is, -H"),
         ("", "not JSON"),
+        ("NaN", "not JSON"),
+        ("[" * 50_000, "too deeply"),
         (f"@{tmp_path / 'none'}", "No such file"),
         (f"@{tmp_path}", "Is a directory"),
         (f"@{tmp_path / 'bytes'}", "UTF-8"),

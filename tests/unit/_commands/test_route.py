@@ -37,6 +37,7 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
             "retries": 0,
             "cors": [],
             "websocket": False,
+            "with": [],
         }
     ]
     assert vault("route", "list").stdout.split("\t")[2:5] == [
@@ -51,9 +52,22 @@ def test_a_route_is_kept_as_it_was_set(vault: Inside) -> None:
     assert listed(vault("route", "list", "--json")) == []
 
 
+def test_a_route_hands_settings_to_plugins(vault: Inside) -> None:
+    vault("route", "set", "api", "--upstream", "https://x.example", "--with", "timer unit=ms", "--with", "a x='1 2'")
+    assert listed(vault("route", "list", "--json"))[0]["with"] == ["timer unit=ms", "a 'x=1 2'"]
+    changed = vault("route", "update", "api", "--with", "timer unit=s", "--with", "a", "--with", "b y=1")
+    assert changed.stdout.splitlines() == [
+        "route api: with timer: changed",
+        "route api: with a: dropped",
+        "route api: with b: added",
+    ]
+    assert listed(vault("route", "list", "--json"))[0]["with"] == ["timer unit=s", "b y=1"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (("--upstream", "https://host", "--with", "timer unit"), "not each a key=value"),
         (("--upstream", "ftp://host"), "upstream"),
         (("--upstream", "https://user:password@host"), "user name or password"),
         (("--upstream", "https://host", "--inject", "Authorization Bearer"), "no 'Header: text'"),

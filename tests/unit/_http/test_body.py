@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oo._core.pipeline import iterate_sync, run_sync
-from oo._http.body import Body
+from oo._http.body import Body, remaining_of
 
 
 async def pieces(*parts: bytes | Exception) -> AsyncIterator[bytes]:
@@ -83,3 +83,19 @@ def test_a_body_that_nobody_read_is_left() -> None:
     ends = watched(body)
     run_sync(body.aclose())
     assert (ends, list(iterate_sync(aiter(body)))) == (["left"], [])  # type: ignore[arg-type]  # as above
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_body_around_a_stream_begins_with_what_remains_of_it_and_aborts_it(own: bool) -> None:
+    aborted: list[str] = []
+    stream = Body(pieces(b"ab", b"c"), length=3, abort=lambda: aborted.append("stream"))
+    body = Body.wrapping(stream, pieces(b"x"), abort=(lambda: aborted.append("own")) if own else None)
+    assert (body.length, body.remaining, remaining_of(stream)) == (None, 3, 3)
+    assert body.abort() is True
+    assert aborted == ["own" if own else "stream"]
+    assert (stream.outcome, body.outcome) == (None if own else "left", "left")
+
+
+def test_a_body_around_a_generator_knows_neither() -> None:
+    body = Body.wrapping(pieces(b"a"), pieces(b"x"))
+    assert (body.remaining, remaining_of(pieces(b"a")), body.abort()) == (None, None, True)

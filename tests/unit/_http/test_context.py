@@ -14,6 +14,10 @@ def test_a_context_begins_with_nothing_done() -> None:
     assert (list(context.timeline), context.token, context.cache_ttl, context.extensions) == ([], "", None, {})
 
 
+def test_a_client_has_no_route_that_sets_anything() -> None:
+    assert Context().settings("any") == {}
+
+
 def test_what_one_call_sets_no_other_sees() -> None:
     first, second = Context(), Context()
     first.attempts, first.extensions["a"] = 2, 1

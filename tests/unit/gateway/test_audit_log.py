@@ -22,7 +22,7 @@ import pytest
 from oo.gateway.audit_log import AUDIT_FILE, AuditLog, AuditSettings
 from oo.gateway.audit_reader import read
 from oo.gateway.context import GatewayContext
-from oo.gateway.errors import GatewayError, StoreError
+from oo.gateway.errors import AuditFailed, StoreError
 from oo.gateway.models import Rate, Route, SecretRef
 from oo.gateway.tokens import new_token
 from oo.gateway.vault import Vault
@@ -312,19 +312,20 @@ def test_what_a_full_disk_cuts_short_is_counted_and_spoils_no_other_line(
 
 
 def test_where_the_audit_is_required_a_call_goes_on_with_its_line_alone(tmp_path: Path) -> None:
-    audit = kept(tmp_path, required=True)
-    audit.begin(context())
+    audit, began = kept(tmp_path, required=True), context()
+    audit.begin(began)
     with limited(tmp_path / AUDIT_FILE, 0):
         for _ in range(2):
-            with pytest.raises(GatewayError, match="cannot write its audit") as refused:
+            with pytest.raises(AuditFailed) as refused:
                 audit.begin(context())
-        audit.end(context(), "audit failed", 503, 0)
+        assert not audit.end(context(), "allowed", 200, 0)
+        assert audit.end(began, "allowed", 200, 0)  # it has one
     audit.begin(context())
     audit.close()
     assert (refused.value.status, refused.value.outcome) == (503, "audit failed")
     assert [(line["event"], line.get("count")) for line in lines_of(tmp_path)] == [
         ("begin", None),
-        ("lost", 3),
+        ("lost", 4),
         ("begin", None),
     ]
 

@@ -24,6 +24,13 @@ def test_a_call_that_is_not_the_gateways_is_a_bug_that_is_named() -> None:
         of_route(Request("GET", "http://x.example/", context=GatewayContext()))
 
 
+def test_a_plugin_has_the_settings_of_its_route_once_that_is_known() -> None:
+    context = GatewayContext()
+    assert context.settings("timer") == {}
+    context.route = Route("r", "http://x.example", settings={"timer": {"unit": "ms"}})
+    assert (context.settings("timer"), context.settings("other")) == ({"unit": "ms"}, {})
+
+
 def test_its_repr_shows_nothing_that_was_hidden() -> None:
     context = GatewayContext()
     context.hidden = {"the-real-key"}

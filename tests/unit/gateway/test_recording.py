@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,16 +12,9 @@ from oo.gateway.claims import Claim
 from oo.gateway.models import StoredResponse
 from oo.gateway.recording import Recording
 from tests.support.stores import LenientStore
+from tests.support.streams import pieces
 
 WHOLE = StoredResponse(200, (), b"onetwo")
-
-
-async def pieces(*parts: bytes | Exception) -> AsyncIterator[bytes]:
-    for part in parts:
-        await asyncio.sleep(0)
-        if isinstance(part, Exception):
-            raise part
-        yield part
 
 
 class Recorded:

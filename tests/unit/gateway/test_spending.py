@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from oo.gateway.models import Denial, Rate, Token
-from oo.gateway.spending import charge, has_use
+from oo.gateway.spending import calls_at_once, charge, has_use
 
 NOW = 1000.0
 
@@ -47,3 +47,13 @@ def test_a_clock_that_was_set_back_costs_one_period_at_most() -> None:
 
 def test_a_token_without_a_rate_is_charged_nothing() -> None:
     assert charge(token(uses=1), 7.0, NOW) == 7.0
+
+
+@pytest.mark.parametrize("ahead", [-5.0, 0.0, 1.0, 10.0, 29.9, 30.0, 39.0, 40.0, 1000.0])
+def test_a_rate_tells_how_many_calls_it_lets_through_at_once(ahead: float) -> None:
+    rate = Rate(4, 40.0)
+    limited, tat, passed = token(rate=rate), NOW + ahead, 0
+    told = calls_at_once(rate, tat, NOW)
+    while isinstance(outcome := charge(limited, tat, NOW), float):
+        tat, passed = outcome, passed + 1
+    assert told == passed

@@ -18,10 +18,10 @@ import pytest
 import oo.testing
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route
-from oo.gateway.tokens import fingerprint, is_token, new_token
+from oo.gateway.tokens import fingerprint, has_form, is_token, new_token
 from oo.gateway.vault import Vault
 from tests.support.processes import Home, Serving, get
-from tests.support.vaults import claimed, spend
+from tests.support.vaults import claimed, spend, writes
 from tests.support.waiting import PATIENCE
 
 
@@ -73,6 +73,25 @@ def test_the_checksum_catches_every_typo_of_one_character() -> None:
     } - {token}
     assert len(typos) == len(token) * 101
     assert [typo for typo in typos if is_token(typo)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("oo_" + "a" * 49, True),
+        ("oo_" + "-_" * 24 + "0", True),
+        ("oo_" + "a" * 48, False),
+        ("oo_" + "a" * 50, False),
+        ("OO_" + "a" * 49, False),
+        ("oo_" + "a" * 48 + "=", False),
+        ("oo_" + "a" * 49 + "\n", False),
+        (" oo_" + "a" * 49, False),
+        ("", False),
+    ],
+)
+def test_the_form_of_a_token_is_its_prefix_and_length(text: str, has: bool) -> None:
+    assert has_form(text) is has
+    assert has_form(new_token())
 
 
 def test_the_checksum_catches_what_was_left_out_doubled_or_swapped() -> None:
@@ -139,21 +158,21 @@ async def test_a_token_that_is_used_up_may_repeat_a_call_and_writes_nothing(
     await vault.put_route(Route("r", "http://x.example"))
     token = await vault.issue("route", "r", uses=1, rate=Rate(100, 60.0))
     await claimed(vault, (token, vault.id_of(token)), "known")
-    before = vault._database.version()
+    before = writes(vault)
     outcome = await vault.authorize(token, "route", key=key)
     assert (outcome.why if isinstance(outcome, Denial) else None) == why
-    assert (vault._database.version() == before) is (why is not None)
+    assert (writes(vault) == before) is (why is not None)
 
 
 async def test_a_call_beyond_its_rate_writes_nothing(vault: Vault) -> None:
     token = await vault.issue("secret", "a", rate=Rate(1, 60.0))
     assert isinstance(await vault.authorize(token, "secret"), Grant)
-    before = vault._database.version()
+    before = writes(vault)
     outcome = await vault.authorize(token, "secret")
     assert isinstance(outcome, Denial)
     assert outcome.retry_after is not None
     assert 0 < outcome.retry_after <= 60
-    assert vault._database.version() == before
+    assert writes(vault) == before
 
 
 async def test_a_rate_is_charged_where_a_token_is_looked_at_and_a_use_is_not(vault: Vault) -> None:

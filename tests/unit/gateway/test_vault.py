@@ -10,7 +10,7 @@ import pytest
 
 from oo._http.json import MAX_ANSWER
 from oo.gateway.errors import StoreError
-from oo.gateway.models import Route, SecretRef, StoredResponse
+from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.processes import files
@@ -160,3 +160,28 @@ async def test_a_change_by_another_shows_at_once(kept: Kept, vault: Vault) -> No
             assert await vault.secret("a") == f"value {n}"
             await vault.put_secret("a", f"mine {n}")
             assert await vault.secret("a") == f"mine {n}"
+
+
+async def test_what_is_counted_drops_nothing_that_was_read_and_an_owners_change_all(kept: Kept, vault: Vault) -> None:
+    async with kept.open() as other:
+        token = await vault.issue("route", "route-a", uses=9, rate=Rate(9, 60.0))
+        route = await vault.route("route-a")
+        assert isinstance(await vault.authorize(token, "route"), Grant)
+        assert isinstance(await other.consume(token, "route"), Grant)
+        until = await claimed(other, (token, other.id_of(token)), "key")
+        await other.complete(other.id_of(token), "key", until, b"digest", None)
+        await asyncio.sleep(0.01)
+        assert await vault.route("route-a") is route
+        await other.put_secret("b", "an owner's change")
+        await asyncio.sleep(0.01)
+        assert await vault.route("route-a") is not route
+
+
+async def test_uses_are_judged_by_what_every_process_counted(kept: Kept, vault: Vault) -> None:
+    async with kept.open() as other:
+        token = await vault.issue("secret", "a", uses=2)
+        assert isinstance(await vault.authorize(token, "secret"), Grant)
+        for each in (other, vault):
+            assert isinstance(await each.consume(token, "secret"), Grant)
+        denied = [await each.authorize(token, "secret") for each in (vault, other)]
+        assert [each.why for each in denied if isinstance(each, Denial)] == ["used up"] * 2

@@ -7,7 +7,7 @@ import base64
 import json
 import ssl
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -105,8 +105,9 @@ def test_a_401_that_is_marked_as_the_apis_is_no_fault_of_the_token(
         ("no such token", "(401): no such token"),
     ],
 )
-def test_a_refusal_says_each_thing_once(world: World, said: str, told: str) -> None:
-    error = fail(world, answering(401, json.dumps({"error": said}).encode()))
+@pytest.mark.parametrize("shape", [lambda said: said, lambda said: {"message": said, "type": "a", "code": "b"}])
+def test_a_refusal_says_each_thing_once(world: World, said: str, told: str, shape: Callable[[str], Any]) -> None:
+    error = fail(world, answering(401, json.dumps({"error": shape(said)}).encode()))
     assert str(error).endswith(f"the token was not accepted {told}")
 
 

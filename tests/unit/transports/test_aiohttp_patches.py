@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ssl
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,8 +16,9 @@ from aiohttp.connector import Connection as Held
 from aiohttp.http import HttpProcessingError
 
 import oo
-from oo.transports._aiohttp_patches import Connection, Connector, NoCookies
-from tests.support.faults import answer, serving
+from oo.transports._aiohttp_patches import Connection, Connector, NoCookies, fresh
+from tests.support.certificates import self_signed
+from tests.support.faults import READ, SILENCE, answer, serving
 from tests.support.probing import TOKEN
 
 
@@ -56,7 +59,7 @@ async def test_what_is_read_and_replaced_is_there() -> None:
     assert (handler._payload, handler.transport) == (None, None)
     async with aiohttp.TCPConnector() as plain, Connector() as connector:
         assert isinstance(plain._factory(), ResponseHandler)
-        assert (dict(plain._waiters), dict(plain._conns)) == ({}, {})
+        assert dict(plain._waiters) == {}
         assert isinstance(connector._factory(), Connection)
         async with aiohttp.ClientSession(connector=connector) as session:
             assert session._retry_connection is True
@@ -77,11 +80,25 @@ async def test_the_transport_s_connections_are_in_use() -> None:
         async with oo.AsyncClient(server.url) as client:
             assert await client.get_secret(TOKEN) == "good"
             connector: Any = client._pipeline.transport._session().connector  # type: ignore[attr-defined]  # AiohttpTransport's
-            ((key, (held, *_)),) = connector._conns.items()
-            assert (key.host, key.port) == ("127.0.0.1", server.port)
+            ((held, *_),) = connector._conns.values()
             assert isinstance(held[0], Connection)
             assert not held[0]._reused
             assert await client.get_secret(TOKEN) == "good"
             assert (held[0]._reused, held[0]._answered) == (True, True)
-            connector.close_idle("127.0.0.1", server.port)
-            assert connector._conns == {}
+            before = fresh.set(True)
+            assert not held[0].is_connected()
+            fresh.reset(before)
+            assert held[0].is_connected()
+
+
+async def test_the_tls_of_a_connection_tells_of_its_loss_once_it_has_read_the_rest(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path, "127.0.0.1")
+    loop, trust = asyncio.get_running_loop(), ssl.create_default_context(cafile=certificate.file)
+    with serving([READ, SILENCE], tls=certificate.server) as server:
+        transport, _ = await loop.create_connection(lambda: Connection(loop), "127.0.0.1", server.port, ssl=trust)
+        tls: Any = transport._ssl_protocol  # type: ignore[attr-defined]  # asyncio's
+        assert tls._transport.get_protocol() is tls
+        assert vars(tls).keys() >= {"connection_lost"}
+        transport.abort()
+        assert await asyncio.to_thread(server.until, left=1)
+        assert "connection_lost" not in vars(tls)

@@ -9,6 +9,7 @@ import pytest
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.models import Denial, Grant, Kind, Route
 from oo.gateway.stack import Stack
+from tests.support.calls import unauthorized
 from tests.support.exchanging import exchange, request
 from tests.support.stores import LenientStore, Notes
 
@@ -112,7 +113,7 @@ async def test_who_holds_a_token_is_told_why_and_nobody_else(
 ) -> None:
     place.store.denial = denial
     status, headers, body = await place.ask("GET", TOKEN, path=path)
-    assert (status, body) == (401, {"error": f"the token was not accepted{reason}"})
+    assert (status, body) == (401, unauthorized(path, reason))
     assert (headers["X-OO-Source"], place.notes.outcomes) == ("gateway", [denial.why])
 
 
@@ -120,6 +121,11 @@ async def test_a_rate_says_when_to_come_again_in_whole_seconds(place: Place) -> 
     place.store.denial = Denial("rate", "id", 2.1)
     status, headers, _ = await place.ask("GET", TOKEN, path="/api/secret")
     assert (status, headers["Retry-After"], place.notes.outcomes) == (429, "3", ["rate"])
+
+
+@pytest.mark.parametrize(("path", "status"), [("/api/proxy", 403), ("/api/proxy?a=1", 403), ("/api/proxyx", 404)])
+async def test_the_base_url_itself_is_the_root_of_the_api(place: Place, path: str, status: int) -> None:
+    assert (await place.ask("GET", TOKEN, path=path))[0] == status
 
 
 @pytest.mark.parametrize(("version", "status"), [("1.1", 400), ("1.0", 200)])

@@ -13,19 +13,11 @@ from oo._http.body import Body
 from oo.gateway.context import GatewayContext
 from oo.gateway.fronts.wire import answer_headers, relay
 from tests.support.exchanging import connected, exchange, request
+from tests.support.streams import pieces as generated
 
 CONTEXT = GatewayContext()
 CONTEXT.id = "the-id"
 SENT = oo.Request("GET", "http://x/", timeout=0.2, context=CONTEXT)
-
-
-async def generated(*pieces: bytes | Exception) -> AsyncIterator[bytes]:
-    """What a middleware may put in a stream's place."""
-    for piece in pieces:
-        await asyncio.sleep(0)
-        if isinstance(piece, Exception):
-            raise piece
-        yield piece
 
 
 def counted(*pieces: bytes) -> Body:

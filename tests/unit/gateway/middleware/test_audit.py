@@ -7,6 +7,7 @@ import pytest
 
 import oo
 from oo._http.body import Body
+from oo.gateway.errors import AuditFailed
 from oo.gateway.middleware.audit import WriteAudit
 from oo.gateway.models import Route
 from tests.support.calls import call, through
@@ -105,6 +106,12 @@ async def test_a_stream_has_its_line_once_when_it_has_ended(
         pass
     await answer.stream.aclose()
     assert ends(notes) == [end]
+
+
+async def test_an_answer_that_must_have_a_line_and_has_none_is_not_given() -> None:
+    notes = Notes(refusing=AuditFailed())
+    answer, _ = await through(WriteAudit(notes), call(), b"the value")
+    assert (answer.status, b"the value" in answer.body) == (503, False)
 
 
 async def test_health_is_not_written_down_and_no_audit_is_none() -> None:

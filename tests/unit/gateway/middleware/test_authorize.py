@@ -6,6 +6,7 @@ from oo.gateway.context import gateway_context
 from oo.gateway.errors import GatewayError
 from oo.gateway.middleware.authorize import Authorize
 from oo.gateway.models import Denial, Grant, Kind, Route
+from oo.gateway.tokens import new_token
 from tests.support.calls import call, through
 from tests.support.stores import LenientStore
 
@@ -50,6 +51,25 @@ async def test_a_token_without_a_limit_of_uses_has_nothing_to_pay(counted: bool)
     request = call("GET", "/x", TOKEN)
     await through(Authorize(Unlimited()), request)
     assert gateway_context(request).paid is not counted
+
+
+@pytest.mark.parametrize(("endpoint", "opened"), [("proxy", True), ("secret", False), ("env", False)])
+async def test_a_token_in_the_query_opens_a_route_alone_and_goes_no_further(endpoint: str, opened: bool) -> None:
+    token = new_token()
+    store, request = Door(), call("GET", f"/x?key={token}&a=1", endpoint=endpoint)
+    if not opened:
+        with pytest.raises(GatewayError, match="not accepted"):
+            await through(Authorize(store), request)
+        return
+    _, (sent,) = await through(Authorize(store), request)
+    assert (store.asked, sent.url) == ([(token, "route", None)], "/x?a=1")
+
+
+async def test_a_token_in_two_places_asks_nobody() -> None:
+    store, token = Door(), new_token()
+    with pytest.raises(GatewayError) as caught:
+        await through(Authorize(store), call("GET", "/x", ("x-api-key", token), ("api-key", token)))
+    assert (caught.value.status, caught.value.outcome, store.asked) == (400, "bad request", [])
 
 
 async def test_a_keyed_call_may_need_no_use() -> None:

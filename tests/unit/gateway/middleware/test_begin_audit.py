@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from oo.gateway.errors import GatewayError
+from oo.gateway.errors import AuditFailed
 from oo.gateway.middleware.begin_audit import BeginAudit
 from tests.support.calls import call, through
 from tests.support.stores import Notes
@@ -16,9 +16,9 @@ async def test_a_line_is_written_before_the_call_goes_on() -> None:
 
 
 async def test_a_call_whose_line_must_be_written_and_cannot_be_goes_no_further() -> None:
-    notes = Notes(refusing=GatewayError(503, "no", "audit failed"))
+    notes = Notes(refusing=AuditFailed())
     transport_saw: list[object] = []
-    with pytest.raises(GatewayError, match="no"):
+    with pytest.raises(AuditFailed):
         _, transport_saw[:] = await through(BeginAudit(notes), call())
     assert transport_saw == []
 

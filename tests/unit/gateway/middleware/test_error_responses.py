@@ -30,13 +30,18 @@ BROKEN = oo.DoubleOError("broken", reason="connection")
 async def test_an_error_becomes_a_response(
     error: Exception, status: int, message: str, outcome: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    request = call()
+    request = call(endpoint="secret")
     answer, _ = await through(ErrorResponses(), request, error)
     assert (answer.status, answer.json()) == (status, {"error": message})
     assert gateway_context(request).outcome == outcome
     assert answer.headers.get("X-Why") == ("y" if status == 403 else None)
     assert ("RuntimeError" in caplog.text) is (status == 500)
     assert CANARY not in caplog.text
+
+
+async def test_a_proxied_calls_error_has_openais_shape() -> None:
+    answer, _ = await through(ErrorResponses(), call(), GatewayError(403, "no", "not allowed"))
+    assert answer.json() == {"error": {"message": "no", "type": "permission_error", "code": "not_allowed"}}
 
 
 async def test_the_callers_own_disconnection_is_no_answer() -> None:
@@ -69,7 +74,7 @@ async def test_a_stream_of_nothing_has_no_stream() -> None:
 
 
 async def test_a_stream_that_breaks_off_before_its_first_piece_is_an_error() -> None:
-    answer, _ = await through(ErrorResponses(), call(), streaming(BROKEN))
+    answer, _ = await through(ErrorResponses(), call(endpoint="secret"), streaming(BROKEN))
     assert (answer.status, answer.json()) == (502, {"error": "the upstream's answer broke off: broken"})
 
 

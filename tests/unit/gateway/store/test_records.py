@@ -163,13 +163,13 @@ async def test_a_record_is_resealed_unless_it_is_gone_or_another_rekeys(kept: Ke
     ring = kept.ring
     old = kept.rows("SELECT sealed FROM records WHERE name = 'env-a'")
     write = vault._database.write
-    assert await write(lambda records: records.reseal(ring, "env", "env-a", 0))
-    assert not await write(lambda records: records.reseal(ring, "env", "none", 0))
+    assert await write(lambda records: records.reseal(ring, ("env", "env-a", 0)))
+    assert not await write(lambda records: records.reseal(ring, ("env", "none", 0)))
     assert kept.rows("SELECT sealed FROM records WHERE name = 'env-a'") != old
     assert vault._database.records.sealed_otherwise(ring.current) == []
     assert len(vault._database.records.sealed_otherwise("another")) == len(kept.rows("SELECT 1 FROM records"))
     with pytest.raises(StoreError, match="another `oo rekey` has taken over"):
-        await write(lambda records: records.reseal(Keyring([new_key()]), "env", "env-a", 0))
+        await write(lambda records: records.reseal(Keyring([new_key()]), ("env", "env-a", 0)))
     with pytest.raises(StoreError, match="holds what none of these keys opens"):
         await write(lambda records: records.begin_rekey(Keyring([new_key()])))
 

@@ -12,7 +12,7 @@ from oo.gateway.errors import IntegrityError
 from oo.gateway.models import StoredResponse
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store import result_rows, sqlite
-from oo.gateway.store.result_rows import Call, drop, find, opened, piece, put, sweep, total
+from oo.gateway.store.result_rows import Call, drop, find, has_older, opened, piece, put, sweep, total
 from oo.testing import Streamed
 
 HEADERS = (("X-A", "1"), ("X-A", "2"))
@@ -132,6 +132,7 @@ def test_what_is_too_old_is_dropped_a_little_at_a_time(
     assert steps == [6, 2, 1]
     assert kept_keys(db) == ["k9"]
     assert not sweep(db, 9.0)
+    assert [has_older(db, before) for before in (9.0, 9.5)] == [False, True]
     monkeypatch.setattr(result_rows, "_STEP_BYTES", 1)
     assert put(db, ring, call("k0"), answer(), 0.0, ROOM)
     assert sweep(db, 10.0)

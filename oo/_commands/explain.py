@@ -1,0 +1,57 @@
+"""`oo explain`: what would become of a call."""
+
+from __future__ import annotations
+
+import click
+
+from .._http.request import TOKEN
+from ._caller import token_from
+from ._output import printable
+from ._values import FilePath
+
+
+@click.command()
+@click.argument("call", metavar="'METHOD PATH'")
+@click.option(
+    "--token-file",
+    type=FilePath(exists=True, dir_okay=False),
+    help="A file that holds the token; else OO_TOKEN or standard input.",
+)
+def explain(call: str, token_file: str | None) -> None:
+    """Say what would become of a call, step by step.
+
+    Where a step refuses it, say which, and what would mend that; the exit code is then 1. The call runs through the
+    gateway's own chain here, over the vault: nothing is sent, counted or written down. PATH is the API's, or
+    /api/secret, /api/env or /health.
+
+    Example: OO_TOKEN=... oo explain 'POST /v1/chat/completions'
+    """
+    import asyncio
+
+    from ..gateway.explain import Explanation, LookingVault
+    from ..gateway.explain import explain as explained
+    from ..gateway.paths import data_dir
+
+    method, _, path = call.strip().partition(" ")
+    path = path.strip()
+    if not path.startswith("/"):
+        raise click.UsageError("a call is a method and a path, such as 'POST /v1/chat/completions'")
+    token = token_from(token_file)
+
+    async def run() -> Explanation:
+        async with LookingVault(data_dir()) as vault:
+            return await explained(vault, token, method, path)
+
+    told = asyncio.run(run())
+    for what, word in told.words:
+        _say(what, word)
+    if told.refusal is None:
+        return
+    _say("refused", f"by {told.refusal.by}: {told.refusal.message}")
+    if told.refusal.mend:
+        _say("mend", told.refusal.mend)
+    click.get_current_context().exit(1)
+
+
+def _say(what: str, word: str) -> None:
+    click.echo(printable(f"{what:9} {TOKEN.sub('oo_***', word)}"))  # one may stand in the path, by mistake

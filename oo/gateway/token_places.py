@@ -1,0 +1,92 @@
+"""Where callers put their token: wherever an SDK puts the key of its API. Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+from functools import lru_cache
+from urllib.parse import unquote_plus
+
+from .._http.headers import Headers
+from .._http.request import Request
+from .errors import GatewayError
+from .tokens import has_form
+
+HEADERS = frozenset({"api-key", "authorization", "private-token", "x-api-key", "x-goog-api-key"})
+"""The headers in which a token may stand, in small letters."""
+
+PARAMETER = "key"
+"""The parameter of the query in which a token may stand."""
+
+_SIGNER = re.compile(r"\bCredential=([^/,\s]+)/")  # AWS Signature 4: the id of the access key
+
+
+def take_token(request: Request, *, in_query: bool) -> tuple[str, Request]:
+    """The caller's token, and the request without it.
+
+    A token is what has the form of one, in one of the HEADERS or, with `in_query`, in the PARAMETER. Where there is
+    none, the text of a lone `Authorization: Bearer` is given, whatever it is; else "". GatewayError if there are two.
+    """
+    found, kept = [], []
+    for pair in request.headers.pairs():
+        if _is_place(pair[0]) and has_form(text := _text_in(*pair)):
+            found.append(text)
+        else:
+            kept.append(pair)
+    if found:
+        request = request.replace(headers=Headers(kept))
+    if in_query and "?" in request.url:
+        in_url, url = _taken_from_query(request.url)
+        if in_url:
+            found += in_url
+            request = request.replace(url=url)
+    if len(found) > 1:
+        raise GatewayError(400, "the token must be given in one place alone", "bad request")
+    return found[0] if found else _bearer(request), request
+
+
+@lru_cache(512)  # most calls have the same names
+def _is_place(name: str) -> bool:
+    # CGI and WSGI read X_Key and X-Key as the same header (RFC 3875, 4.1.18).
+    return name.lower().replace("_", "-") in HEADERS
+
+
+def _text_in(name: str, value: str) -> str:
+    """What stands in a header where its token would."""
+    if name.lower() != "authorization":
+        return value.strip()
+    scheme, _, text = value.strip().partition(" ")
+    scheme, text = scheme.lower(), text.strip()
+    if scheme in ("bearer", "token"):
+        return text
+    if scheme == "basic":
+        user, _, password = _decoded(text).partition(":")  # RFC 7617, 2
+        return password or user
+    signer = _SIGNER.search(text) if scheme.startswith("aws4-") else None
+    return signer[1] if signer else ""
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode("latin-1")
+    except ValueError:
+        return ""
+
+
+def _taken_from_query(url: str) -> tuple[list[str], str]:
+    """The tokens in a URL's query, and the URL without them."""
+    path, _, query = url.partition("?")
+    found, kept = [], []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if unquote_plus(name) == PARAMETER and has_form(text := unquote_plus(value)):
+            found.append(text)
+        else:
+            kept.append(part)
+    return found, f"{path}?{'&'.join(kept)}" if kept else path
+
+
+def _bearer(request: Request) -> str:
+    fields = request.headers.get_all("Authorization")
+    scheme, _, text = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
+    return text.strip() if scheme.lower() == "bearer" else ""
