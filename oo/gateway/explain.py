@@ -70,7 +70,8 @@ class LookingVault(Vault):
         found = self._find_token(token)
         if isinstance(found, Denial):
             return found
-        return found, self._database.read(lambda records: token_rows.counted(records, found))[1]
+        used, tat = self._database.read(lambda records: token_rows.counted(records, found))
+        return replace(found, used=used), tat
 
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:  # noqa: ARG002
         found = await self.terms(token)

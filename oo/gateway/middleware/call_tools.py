@@ -54,9 +54,15 @@ class CallTools:
         if goes_in_clear(route, request.url):
             raise DoubleOError("what it fetches a token from is plain http", reason="argument")
         base = request.url.partition("?")[0]
-        return await self._shop.upstream.send(
-            request.replace(url=request.url, base_url=base, stream_response=False, context=context)
-        )
+        own = request.replace(url=request.url, base_url=base, stream_response=False, context=context)
+        try:
+            return await self._shop.upstream.send(own)
+        except DoubleOError as error:
+            if error.reason == "deadline":
+                raise
+            why, retryable = str(error), error.retryable
+        # It is no failure of the upstream, for which another would be asked.
+        raise DoubleOError(f"what it fetches a token from failed: {why}", reason="status", retryable=retryable)
 
     async def complete(self, work: Coroutine[Any, Any, T]) -> T:
         return await self._shop.background.complete(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,24 @@ import boto3
 import pytest
 from botocore.config import Config
 
+import oo
 import oo.testing
+from oo._core.io import LoopIO
+from oo._core.pipeline import Pipeline
+from oo._http.body import Body
 from oo.gateway.app import Gateway
-from oo.testing import BackgroundLoop
+from oo.gateway.background import Background
+from oo.gateway.context import GatewayContext
+from oo.gateway.credentials.registry import Registry
+from oo.gateway.headers import upstream_request
+from oo.gateway.middleware.call_tools import Workshop
+from oo.gateway.middleware.credentials import ApplyCredentials
+from oo.gateway.middleware.mask import MaskResponse
+from oo.gateway.models import Route
+from oo.gateway.upstream import UpstreamTransport
+from oo.testing import BackgroundLoop, temporary_vault
 from tests.integration.gateway.test_gateway import ask
-from tests.support.aws import KEY, KEY_ID, REGION, TRAILER, Aws
+from tests.support.aws import KEY, KEY_ID, REGION, TRAILER, UNSIGNED, Aws
 from tests.support.certificates import self_signed
 
 LocalGateway = oo.testing.LocalGateway
@@ -129,3 +142,40 @@ def test_the_server_takes_no_other_signature(gateway: LocalGateway, aws: Aws) ->
     status, _, body = ask(gateway.url, "GET", "/api/proxy/bucket/k", token)
     assert (status, aws.faults) == (403, ["the signature is wrong"])
     assert b"another-secret-key" not in body
+
+
+async def flowing(service: str, method: str, path: str, data: bytes, **headers: str) -> tuple[Aws, oo.Response]:
+    """What a server gets of a body that comes in pieces, by the end of the chain over a real connection."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(data), 50_000):
+            yield data[at : at + 50_000]
+
+    async with temporary_vault() as vault, Aws() as aws:
+        await vault.put_secret("id", KEY_ID)
+        await vault.put_secret("key", KEY)
+        route = Route("aws", aws.url, credentials=(SIGV4.format(service),), allow_private=True)
+        upstream = UpstreamTransport(vault)
+        applied = ApplyCredentials(Workshop(vault, upstream, Background()), Registry())
+        context = GatewayContext()
+        fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        request = upstream_request(route, method, path, fields, None, context)
+        request = request.replace(body=Body(pieces(), length=len(data)))
+        answer = await Pipeline([MaskResponse(), applied], upstream, LoopIO()).handle(request)
+        answer = await answer.buffered()
+        await upstream.close()
+        return aws, answer
+
+
+async def test_a_body_that_flows_goes_to_s3_unsigned() -> None:
+    data = bytes(range(256)) * 8192
+    aws, answer = await flowing("s3", "PUT", "bucket/k", data)
+    assert (answer.status, aws.faults, aws.objects) == (200, [], {"/bucket/k": data})
+    assert aws.seen[0][2]["x-amz-content-sha256"] == UNSIGNED
+
+
+async def test_a_body_that_flows_is_spooled_where_its_digest_must_be_signed() -> None:
+    data = b'{"a": "' + b"x" * (2 << 20) + b'"}'
+    aws, answer = await flowing("dynamodb", "POST", "", data, X_Amz_Target="DynamoDB_20120810.ListTables")
+    assert (answer.status, aws.faults) == (200, [])
+    assert aws.seen[0][2]["content-length"] == str(len(data))

@@ -14,6 +14,7 @@ from oo.gateway.vault import Vault
 from oo.testing import temporary_vault
 from tests.support.chains import Chain, Guarded
 from tests.support.credential_tools import Asked, TokenServer
+from tests.support.faults import nobody
 from tests.support.private_keys import ec_pem, read_jwt, rsa_pem
 
 ID = "client-id-4711"
@@ -160,6 +161,16 @@ async def test_a_fetch_that_fails_says_why_without_what_was_sent(chain: Chain) -
         assert (answer.status, upstream.asked) == (502, [])
         assert "the token endpoint answered with status 401 and invalid_client" in str(answer.json())
         assert not [value for value in (ID, SECRET, "a-wrong-secret") if value in str(answer.body)]
+
+
+async def test_where_nothing_answers_it_is_said_whose_fault_that_is(chain: Chain) -> None:
+    with nobody() as nowhere:
+        async with Guarded() as upstream:
+            await chain.route(upstream.url, CLIENT.format(url=nowhere))
+            answer = await chain.call()
+            assert (answer.status, upstream.asked) == (502, [])
+            assert "what it fetches a token from failed: connection refused" in str(answer.json())
+            assert chain.notes.outcomes == ["upstream status"]
 
 
 async def test_a_token_is_fetched_from_where_the_route_may_call_alone(chain: Chain) -> None:

@@ -62,7 +62,7 @@ COMMANDS = {
     "route list": {"--json"},
     "route show": {"--json"},
     "route rm": set(),
-    "token issue": {*THINGS, "--ttl", "--uses", "--rate", "--label", "--json"},
+    "token issue": {*THINGS, "--ttl", "--uses", "--rate", "--concurrency", "--label", "--json"},
     "token list": {*THINGS, "--state", "--label", "--json"},
     "token revoke": set(),
     "token prune": set(),
