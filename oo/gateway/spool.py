@@ -9,6 +9,7 @@ import asyncio
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import IO
 
@@ -88,6 +89,7 @@ class Spool:
                 return
             if self._file is None:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `_close`
+                weakref.finalize(self, self._file.close)  # at the latest
             self._file.seek(0, os.SEEK_END)
             self._file.writelines(parts)
 
