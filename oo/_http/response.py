@@ -113,9 +113,11 @@ class Response:
         return self.value
 
     def abort(self) -> bool:
-        """Close the connection of a stream that was not read to its end. Returns whether there was one to close."""
+        """Close the connection of a stream that was not read to its end. Returns whether it was one. What hangs on the
+        end of a Body around it is told."""
+        was_open = isinstance(self.stream, Body) and self.stream.abort()
         abort = getattr(self._source, "abort", None)
-        return bool(abort is not None and abort())
+        return bool(abort is not None and abort()) or was_open
 
     def replace(self, **changes: Any) -> Response:
         """This answer with some of status, headers, body, stream and request changed; TypeError for another name. What

@@ -123,7 +123,7 @@ def proxied(path: str) -> str:
         raise ValueError("the path names a host or a scheme; give only what follows the API's own host")
     if _BAD_PERCENT.search(path):
         raise ValueError("the path holds a '%' that begins no escape; write it as %25")
-    plain = _unquoted(target)
+    plain = unescaped(target)
     # What is escaped in a query is data, a line break as well.
     if "\\" in plain or _CONTROL.search(plain) or _CONTROL.search(query):
         raise ValueError("the path holds a backslash or a control character")
@@ -137,7 +137,7 @@ def proxied(path: str) -> str:
     raise ValueError("the path holds half a character (a lone surrogate)")
 
 
-def _unquoted(text: str) -> str:
+def unescaped(text: str) -> str:
     """`text` with its escapes undone until none is left: a server behind a server may undo them twice."""
     # A '%' escaped n times is undone at once: a long one would take as many turns.
     while (plain := unquote(_PERCENTS.sub("%", text))) != text:

@@ -10,8 +10,9 @@ import json
 import re
 import time
 from functools import lru_cache
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from .._http.urls import unescaped
 from .context import GatewayContext
 
 PATH = 512
@@ -66,7 +67,7 @@ def lost_line(count: int) -> str:
 def shown(text: str, most: int) -> str:
     """A text as a line may hold it: `most` characters, without a token, however often that is escaped (RFC 3986)."""
     text = text[: 2 * most]
-    plain = unquote(unquote(unquote(text))) if "%" in text else text
+    plain = unescaped(text)
     if _TOKEN.search(text) or _TOKEN.search(plain):
         text = _TOKEN.sub(_MARK, plain)
     return text if len(text) <= most else f"{text[: most - 3]}..."

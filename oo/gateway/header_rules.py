@@ -15,7 +15,7 @@ HOP_BY_HOP = frozenset(
 KEPT_BACK = HOP_BY_HOP | frozenset(
     (
         # How a body is sent, and what has an answer come in a form that the mask cannot read (RFC 3229; a charset).
-        "a-im accept-charset accept-encoding content-length expect "
+        "a-im accept-charset accept-encoding content-length expect request-range x-ms-range "
         # The caller's own credentials.
         "api-key apikey authorization cookie cookie2 deploy-token job-token private-token x-access-token x-api-key "
         "x-authorization x-goog-api-key x-vault-token "
@@ -29,7 +29,10 @@ KEPT_BACK = HOP_BY_HOP | frozenset(
         # Who a proxy says that the caller is.
         "client-cert client-cert-chain proxy-user user x-anonymous-consumer x-credential-identifier "
         "x-credential-username x-email x-group x-groups x-role x-roles x-user x-user-email x-user-groups x-user-id "
-        "x-user-name x-user-role x-user-roles x-username"
+        "x-user-name x-user-role x-user-roles x-username auth-user do-connecting-ip eppn gap-auth http-remote-user "
+        "incap-client-ip path-info script-name x-akamai-client-ip x-apigateway-api-userinfo "
+        "x-custom-ip-authorization x-endpoint-api-userinfo x-forward-for x-hasura-role x-id-token "
+        "x-nf-client-connection-ip x-override-url x-sucuri-clientip x-userinfo x-vercel-forwarded-for z-forwarded-for"
     ).split()
 )
 """Headers that do not go up, unless the route passes them on."""
@@ -37,6 +40,7 @@ KEPT_BACK = HOP_BY_HOP | frozenset(
 FAMILIES = tuple(
     (
         # What a proxy in front of a server sets, and the server believes.
+        "ali-cdn-real- cdn-real- oidc-claim- shib- x-amzn-mtls- "
         "cf-access- cf-connecting- impersonate- proxy-client- remote- ssl- tailscale- wl-proxy- x-amzn-oidc- "
         "x-appengine- x-arr- x-auth- x-authenticated- x-authentik- x-azure-clientip x-azure-socketip x-client- "
         "x-consumer- x-envoy- x-forwarded- x-goog-authenticated- x-goog-iap- x-impersonate- x-ms-client-principal "

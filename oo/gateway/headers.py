@@ -22,7 +22,8 @@ STRIPPED_RESPONSE = HOP_BY_HOP | frozenset(
     (
         "access-control-allow-credentials alt-svc clear-site-data content-encoding content-length date expect-ct nel "
         "public-key-pins public-key-pins-report-only report-to reporting-endpoints server set-cookie set-cookie2 "
-        "strict-transport-security x-oo-request-id x-oo-source"
+        "accept-ch critical-ch origin-agent-cluster sec-session-registration secure-session-registration "
+        "service-worker-allowed set-login strict-transport-security use-as-dictionary x-oo-request-id x-oo-source"
     ).split()
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

@@ -21,9 +21,13 @@ _OVERLONG = re.compile(
 )
 # What looks like a slash and is made one where text is squeezed into a smaller character set.
 _ALIKE = str.maketrans(
-    {**dict.fromkeys("\u2044\u2215\u29f8\u2571", "/"), **dict.fromkeys("\u2216\u29f5\xa5\u20a9", "\\")}
+    {**dict.fromkeys("\u2044\u2215\u29f8\u2571", "/"), **dict.fromkeys("\u2216\u29f5\xa5\u20a9", "\\"), "\u3002": "."}
 )
-_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+# Control characters, and what Unicode has renderers ignore (Default_Ignorable_Code_Point).
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _PARAMETER = re.compile(r";[^/]*")
 _EMPTY = re.compile("//+")
 _END = re.compile(r"[;?#]")

@@ -63,8 +63,9 @@ def gateway_chain(
         Concurrency(capacity or Capacity(_CALLS)),  # a place for the call, until its work ends
         BeginAudit(audit),  # a line before a secret or a kept result is read or anything is sent
         Slot.FETCH,
-        Idempotency(store, background),  # a keyed call is made once; its claim pays a use
         EndRevoked(calls),  # ends a call whose token is revoked or expires meanwhile
+        Idempotency(store, background),  # a keyed call is made once; its claim pays a use
+        EndRevoked(calls, keyed=True),  # ends what goes on for a repeat when its caller has left
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
         Resilience(),  # the library's Retry, as often as the route says

@@ -12,7 +12,11 @@ from .._http.request import Request
 from .errors import GatewayError
 from .tokens import has_form
 
-HEADERS = frozenset({"api-key", "authorization", "private-token", "x-api-key", "x-goog-api-key"})
+PROTOCOLS = "sec-websocket-protocol"
+"""The header in which a browser's program has its token, since it can set no other for a WebSocket: behind a dot, as in
+`openai-insecure-api-key.TOKEN`."""
+
+HEADERS = frozenset({"api-key", "authorization", "private-token", PROTOCOLS, "x-api-key", "x-goog-api-key"})
 """The headers in which a token may stand, in small letters."""
 
 PARAMETER = "key"
@@ -29,10 +33,12 @@ def take_token(request: Request, *, in_query: bool) -> tuple[str, Request]:
     """
     found, kept = [], []
     for pair in request.headers.pairs():
-        if _is_place(pair[0]) and has_form(text := _text_in(*pair)):
-            found.append(text)
-        else:
+        texts = [text for text in _texts_in(*pair) if has_form(text)] if _is_place(pair[0]) else []
+        found += texts
+        if not texts:
             kept.append(pair)
+        elif pair[0].lower() == PROTOCOLS:  # the others are for the upstream to choose from
+            kept.append((pair[0], _without(pair[1], texts)))
     if found:
         request = request.replace(headers=Headers(kept))
     if in_query and "?" in request.url:
@@ -51,19 +57,27 @@ def _is_place(name: str) -> bool:
     return name.lower().replace("_", "-") in HEADERS
 
 
-def _text_in(name: str, value: str) -> str:
+def _texts_in(name: str, value: str) -> list[str]:
     """What stands in a header where its token would."""
+    if name.lower() == PROTOCOLS:
+        return [offer.strip().rpartition(".")[2] for offer in value.split(",")]
     if name.lower() != "authorization":
-        return value.strip()
+        return [value.strip()]
     scheme, _, text = value.strip().partition(" ")
     scheme, text = scheme.lower(), text.strip()
     if scheme in ("bearer", "token"):
-        return text
+        return [text]
     if scheme == "basic":
         user, _, password = _decoded(text).partition(":")  # RFC 7617, 2
-        return password or user
+        return [password or user]
     signer = _SIGNER.search(text) if scheme.startswith("aws4-") else None
-    return signer[1] if signer else ""
+    return [signer[1]] if signer else []
+
+
+def _without(offers: str, tokens: list[str]) -> str:
+    """The protocols that are offered, but for those that end with a token."""
+    kept = (offer.strip() for offer in offers.split(","))
+    return ", ".join(offer for offer in kept if offer.rpartition(".")[2] not in tokens)
 
 
 def _decoded(text: str) -> str:

@@ -19,7 +19,7 @@ from ..middleware.error_responses import failure_response
 from ..stack import Stack
 from .body_reader import CallerBody
 from .request_target import origin_form
-from .websocket import CallerSocket, asks_for_websocket
+from .websocket import CallerSocket, asks_for_websocket, is_acceptable
 from .wire import relay, whole_answer
 
 _PLACES = {"/api/secret": "secret", "/api/env": "env", "/health": "health"}
@@ -88,6 +88,8 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
     hosts = len(received.headers.getall("Host", ()))
     if hosts != 1 and (hosts or received.version >= HttpVersion11):  # RFC 9112, 3.2
         context.malformed, context.endpoint = "the request needs one Host", "other"
+    if caller is not None and endpoint == "proxy" and not is_acceptable(received):
+        context.malformed, context.endpoint = "the WebSocket's handshake is not that of RFC 6455", "other"
     body: Body | None = None
     if caller is not None and endpoint == "proxy":
         context.websocket, body = True, Body(caller.messages())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 
 from aiohttp import web
 
@@ -17,6 +19,8 @@ from .wire import answer_headers
 
 _POLICY = 1008  # the code of a call that may go on no longer (RFC 6455, 7.4.1)
 _BAD_GATEWAY = 1014  # the code where the upstream broke off (IANA's registry)
+_KEY = 16  # bytes of a handshake's key
+_GRACE = 0.3  # seconds
 _PREFIX = "sec-websocket-"
 
 
@@ -27,6 +31,21 @@ def asks_for_websocket(request: web.BaseRequest) -> bool:
         return False
     options = ",".join(headers.getall("Connection", ())).lower().split(",")
     return headers.get("Upgrade", "").lower() == "websocket" and "upgrade" in [option.strip() for option in options]
+
+
+def is_acceptable(request: web.BaseRequest) -> bool:
+    """Whether the handshake of a WebSocket is one of version 13, the only one there is (RFC 6455, 4.2.1)."""
+    try:
+        key = base64.b64decode(request.headers.get("Sec-WebSocket-Key", ""), validate=True)
+    except ValueError:
+        return False
+    return len(key) == _KEY and request.headers.get("Sec-WebSocket-Version") == "13"
+
+
+def _without_protocols(request: web.BaseRequest) -> web.BaseRequest:
+    headers = request.headers.copy()
+    headers.popall("Sec-WebSocket-Protocol", None)
+    return request.clone(headers=headers)
 
 
 class CallerSocket:
@@ -52,7 +71,9 @@ class CallerSocket:
                 socket.headers.add(name, value)
         stream = response.stream
         try:
-            await socket.prepare(self._request)
+            # Offers of which the upstream took none are left out: aiohttp would log them, and some hold a token.
+            await socket.prepare(self._request if chosen else _without_protocols(self._request))
+            self._context.hang_up = partial(self._end, socket, self._context.hang_up)
             self._opened.set_result(socket)
             code = _POLICY
             if stream is not None:
@@ -68,3 +89,14 @@ class CallerSocket:
         with suppress(ConnectionError):
             await socket.close(code=code)  # does nothing where it is closed
         return socket
+
+    def _end(self, socket: web.WebSocketResponse, hang_up: Callable[[], object] | None) -> None:
+        """End a call from outside: say so to its caller, and hang up on one who does not listen."""
+
+        async def end() -> None:
+            with suppress(ConnectionError, asyncio.TimeoutError):
+                await asyncio.wait_for(socket.close(code=_POLICY), _GRACE)
+            if hang_up is not None:
+                hang_up()
+
+        self._ending = asyncio.ensure_future(end())

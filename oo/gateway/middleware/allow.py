@@ -8,6 +8,7 @@ from ..._http.response import Response
 from ..._http.urls import proxied
 from ..context import gateway_context
 from ..errors import GatewayError
+from ..models import Route
 
 PREFIX = "/api/proxy/"
 """What stands before the upstream's path in the target of a proxied call."""
@@ -42,4 +43,12 @@ class Allow:
             raise GatewayError(
                 501, "the route of this token passes no WebSocket on (`oo route update --websocket`)", "not allowed"
             )
+        if context.websocket and not _may_open(request, route):
+            raise GatewayError(403, "the route of this token opens no WebSocket for that origin", "not allowed")
         return await call_next(request.replace(url=PREFIX + path))
+
+
+def _may_open(request: Request, route: Route) -> bool:
+    # Browsers ask no permission for a WebSocket: its server has to look at the Origin (RFC 6455, 10.2).
+    origin = request.headers.get("Origin")
+    return origin is None or not route.cors or "*" in route.cors or origin in route.cors

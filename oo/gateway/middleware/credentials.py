@@ -36,19 +36,27 @@ class ApplyCredentials:
         values = await self._values(credentials)
         tools = CallTools(request, self._shop, call_next.io)
         try:
-            sent = await credentials.apply(request, values, tools)
+            sent = await self._applied(credentials, request, values, tools)
         except DoubleOError:
             # Another process may have renewed meanwhile what this one found used up.
             fresh = await self._values(credentials)
             if fresh == values:
                 raise
             values = fresh
-            sent = await credentials.apply(request, values, tools)
+            sent = await self._applied(credentials, request, values, tools)
         response = await call_next(sent)
         if response.status != 401 or not credentials.refused(sent, values, tools) or not _is_whole(request):
             return response
         response.abort()
         return await call_next(await credentials.apply(request, await self._values(credentials), tools))
+
+    async def _applied(
+        self, credentials: Credentials, request: Request, values: Mapping[str, str], tools: CallTools
+    ) -> Request:
+        if not gateway_context(request).websocket:
+            return await credentials.apply(request, values, tools)
+        # Its messages come once it is open: what is signed is the handshake, which has no body.
+        return (await credentials.apply(request.replace(body=None), values, tools)).replace(body=request.body)
 
     def _parsed(self, texts: tuple[str, ...]) -> Credentials:
         try:

@@ -17,15 +17,17 @@ class EndRevoked:
     """Has a proxied call watched until its body has ended. Unauthorized where it is ended before its answer has come;
     an answer that has begun is broken off.
 
-    Stands within Idempotency, so that what is recorded for a repeat ends as well.
+    A keyed call is watched twice, for its caller and within Idempotency, where it goes on when the caller has left.
     """
 
-    def __init__(self, calls: OpenCalls) -> None:
+    def __init__(self, calls: OpenCalls, *, keyed: bool = False) -> None:
+        """`keyed`: watch calls with an idempotency key alone."""
         self._calls = calls
+        self._keyed = keyed
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
-        if context.route is None:
+        if context.route is None or (self._keyed and context.key is None):
             return await call_next(request)
         call = OpenCall(context, task := asyncio.current_task())
         self._calls.add(call)

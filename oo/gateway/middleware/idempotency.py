@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import AsyncIterator
 
 from ..._core.pipeline import CallNext
 from ..._http.body import Body
@@ -28,6 +29,8 @@ from ..store.base import Store
 from .authorize import granted
 
 _GRACE = 5.0  # seconds beyond the timeout until a claim expires that nobody renews
+
+_PIECE = 64 << 10  # bytes of a stored answer that are sent at once
 
 
 class Idempotency:
@@ -119,7 +122,15 @@ def _replayed(found: StoredResponse, request: Request) -> Response:
     headers = Headers(found.headers)
     if isinstance(found.body, Body):
         return Response(found.status, headers, request=request, stream=found.body)
-    return Response(found.status, headers, found.body, request=request)
+    if len(found.body) <= _PIECE:
+        return Response(found.status, headers, found.body, request=request)
+    return Response(found.status, headers, request=request, stream=Body(_pieces(found.body), length=len(found.body)))
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    # Piece by piece, so that a caller who reads slowly can be left.
+    for at in range(0, len(body), _PIECE):
+        yield body[at : at + _PIECE]
 
 
 async def _digested(request: Request) -> tuple[Request, bytes]:

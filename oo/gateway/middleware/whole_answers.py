@@ -9,6 +9,7 @@ from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
+from ...exceptions import DoubleOError
 from ..context import gateway_context
 
 _RANGED = frozenset({"range", "if-range"})
@@ -26,17 +27,28 @@ class WholeAnswers:
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         route = gateway_context(request).route
-        if route is None or not route.secrets or "Range" not in request.headers or route.passes("range"):
+        if route is None or not route.secrets or route.passes("range"):
             return await call_next(request)
+        if "Range" not in request.headers:
+            response = await call_next(request)
+            if _is_cut(response):  # by a header that only the upstream knows
+                response.abort()
+                raise DoubleOError("it sent a part that was not asked for", reason="protocol")
+            return response
         body = request.body
         if request.method != "GET" or (isinstance(body, Body) and not body.replayable):
             # Elsewhere it has no meaning (RFC 9110, 14.2); and what cannot be sent again is not.
             return await call_next(_whole(request))
         response = await call_next(request)
-        if response.status != 206 or _BINARY.match(response.headers.get("Content-Type", "")):
+        if not _is_cut(response):
             return response
         response.abort()
         return await call_next(_whole(request))
+
+
+def _is_cut(response: Response) -> bool:
+    """Whether an answer is a part of what may be text."""
+    return response.status == 206 and not _BINARY.match(response.headers.get("Content-Type", ""))
 
 
 def _whole(request: Request) -> Request:

@@ -168,5 +168,34 @@ async def test_a_websocket_ends(gateway: LocalGateway) -> None:
         async with http.ws_connect(f"{gateway.url}/api/proxy/echo", headers=headers) as ws:
             assert await ws.receive_str() == "hello None"
             await asyncio.to_thread(gateway.run, gateway.vault.revoke(gateway.vault.id_of(token)))
-            assert (await ws.receive(PATIENCE)).type in (WSMsgType.CLOSED, WSMsgType.CLOSE, WSMsgType.ERROR)
+            ended = await ws.receive(PATIENCE)
+            assert (ended.type, ended.data) == (WSMsgType.CLOSE, 1008)
         await asyncio.wait_for(upstream.closed.get(), PATIENCE)
+
+
+def test_a_keyed_call_whose_body_still_comes_is_not_made(watched: Watched) -> None:
+    with serving(SILENT) as upstream:
+        token = watched.gateway.route("r", upstream.url)
+        with watched.call(token, f"{KEY}Content-Length: 100\r\nX-Rest: ") as caller:
+            until(lambda: watched.notes.begun)
+            watched.revoke(token)
+            answer = caller.recv(65536)
+        assert (answer.startswith(b"HTTP/1.1 401 "), upstream.requests) == (True, [])
+    assert [note["outcome"] for note in watched.notes.ended] == ["revoked"]
+
+
+def test_a_kept_answer_that_is_read_slowly_ends(watched: Watched) -> None:
+    size = 12 << 20
+    with serving([READ, head(b"Content-Length: %d" % size), b"x" * size]) as upstream:
+        token = watched.gateway.route("r", upstream.url)
+        with watched.call(token, KEY) as caller:
+            came = 0
+            while came < size:  # the head besides
+                came += len(caller.recv(1 << 20))
+            until(lambda: watched.notes.ended)
+        with watched.call(token, KEY) as slow:
+            assert slow.recv(1024).startswith(b"HTTP/1.1 200 ")
+            watched.revoke(token)
+            until(lambda: len(watched.notes.ended) == 2)
+            assert len(read(slow)) < size - 2048
+    assert watched.notes.outcomes == ["allowed", "revoked"]

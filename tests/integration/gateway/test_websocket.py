@@ -175,3 +175,56 @@ async def test_the_realtime_client_of_openai_works(opened: Opener, upstream: Ech
         await connection.send({"type": "response.create"})
         assert json.loads(await connection.recv_bytes()) == {"type": "response.create"}
     assert upstream.seen[0]["path"] == "/realtime?model=gpt-realtime"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Sec-WebSocket-Version": "12"},
+        {"Sec-WebSocket-Version": ""},
+        {"Sec-WebSocket-Key": "no base64!"},
+        {"Sec-WebSocket-Key": "c2hvcnQ="},
+    ],
+)
+async def test_a_handshake_that_is_none_costs_nothing(
+    opened: Opener,
+    gateway: oo.testing.LocalGateway,
+    upstream: Echoing,
+    http: aiohttp.ClientSession,
+    fields: dict[str, str],
+) -> None:
+    token = await asyncio.to_thread(lambda: gateway.issue("route", "ws", uses=1, concurrency=1))
+    headers = {"Authorization": f"Bearer {token}", **HANDSHAKE, **fields}
+    for _ in range(2):
+        async with http.get(f"{opened.url}/echo", headers=headers) as answer:
+            assert (answer.status, "RFC 6455" in await answer.text(), upstream.seen) == (400, True, [])
+    async with opened(token=token) as ws:
+        assert await ws.receive_str() == "hello Bearer ***"
+
+
+async def test_a_token_among_the_protocols_is_taken_and_not_logged(
+    opened: Opener, upstream: Echoing, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    offers = ("other", f"openai-insecure-api-key.{opened.token}")
+    async with http.ws_connect(f"{opened.url}/echo", protocols=offers) as ws:
+        assert await ws.receive_str() == "hello Bearer ***"
+    assert upstream.seen[0]["headers"]["Sec-WebSocket-Protocol"] == "other"
+    assert opened.token not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://evil.example", 403), ("https://good.example", 101), ("", 101)]
+)
+async def test_a_page_of_another_origin_opens_none_where_the_route_names_some(
+    opened: Opener,
+    gateway: oo.testing.LocalGateway,
+    upstream: Echoing,
+    http: aiohttp.ClientSession,
+    origin: str,
+    status: int,
+) -> None:
+    cors = ("https://good.example",)
+    token = await asyncio.to_thread(lambda: gateway.route("page", upstream.url, websocket=True, cors=cors))
+    headers = {"Authorization": f"Bearer {token}", **HANDSHAKE, **({"Origin": origin} if origin else {})}
+    async with http.get(f"{opened.url}/echo", headers=headers) as answer:
+        assert (answer.status, len(upstream.seen)) == (status, int(status == 101))

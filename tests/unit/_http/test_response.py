@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 import oo
-from oo import Headers, Response
+from oo import Headers, Request, Response
+from oo._http.body import Body
 from oo.testing import MockTransport, Scripted, Streamed
 from tests.support.worlds import World
 
@@ -65,3 +67,17 @@ def test_a_body_that_is_no_json_is_the_operations_error(world: World) -> None:
 
 def test_its_repr_shows_neither_body_nor_header_nor_query_nor_token(world: World) -> None:
     assert repr(answered(world, {"a": "secret"})) == "<Response 200 to <Request proxy: POST /api/proxy/v1/x>>"
+
+
+def test_aborting_it_tells_each_body_around_its_stream() -> None:
+    ended: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a piece"
+
+    inner = Body(pieces(), abort=lambda: ended.append("source"))
+    response = Response(200, request=Request("GET", "http://x/"), stream=inner)
+    outer = response.replace(stream=Body.wrapping(inner, pieces())).on_end(ended.append)
+    assert outer.abort()
+    assert ended == ["source", "left"]
+    assert not outer.abort()

@@ -76,6 +76,7 @@ def test_a_call_that_opened_nothing_has_no_thing() -> None:
         (f"/{'x' * (PATH - 20)}{TOKEN}", f"/{'x' * (PATH - 20)}oo_***"),
         (f"/{quote(quote('/')) * 3}%6fo{TOKEN[2:]}", "////oo_***"),
         (f"/%25%36%66o{TOKEN[2:]}?", "/oo_***?"),
+        (f"/%2525252525256fo{TOKEN[2:]}", "/oo_***"),
         (f"/{TOKEN}/%6Fo{TOKEN[2:]}", "/oo_***/oo_***"),
         ("/100%/oo_short", "/100%/oo_short"),
         ("http://user:password@host/path", "/path"),

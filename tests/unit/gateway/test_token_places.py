@@ -113,3 +113,16 @@ def test_where_there_is_no_token_a_bearer_is_given_whatever_it_is(headers: list[
     sent = call("GET", PATH, *[("Authorization", each) for each in headers], ("x-api-key", "sk-other"))
     token, request = take_token(sent, in_query=True)
     assert (token, request) == (text, sent)
+
+
+@pytest.mark.parametrize(
+    ("offers", "left"),
+    [
+        (f"realtime, openai-insecure-api-key.{TOKEN}", "realtime"),
+        (f"openai-insecure-api-key.{TOKEN},openai-beta.realtime-v1", "openai-beta.realtime-v1"),
+        (TOKEN, ""),
+    ],
+)
+def test_a_browsers_websocket_offers_it_as_a_protocol(offers: str, left: str) -> None:
+    token, request = take_token(call("GET", PATH, ("Sec-WebSocket-Protocol", offers)), in_query=True)
+    assert (token, request.headers["Sec-WebSocket-Protocol"]) == (TOKEN, left)

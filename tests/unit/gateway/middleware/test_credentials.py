@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 import oo
 import oo.testing
 from oo._core.io import LoopIO
 from oo._core.pipeline import Pipeline
+from oo._http.body import Body
 from oo.gateway.background import Background
 from oo.gateway.context import GatewayContext
 from oo.gateway.credentials.registry import Registry
@@ -83,3 +86,19 @@ async def test_nothing_is_sent_where_no_mask_would_hide_it() -> None:
     with pytest.raises(RuntimeError, match="no MaskResponse"):
         await chain.handle(request())
     assert transport.requests == []
+
+
+async def test_of_a_websocket_the_handshake_is_signed_and_its_messages_are_left_alone() -> None:
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError("a message was asked for before the WebSocket was open")
+        yield b""
+
+    text = "sigv4 access_key={key} secret_key={other} region=eu-west-1 service=bedrock"
+    context = GatewayContext()
+    context.websocket, context.route = True, Route("r", "http://x", credentials=(text,), websocket=True)
+    body = Body(never())
+    transport = oo.testing.MockTransport(lambda sent: b"")
+    chain = pipeline(Secrets(key="first-key", other="other-key"), transport)
+    await chain.handle(oo.Request("GET", "http://x/", body=body, context=context))
+    assert transport.requests[0].headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
+    assert transport.requests[0].body is body

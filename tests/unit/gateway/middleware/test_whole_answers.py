@@ -75,3 +75,19 @@ async def test_a_body_that_can_be_sent_once_is_sent_once(body: Body, sent: list[
 @pytest.mark.parametrize("method", ["POST", "HEAD", "DELETE"])
 async def test_a_range_has_no_meaning_for_another_method(method: str) -> None:
     assert await asked(method=method) == (200, [False])
+
+
+@pytest.mark.parametrize(("kind", "passes"), [("text/plain", False), (None, False), ("image/png", True)])
+async def test_a_part_that_nobody_asked_for_is_passed_where_it_is_binary(kind: str | None, passes: bool) -> None:
+    def answer(request: oo.Request) -> oo.Response:
+        return oo.Response(206, oo.Headers([] if kind is None else [("Content-Type", kind)]), b"half", request=request)
+
+    context = GatewayContext()
+    context.route = Route("r", "http://x.example", INJECTS)
+    chain = Pipeline([WholeAnswers()], oo.testing.MockTransport(answer), LoopIO())
+    request = oo.Request("GET", "http://x.example/", oo.Headers([("X-Ms-Range", "bytes=0-3")]), context=context)
+    if passes:
+        assert (await chain.handle(request)).status == 206
+    else:
+        with pytest.raises(oo.DoubleOError, match="a part that was not asked for"):
+            await chain.handle(request)
