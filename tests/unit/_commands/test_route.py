@@ -155,6 +155,7 @@ def test_upstreams_retries_origins_and_headers_are_set_changed_and_cleared(vault
         (("--upstream", "https://x.com/bot{kye}"), "did you mean 'key'?", None),
         (("--upstream", f"https://x.com/bot{CANARY}"), "write {key} there", None),
         (("--upstream", "https://x.com/?key={key}"), "query", None),
+        (("--upstream", "x.com"), "the upstream is no http or https URL, such as https://api.example.com", None),
         (("--upstream", "https://{key}.x.com/"), "upstream", None),
         (("--upstream", "https://x.com", "--query", "key"), "no 'name=text'", None),
         (("--upstream", "https://x.com", "--query", "a=b", "--query", "A=c"), "injected twice", None),
