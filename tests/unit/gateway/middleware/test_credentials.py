@@ -9,8 +9,9 @@ from oo._core.pipeline import Pipeline
 from oo.gateway.background import Background
 from oo.gateway.context import GatewayContext
 from oo.gateway.credentials.registry import Registry
+from oo.gateway.errors import GatewayError
 from oo.gateway.middleware.call_tools import Workshop
-from oo.gateway.middleware.credentials import ApplyCredentials
+from oo.gateway.middleware.credentials import ApplyCredentials, credentials_of
 from oo.gateway.middleware.mask import MaskResponse
 from oo.gateway.models import Route
 from tests.support.stores import LenientStore
@@ -83,3 +84,22 @@ async def test_nothing_is_sent_where_no_mask_would_hide_it() -> None:
     with pytest.raises(RuntimeError, match="no MaskResponse"):
         await chain.handle(request())
     assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "outcome", "said"),
+    [
+        (("acme-hmac {key}",), "unknown kind", "the route r has credentials of the kind 'acme-hmac' that this gateway"),
+        (("acme-hmac canary",), "unknown kind", "the route r has credentials of a kind that this gateway"),
+        (("jwt alg=none key={key}",), "bad route", "the credentials of the route r cannot be used"),
+    ],
+)
+def test_credentials_that_cannot_be_read_are_the_gateways_own_error(
+    texts: tuple[str, ...], outcome: str, said: str
+) -> None:
+    with pytest.raises(GatewayError) as caught:
+        credentials_of(Route("r", "http://x", credentials=texts), Registry())
+    assert (caught.value.status, caught.value.outcome) == (500, outcome)
+    assert caught.value.message.startswith(said)
+    assert ("`oo serve --plugins NAME`" in caught.value.message) == (outcome == "unknown kind")
+    assert caught.value.__cause__ is caught.value.__context__ is None
