@@ -63,9 +63,10 @@ class Plugins:
         self._managers[name] = manager
 
     def unregister(self, name: str) -> None:
-        """Take a plugin out again, for the clients made from now on."""
+        """Take a plugin out again, for the clients made from now on. ValueError where there is none of that name."""
         with self._lock:
-            self._managers.pop(name, None)
+            if self._managers.pop(name, None) is None:
+                raise ValueError(f"there is no plugin {name} to take out")
             self._distributions.pop(name, None)
             self._warned = {plugin for plugin in self._warned if plugin.name != name}
 
@@ -256,7 +257,10 @@ def name_plugin(error: Exception, trace: TracebackType | None, pipeline: Pipelin
 def _offered(manager: pluggy.PluginManager, client: ClientInfo) -> list[tuple[Slot, Middleware]]:
     """What a plugin offers; TypeError where that is no middleware in a slot."""
     offers = [offer for result in manager.hook.oo_middleware(client=client) for offer in result]
-    for slot, middleware in offers:
+    for offer in offers:
+        if not isinstance(offer, (tuple, list)) or len(offer) != 2:
+            raise TypeError(f"oo_middleware gave {type(offer).__name__}: (slot, middleware) pairs are expected")
+        slot, middleware = offer
         if not isinstance(slot, Slot):
             raise TypeError(f"oo_middleware gave {slot!r} where a Slot belongs")
         check_middleware(middleware)

@@ -242,7 +242,7 @@ def register(plugin: object, name: str | None = None) -> str:
 
 
 def unregister(name: str) -> None:
-    """Take out a plugin that `register` added."""
+    """Take out a plugin that `register` added. ValueError where there is none of that name."""
     plugins.unregister(name)
     forget_clients()
 

@@ -33,9 +33,10 @@ def select(variables: Mapping[str, str], only: str | Collection[str] | None = No
     }
     missing = [pattern for pattern in patterns if NAME.fullmatch(pattern) and pattern not in chosen]
     if missing:
-        raise _refused(f"it has no variable {missing[0]}")
+        raise EnvError(f"the environment has no variable {missing[0]}", reason="argument")
     if not chosen:
-        raise _refused("it has no variable that only= names")
+        named = " or ".join(map(repr, patterns)) or "no pattern at all"
+        raise EnvError(f"the environment has no variable that matches {named}", reason="argument")
     return chosen
 
 
@@ -83,7 +84,7 @@ def render(variables: Mapping[str, str], allow: Collection[str] = (), form: Form
         why = "no file can hold that"
     except ValueError as error:
         why = str(error)
-    raise _refused(why)
+    raise _unwritten(why)
 
 
 def export(
@@ -99,7 +100,7 @@ def export(
     chosen = select(variables, only)
     text = render(chosen, allow, form)
     if form == "json" and not overwrite:
-        raise _refused("nothing can be added behind a JSON text")
+        raise _unwritten("nothing can be added behind a JSON text")
     try:
         target = os.path.realpath(path)  # a link stays a link
         with lock_dir(os.path.dirname(target)):
@@ -115,7 +116,7 @@ def export(
         why = os.strerror(error.errno).lower() if error.errno else str(error)
     except ValueError:
         why = "no file can be called that or hold that"
-    raise _refused(f"the file {os.fspath(path)!r} could not be written: {why}")
+    raise _unwritten(f"the file {os.fspath(path)!r} could not be written: {why}")
 
 
 def _leads_through_a_device(path: str) -> bool:
@@ -140,4 +141,8 @@ def _content(path: str) -> bytes:
 
 
 def _refused(what: str) -> EnvError:
+    return EnvError(f"the environment was not taken: {what}", reason="argument")
+
+
+def _unwritten(what: str) -> EnvError:
     return EnvError(f"the environment was not written: {what}", reason="argument")

@@ -17,6 +17,12 @@ _EXTRAS = {"aiohttp": "server", "cryptography": "server", "platformdirs": "serve
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
 
+_ARGUMENTS = {
+    "explain": "; quote the call: oo explain 'GET /v1/models'",
+    "secret set": "; a value is never an argument: the command asks for it, or takes --from-file - from a pipe",
+}
+_TOKEN = "; a token is never an argument: set OO_TOKEN, give --token-file, or pipe it in"
+
 
 class Program(click.Group):
     """A group that ends every error as one line and exit code 1, or 2 where the command was not used right."""
@@ -36,7 +42,7 @@ class Program(click.Group):
             command = "oo" if error.ctx is None else error.ctx.command_path
             # Whoever gives a secret as an argument does not want to read it again in a log.
             usage = _EXTRA.sub(r"\1", error.format_message().rstrip("."))
-            _fail(f"{usage}{_near(error, usage)} (see {command} --help)", error.exit_code)
+            _fail(f"{usage}{_near(error, usage)}{_instead(error)} (see {command} --help)", error.exit_code)
         except click.ClickException as error:
             _fail(error.format_message())
         except click.Abort:
@@ -81,6 +87,15 @@ def _near(error: click.UsageError, usage: str) -> str:
     if mistyped is None or error.ctx is None or not isinstance(error.ctx.command, click.Group) or "mean" in usage:
         return ""
     return nearest(mistyped[1], error.ctx.command.commands)
+
+
+def _instead(error: click.UsageError) -> str:
+    """What to do where there was one argument too many: it may be what has to come another way."""
+    if error.ctx is None or not _EXTRA.search(error.message):
+        return ""
+    if hint := _ARGUMENTS.get(error.ctx.command_path.partition(" ")[2]):
+        return hint
+    return _TOKEN if any(each.name == "token_file" for each in error.ctx.command.params) else ""
 
 
 def _give_up_output() -> None:

@@ -8,6 +8,7 @@ from .._http.request import TOKEN
 from ._caller import token_from
 from ._output import printable
 from ._values import FilePath
+from .plugins import kinds_of, named_plugins
 
 
 @click.command()
@@ -17,7 +18,8 @@ from ._values import FilePath
     type=FilePath(exists=True, dir_okay=False),
     help="A file that holds the token; else OO_TOKEN or standard input.",
 )
-def explain(call: str, token_file: str | None) -> None:
+@named_plugins
+def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
     """Say what would become of a call, step by step.
 
     Where a step refuses it, say which, and what would mend that; the exit code is then 1. The call runs through the
@@ -36,11 +38,11 @@ def explain(call: str, token_file: str | None) -> None:
     path = path.strip()
     if not path.startswith("/"):
         raise click.UsageError("a call is a method and a path, such as 'POST /v1/chat/completions'")
-    token = token_from(token_file)
+    token, kinds = token_from(token_file), kinds_of(plugins)
 
     async def run() -> Explanation:
         async with LookingVault(data_dir()) as vault:
-            return await explained(vault, token, method, path)
+            return await explained(vault, token, method, path, kinds)
 
     told = asyncio.run(run())
     for what, word in told.words:

@@ -10,7 +10,7 @@ import click
 
 from ._audit_options import audit_options
 from ._vault import warn, with_vault
-from .plugins import named_plugins
+from .plugins import kinds_of, named_plugins
 
 if TYPE_CHECKING:
     from ..gateway.audit_log import AuditSettings
@@ -51,11 +51,14 @@ def serve(
     from ..gateway.app import url_of
     from ..gateway.audit_log import AUDIT_FILE
     from ..gateway.paths import begin_file, data_dir
+    from ..gateway.route_credentials import unknown_kinds
     from ..gateway.services import weak_uses
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     serving.preflight(data_dir(), tls, plugins, audit)
     warn(with_vault(weak_uses))
+    kinds = kinds_of(plugins)
+    warn(with_vault(lambda vault: unknown_kinds(vault, kinds)))
     if audit.target is None:
         begin_file(data_dir(), AUDIT_FILE)
     sock = _listening(host, port, tls is not None or behind_tls_proxy)

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from ..gateway.credentials.registry import Registry
 
 
-def _split(_context: click.Context, _option: click.Parameter, names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+def _split(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> list[str]:
+    return [name.strip() for names in given for name in names.split(",") if name.strip()]
 
 
 named_plugins = click.option(
-    "--plugins", default="", metavar="A,B", callback=_split, help="The plugins that the gateway loads; no other is."
+    "--plugins", multiple=True, metavar="A,B", callback=_split, help="The plugins that the gateway loads; no other is."
 )
 """The option that names the plugins of a gateway."""
 
 plugin_kinds = click.option(
-    "--plugins", default="", metavar="A,B", callback=_split, help="The plugins whose kinds --credential may name."
+    "--plugins", multiple=True, metavar="A,B", callback=_split, help="The plugins whose kinds --credential may name."
 )
 """The option that names the plugins of a route's credentials."""
 

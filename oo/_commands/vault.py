@@ -40,6 +40,11 @@ def rekey() -> None:
     from ..gateway.services import rekey_vault
 
     count, key = asyncio.run(rekey_vault(data_dir()))
+    if not count and key is None:
+        click.echo(
+            'nothing was sealed anew: the vault is sealed with the last key of OO_MASTER_KEY ("OLD,NEW") already'
+        )
+        return
     click.echo(f"records sealed with the new key: {count}")
     if key is not None:
         click.echo(f"master key {key}: keep a copy elsewhere, the old one opens nothing any more")

@@ -33,6 +33,8 @@ def advice(error: DoubleOError | GatewayError, request: Request, token: Token | 
     why = error.outcome
     if why in _MENDS:
         return _MENDS[why]
+    if why in ("unknown kind", "bad route") and route is not None:
+        return _of_kinds(why, route)
     if why == "rate":
         return f"wait {error.headers['Retry-After']} s, or `oo token issue` one of a higher --rate"
     if why == "not allowed" and route is not None:
@@ -54,6 +56,12 @@ def _of_allow(error: GatewayError, request: Request, route: Route) -> str:
     asked = f"{request.method} /{request.url[len(PREFIX) :].partition('?')[0]}"
     patterns = " ".join(f"--allow {shlex.quote(each)}" for each in (*route.allow, asked))
     return f"`oo route update {route.name} {patterns}` allows it"
+
+
+def _of_kinds(why: str, route: Route) -> str:
+    if why == "bad route":
+        return f"`oo route update {route.name}` sets other credentials"
+    return "name the plugin that adds it: `oo explain --plugins NAME` here, `oo serve --plugins NAME` there"
 
 
 def _of_credentials(route: Route) -> str:

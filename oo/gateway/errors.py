@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..exceptions import DoubleOError
 
@@ -28,6 +28,19 @@ class GatewayError(Exception):
         self.message = message
         self.outcome = outcome
         self.headers = {} if headers is None else headers
+
+
+class UnknownKind(StoreError):
+    """There is no such kind of credentials here. `kind` is its name, "" where the text may be something else, a key
+    say."""
+
+    def __init__(self, kind: str, kinds: Iterable[str]) -> None:
+        called = f" {kind!r}" if kind else ""
+        super().__init__(
+            f"no kind of credentials{called} is known here: there are {', '.join(kinds)}, and those of the plugins "
+            "that --plugins names"
+        )
+        self.kind = kind
 
 
 class Unauthorized(GatewayError):

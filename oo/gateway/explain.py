@@ -24,13 +24,13 @@ from .errors import GatewayError
 from .fronts.base_url import endpoint_of
 from .middleware.allow import PREFIX, Allow
 from .middleware.authorize import Authorize
-from .middleware.credentials import ApplyCredentials
+from .middleware.credentials import ApplyCredentials, credentials_of
 from .middleware.forward import Forward
 from .middleware.lead_back import LeadBack
 from .middleware.limits import Limits
 from .models import Denial, Grant, Kind, Route, Token, names_in
 from .open_calls import OpenCalls
-from .route_credentials import shown
+from .route_credentials import KINDS, shown
 from .rules import format_rate
 from .spending import calls_at_once, charge, has_use
 from .stack import gateway_chain
@@ -96,8 +96,9 @@ class LookingVault(Vault):
         raise RuntimeError(_NOTHING)
 
 
-async def explain(vault: LookingVault, token: str, method: str, path: str) -> Explanation:
-    """What each step of the chain says of a call with that token. Nothing is sent, counted or written down."""
+async def explain(vault: LookingVault, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
+    """What each step of the chain says of a call with that token. Nothing is sent, counted or written down. `kinds` are
+    those of credentials that the gateway has."""
     target = path if path.partition("?")[0] in OWN or path.startswith(PREFIX) else PREFIX + path.removeprefix("/")
     context = GatewayContext()
     context.endpoint = endpoint_of(method, target.partition("?")[0])
@@ -105,12 +106,13 @@ async def explain(vault: LookingVault, token: str, method: str, path: str) -> Ex
     told = _Told(vault, token)
     calls = OpenCalls(vault)
     nowhere = _Nowhere(vault)
-    whole = gateway_chain(vault, None, Background(), calls, nowhere, Registry())
-    # Credentials are shown, not applied: some kinds would have to be fetched.
-    layers = [each for each in whole if not isinstance(each, (Slot, ApplyCredentials))]
+    whole = gateway_chain(vault, None, Background(), calls, nowhere, kinds)
+    layers = [each for each in whole if not isinstance(each, Slot)]
     chain: list[Middleware] = []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        chain += layer, _Watch(told, layer, "the transport" if following is None else type(following).__name__)
+        # Credentials are shown, not applied: some kinds would have to be fetched.
+        chain.append(_ReadCredentials(kinds) if isinstance(layer, ApplyCredentials) else layer)
+        chain.append(_Watch(told, layer, "the transport" if following is None else type(following).__name__))
     try:
         await Pipeline(chain, nowhere, LoopIO()).handle(request)
     finally:
@@ -160,6 +162,19 @@ class _Watch:
         except (DoubleOError, GatewayError) as error:
             await self._told.refused(self._following, error, request)
             raise
+
+
+class _ReadCredentials:
+    """Refuses the credentials that ApplyCredentials could not read, and applies none."""
+
+    def __init__(self, kinds: Registry) -> None:
+        self._kinds = kinds
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        route = gateway_context(request).route
+        if route is not None:
+            credentials_of(route, self._kinds)
+        return await call_next(request)
 
 
 class _Nowhere:

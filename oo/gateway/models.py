@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from .._http import headers
 from .._http.body import Body
-from .._http.urls import base_url
+from .._http.urls import DEFAULT_BASE_URL, base_url
 from .errors import StoreError
 from .header_rules import HeaderRules, plain
 from .path_readings import readings
@@ -107,7 +107,8 @@ class Route:
             try:
                 base_url(upstream.url)
             except ValueError as error:
-                raise StoreError(str(error).replace("base URL", "upstream")) from None
+                why = str(error).replace("base URL", "upstream").replace(DEFAULT_BASE_URL, "https://api.example.com")
+                raise StoreError(why) from None
             if not 1 <= upstream.weight <= MAX_WEIGHT:
                 raise StoreError(f"the weight of an upstream is a whole number from 1 to {MAX_WEIGHT}")
         if len({upstream.url.rstrip("/") for upstream in self.upstreams}) < len(self.upstreams):

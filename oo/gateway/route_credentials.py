@@ -73,6 +73,17 @@ async def quoting(vault: Vault, secret: str, value: str) -> list[str]:
     ]
 
 
+async def unknown_kinds(vault: Vault, kinds: Registry) -> list[str]:
+    """A warning for each route with a kind of credentials that is not among `kinds`: its calls are refused."""
+    return [
+        f"the calls of the route {route.name!r} are refused: it has credentials of the kind {name!r}, which no loaded "
+        "plugin adds; `oo serve --plugins NAME` loads one"
+        for route in await _routes(vault)
+        for name in dict.fromkeys(text.partition(" ")[0] for text in route.credentials)
+        if name not in kinds.kinds
+    ]
+
+
 def without(route: Route, names: Collection[str]) -> Route:
     """A route less some of what it injects or shows: headers, parameters, kinds of credentials, `basic`, `ca`, `cert`.
     StoreError for what it does not have."""

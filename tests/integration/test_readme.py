@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import oo
 import oo.testing
+from oo.gateway.audit_lines import begin_line
+from oo.gateway.context import GatewayContext
+from oo.testing import MockTransport
 from tests.support.upstream import OpenAI
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -43,3 +49,26 @@ def test_block_runs(
         # The block for older FastAPIs uses what newer ones deprecate.
         warnings.filterwarnings("ignore", message="(?s).*on_event is deprecated", category=DeprecationWarning)
         exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if "def oo_middleware" in block], ids=["timer", "settings"]
+)
+def test_a_plugin_prints_nothing_where_a_value_may_be_read(block: str, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = ModuleType("readme_plugin")
+    exec(compile(block, "README.md", "exec"), vars(plugin))
+    oo.register(plugin)
+    try:
+        with oo.Client(transport=MockTransport([{"value": "hello"}])) as client:
+            assert client.get_secret("any-token") == "hello"
+    finally:
+        oo.unregister("readme_plugin")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_table_of_the_audit_names_every_key() -> None:
+    table = README.partition("| key | holds |")[2].partition("\n\n")[0]
+    named = [
+        key for row in table.splitlines() for key in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
+    ]
+    assert sorted(named) == sorted(json.loads(begin_line(GatewayContext())))

@@ -66,9 +66,10 @@ class Noting:
 def _only_these(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """None of those installed here, and none left behind."""
     monkeypatch.setenv("OO_PLUGINS", "off")
-    before = _plugins.plugins.found()
+    own = _plugins.plugins
+    before = own.found()
     yield
-    for plugin in _plugins.plugins.found():
+    for plugin in own.found():
         if plugin not in before:
             oo.unregister(plugin.name)
 
@@ -338,6 +339,14 @@ def test_what_is_registered_counts_for_clients_made_later(world: World) -> None:
     assert ["late" in names(client) for client in (early, with_it, after)] == [False, True, False]
 
 
+@pytest.mark.parametrize("name", ["never", "late", ""])
+def test_what_is_not_there_cannot_be_taken_out(name: str) -> None:
+    oo.register(Offering(), "late")
+    oo.unregister("late")
+    with pytest.raises(ValueError, match=f"there is no plugin {name} to take out"):
+        oo.unregister(name)
+
+
 def test_the_functions_of_oo_take_a_plugin_at_once() -> None:
     plugin = Offering()
     told = []
@@ -362,8 +371,8 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "a plain def": ((oo.Slot.CALL, plain), "async def"),
     "a class": ((oo.Slot.CALL, Noting), "class"),
     "nothing to call": ((oo.Slot.CALL, 3), "not callable"),
-    "three": ((oo.Slot.CALL, good, 3), "unpack"),
-    "no pair": (oo.Slot.CALL, "unpack"),
+    "three": ((oo.Slot.CALL, good, 3), "gave tuple: .slot, middleware. pairs are expected"),
+    "no pair": (oo.Slot.CALL, "gave Slot: .slot, middleware. pairs are expected"),
 }
 
 

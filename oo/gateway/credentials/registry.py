@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import cast
 
-from ..errors import StoreError
+from ..errors import StoreError, UnknownKind
 from .base import Credential
 from .combined import Credentials
 
@@ -23,6 +24,8 @@ KINDS: Mapping[str, str] = {
     "gcp-service-account": "gcp.GcpServiceAccountCredential",
 }
 """The kinds of this library: where the class of each stands."""
+
+_NAME = re.compile(r"(?=.{1,32}\Z)[a-z]+[0-9]{0,3}(-[a-z]+[0-9]{0,3})*")  # as of a kind, and hardly of a key
 
 
 class Registry:
@@ -46,11 +49,11 @@ class Registry:
         return [*KINDS, *self._added]
 
     def kind(self, name: str) -> type[Credential]:
-        """The class of a kind; StoreError where there is none."""
+        """The class of a kind; UnknownKind where there is none."""
         if name in self._added:
             return self._added[name]
         if name not in KINDS:
-            raise StoreError(f"there is no such kind of credentials; there are {', '.join(self.kinds)}")
+            raise UnknownKind(name if _NAME.fullmatch(name) else "", self.kinds)
         module, _, attribute = KINDS[name].partition(".")
         return cast("type[Credential]", getattr(import_module(f".{module}", __package__), attribute))
 
@@ -58,6 +61,8 @@ class Registry:
         """The credential of a text: its kind's name, a space, and what the kind takes. StoreError where it can never be
         sent."""
         name, _, option = text.partition(" ")
+        if not {"{", "="} & set(option) and name not in self.kinds:  # it may be a key
+            name = ""
         return self.kind(name).parse(option)
 
     def _of(self, texts: tuple[str, ...]) -> Credentials:

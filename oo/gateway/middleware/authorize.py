@@ -16,6 +16,8 @@ from .idempotency_key import idempotency_key
 
 _KINDS: dict[str, Kind] = {"secret": "secret", "env": "env", "proxy": "route"}
 
+_NOWHERE = "there is nothing here: an API is called under /api/proxy/, with its own path behind that"
+
 
 class Authorize:
     """Lets a call pass, without its token, which opens what was asked for, has a use left and comes within its rate.
@@ -32,7 +34,7 @@ class Authorize:
         if context.endpoint == "health":
             return await call_next(request)
         if context.endpoint not in _KINDS:
-            raise GatewayError(404, "there is nothing here", "no such place")
+            raise GatewayError(404, _NOWHERE, "no such place")
         context.kind = kind = _KINDS[context.endpoint]
         # A token in a URL ends in logs on its way, so that place is for SDKs that have no other.
         context.token, request = take_token(request, in_query=kind == "route")

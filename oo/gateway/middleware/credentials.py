@@ -12,7 +12,8 @@ from ...exceptions import DoubleOError
 from ..context import gateway_context
 from ..credentials.combined import Credentials
 from ..credentials.registry import Registry
-from ..errors import StoreError
+from ..errors import GatewayError, StoreError, UnknownKind
+from ..models import Route
 from .call_tools import CallTools, Workshop
 
 
@@ -21,7 +22,8 @@ class ApplyCredentials:
 
     Where the upstream answers 401 and something was fetched for the request, it is fetched anew and the request sent
     once more, if its body can be. DoubleOError if a secret is missing, a value can't be sent or nothing could be
-    fetched. MaskResponse must enclose it, so that no secret comes back; without one nothing is sent (RuntimeError).
+    fetched; GatewayError for a kind that is not known. MaskResponse must enclose it, so that no secret comes back;
+    without one nothing is sent (RuntimeError).
     """
 
     def __init__(self, shop: Workshop, kinds: Registry) -> None:
@@ -32,7 +34,7 @@ class ApplyCredentials:
         route = gateway_context(request).route
         if route is None or not route.texts:
             return await call_next(request)
-        credentials = self._parsed(route.texts)
+        credentials = credentials_of(route, self._kinds)
         values = await self._values(credentials)
         tools = CallTools(request, self._shop, call_next.io)
         try:
@@ -58,13 +60,6 @@ class ApplyCredentials:
         # Its messages come once it is open: what is signed is the handshake, which has no body.
         return (await credentials.apply(request.replace(body=None), values, tools)).replace(body=request.body)
 
-    def _parsed(self, texts: tuple[str, ...]) -> Credentials:
-        try:
-            return self._kinds.of(texts)
-        except StoreError as error:  # of a plugin that is not loaded, say
-            why = str(error)
-        raise DoubleOError(why, reason="argument")
-
     async def _values(self, credentials: Credentials) -> Mapping[str, str]:
         values = {}
         for name in credentials.secrets:
@@ -73,6 +68,21 @@ class ApplyCredentials:
                 raise DoubleOError("a secret that it injects is missing", reason="argument")
             values[name] = value
         return values
+
+
+def credentials_of(route: Route, kinds: Registry) -> Credentials:
+    """What a route puts into its requests. GatewayError where its texts cannot be read, by a gateway that has not
+    loaded the plugin of their kind say."""
+    try:
+        return kinds.of(route.texts)
+    except UnknownKind as error:
+        kind = f"the kind {error.kind!r}" if error.kind else "a kind"
+        what = f"the route {route.name} has credentials of {kind} that this gateway does not know"
+        mend = "`oo serve --plugins NAME` loads the plugin that adds it"
+        failure = GatewayError(500, f"{what}: {mend}", "unknown kind")
+    except StoreError as error:
+        failure = GatewayError(500, f"the credentials of the route {route.name} cannot be used: {error}", "bad route")
+    raise failure
 
 
 def _is_whole(request: Request) -> bool:

@@ -160,8 +160,6 @@ def test_a_repeat_of_a_keyed_call_is_told_apart_without_the_secret(gateway: Loca
     ("settings", "value", "said"),
     [
         ({"query": {"key": "{tg}"}}, None, "a secret that it injects is missing"),
-        ({"credentials": ("oauth3 key={tg}",)}, KEY, "there is no such kind of credentials"),
-        ({"inject": {"X": "{"}}, KEY, "not closed"),  # as a route may have been put before there was such a rule
         ({"inject": {"X": "{tg}"}}, "a\nb-value", "cannot be a header"),
     ],
 )
@@ -178,6 +176,31 @@ def test_what_cannot_be_sent_is_not(
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
         assert (status, said in str(body)) == (502, True)
         assert upstream.take() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "outcome", "said"),
+    [
+        ({"credentials": ("oauth3 key={tg}",)}, "unknown kind", ("the route r", "'oauth3'", "oo serve --plugins")),
+        ({"credentials": ("oauth3 key",)}, "unknown kind", ("the route r", "oo serve --plugins")),
+        # As a route may have been put before there was such a rule.
+        ({"inject": {"X": "{"}}, "bad route", ("the route r", "not closed")),
+    ],
+)
+def test_credentials_that_cannot_be_read_are_the_gateways_own_error(
+    gateway: LocalGateway, tmp_path: Path, settings: dict[str, Any], outcome: str, said: tuple[str, ...]
+) -> None:
+    gateway.secret("tg", KEY)
+    with recording(echoed) as upstream:
+        token = gateway.route("r", upstream.url, **settings)
+        with audited(gateway, tmp_path) as (url, lines):
+            status, headers, body = ask(url, "GET", "/api/proxy/x", token)
+        assert upstream.take() == []
+    assert (status, headers["X-OO-Source"]) == (500, "gateway")
+    assert json.loads(lines().splitlines()[-1])["outcome"] == outcome
+    error = body["error"]
+    assert (error["code"], [each for each in said if each not in error["message"]]) == ("internal_error", [])
+    assert "upstream" not in error["message"]
 
 
 def test_each_of_several_upstreams_has_its_own_secret(gateway: LocalGateway) -> None:
@@ -235,7 +258,7 @@ def test_a_plugins_kind_works_in_a_gateway_that_names_it(gateway: LocalGateway, 
     gateway.secret("tg", KEY)
     with recording(echoed) as upstream, registered(Plain(), "plain"):
         token = gateway.route("r", upstream.url, credentials=("plain a {tg}",))
-        assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 502
+        assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 500
         with audited(gateway, tmp_path, "plain") as (url, _):
             status, _, body = ask(url, "GET", "/api/proxy/x", token)
         assert upstream.take()[0].get("X-Plain") == [f"a {KEY}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import Inside, refused
+from tests.support.command import CANARY, Inside, refused
 from tests.support.terminal import Terminal
 from tests.support.waiting import PATIENCE
 
@@ -55,6 +55,28 @@ def test_an_error_does_not_steer_the_terminal(arguments: tuple[str, ...], vault:
     result = inside(*arguments)
     assert result.exit_code in (1, 2)
     assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("get", CANARY), "--token-file"),
+        (("get", CANARY, CANARY), "--token-file"),
+        (("export", ".env", CANARY), "--token-file"),
+        (("proxy", "v1/models", CANARY), "--token-file"),
+        (("chat", "Hello!", CANARY), "--token-file"),
+        (("explain", "GET", f"/v1/{CANARY}"), "quote the call: oo explain 'GET /v1/models'"),
+        (("secret", "set", "key", CANARY), "--from-file -"),
+        (("secret", "list", CANARY), "(see oo secret list --help)"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_what_is_no_argument_is_said_where_to_go_and_not_quoted(
+    arguments: tuple[str, ...], said: str, inside: Inside
+) -> None:
+    message = refused(inside(*arguments), 2)
+    assert said in message
+    assert CANARY not in message
 
 
 def test_an_interrupt_is_quiet(vault: Inside, home: Path) -> None:

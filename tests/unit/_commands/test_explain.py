@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import oo
 from tests.support.command import CANARY, Inside, listed, refused
+from tests.unit.gateway.credentials.test_base import Plain
 
 
 @pytest.fixture
@@ -36,6 +38,26 @@ def test_a_call_that_is_refused_says_by_whom_and_what_mends_it(inside: Inside, t
     *_, no, mend = result.stdout.splitlines()
     assert no == "refused   by Allow: the route of this token does not allow that method and path"
     assert mend.startswith("mend      `oo route update api --allow 'POST /v1/*'")
+
+
+class Kinds:
+    @oo.hookimpl
+    def oo_credentials(self) -> list[type]:
+        return [Plain]
+
+
+def test_a_kind_that_is_not_loaded_is_refused_and_what_mends_it(vault: Inside, inside: Inside, token: str) -> None:
+    oo.register(Kinds(), "plain")
+    try:
+        vault("route", "update", "api", "--credential", "plain x{key}", "--plugins", "plain")
+        result = inside("explain", "POST /v1/x")
+        *_, no, mend = result.stdout.splitlines()
+        assert result.exit_code == 1
+        assert no.startswith("refused   by ApplyCredentials: the route api has credentials of the kind 'plain'")
+        assert "`oo explain --plugins NAME` here, `oo serve --plugins NAME` there" in mend
+        assert vault("explain", "POST /v1/x", "--plugins", "plain").stdout.endswith("answer    the upstream's\n")
+    finally:
+        oo.unregister("plain")
 
 
 def test_what_is_no_token_is_not_said_again(inside: Inside, token: str, tmp_path: Path) -> None:

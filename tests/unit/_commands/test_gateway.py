@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from oo._commands._vault import with_vault
+from oo.gateway.models import Route
 from tests.support.command import Inside, Process, refused
 from tests.support.waiting import PATIENCE
 
@@ -31,6 +33,15 @@ def test_a_whole_way_from_a_vault_to_a_call(home: Path, process: Process) -> Non
     outcomes = [json.loads(line)["outcome"] for line in process("audit").stdout.splitlines()]
     assert outcomes == ["begun", "allowed", "used up"]
     assert json.loads(process("token", "list", "--json").stdout)[0]["state"] == "used up"
+
+
+def test_a_route_whose_kind_is_not_loaded_is_warned_of(vault: Inside, process: Process) -> None:
+    with_vault(lambda kept: kept.put_route(Route("acme", "https://api.example", credentials=("acme-hmac a=b",))))
+    said = process("serve", "--host", "192.0.2.1").stderr.splitlines()  # where it cannot listen
+    assert [("'acme'" in line, "'acme-hmac'" in line, "oo serve --plugins" in line) for line in said] == [
+        (True, True, True),
+        (False, False, False),
+    ]
 
 
 def test_the_gateway_listens_on_loopback_alone_without_tls(vault: Inside, inside: Inside) -> None:

@@ -78,7 +78,7 @@ COMMANDS = {
     "proxy": {*CALLER, "--method", "-X", "--data", "-d", "--header", "-H", "--output", "-o", "--include", "-i"},
     "chat": {*CALLER, "--model", "--system", "--timeout"},
     "health": {"--base-url"},
-    "explain": {"--token-file"},
+    "explain": {"--plugins", "--token-file"},
     "plugins": {"--json", "--gateway", "--plugins"},
     "demo": set(),
 }

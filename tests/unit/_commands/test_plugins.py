@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import oo.testing
 from tests.support.command import Inside, Process
 
@@ -50,6 +52,19 @@ def test_a_plugin_that_breaks_is_one_line_beside_the_list(process: Process, tmp_
     assert done.stderr.startswith("oo: plugin broken of distribution oo-broken is left out")
     assert done.stderr.count("\n") == 1
     assert process("plugins", PYTHONPATH=str(tmp_path), OO_PLUGINS="off").stderr == ""
+
+
+@pytest.mark.parametrize("options", [("b,a",), ("b", "a"), ("b", ",a ,")])
+def test_plugins_may_be_named_at_once_or_one_by_one(inside: Inside, options: tuple[str, ...]) -> None:
+    for name in ("a", "b"):
+        oo.register(Plugin("gateway", oo.Slot.CALL), name)
+    try:
+        named = [word for each in options for word in ("--plugins", each)]
+        found = json.loads(inside("plugins", "--gateway", *named, "--json").stdout)
+    finally:
+        for name in ("a", "b"):
+            oo.unregister(name)
+    assert [each["plugin"] for each in found["plugins"]] == ["a", "b"]
 
 
 def test_plugins_shows_a_gateways_chain_with_those_that_are_named(inside: Inside) -> None:

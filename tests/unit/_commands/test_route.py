@@ -155,12 +155,13 @@ def test_upstreams_retries_origins_and_headers_are_set_changed_and_cleared(vault
         (("--upstream", "https://x.com/bot{kye}"), "did you mean 'key'?", None),
         (("--upstream", f"https://x.com/bot{CANARY}"), "write {key} there", None),
         (("--upstream", "https://x.com/?key={key}"), "query", None),
+        (("--upstream", "x.com"), "the upstream is no http or https URL, such as https://api.example.com", None),
         (("--upstream", "https://{key}.x.com/"), "upstream", None),
         (("--upstream", "https://x.com", "--query", "key"), "no 'name=text'", None),
         (("--upstream", "https://x.com", "--query", "a=b", "--query", "A=c"), "injected twice", None),
         (("--upstream", "https://x.com", "--basic", "user"), "user:password", None),
         (("--upstream", "https://x.com", "--query", "pin={pin}"), "too short to be masked", "--allow-weak"),
-        (("--upstream", "https://x.com", "--credential", "oauth3 x=y"), "no such kind", None),
+        (("--upstream", "https://x.com", "--credential", "oauth3 x=y"), "kind of credentials 'oauth3'", None),
         (("--upstream", "https://x.com", "--credential", "sigv4 region=r"), "sigv4 needs access_key", None),
         (("--upstream", "https://x.com", "--plugins", "no-such"), "plugin no-such cannot be loaded", None),
         (("--upstream", "https://x.com", "--inject", "Content-Length: 0"), "cannot be injected", None),
@@ -215,7 +216,9 @@ def test_a_route_of_a_plugins_kind_is_set_where_the_plugin_is_named(full: Inside
     options = ("--credential", "plain x{key}")
     oo.register(Kinds(), "plain")
     try:
-        assert "no such kind" in refused(inside("route", "update", "api", *options))
+        said = refused(inside("route", "update", "api", *options))
+        assert "no kind of credentials 'plain' is known" in said
+        assert "--plugins" in said
         changed = full("route", "update", "api", *options, "--plugins", "plain").stdout
         assert changed == "route api: credentials: added\n"
         assert "credentials: header, query" in full("plugins", "--gateway", "--plugins", "plain").stdout

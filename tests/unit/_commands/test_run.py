@@ -100,7 +100,10 @@ def test_only_what_is_named_is_given(process: Process, gateway: oo.testing.Local
     shown = 'echo "${DB_HOST-}|${DB_PASSWORD-}|${MODE-}|${LD_PRELOAD-}"'
     for only, expected in ((["--only", "DB_*"], "h|p||"), (["--only", "MODE", "--only", "DB_HOST"], "h||m|")):
         assert process("run", *only, "--", "sh", "-c", shown, OO_TOKEN=token).stdout == f"{expected}\n"
-    assert "NONE" in refused(process("run", "--only", "NONE", "--", "true", OO_TOKEN=token))
+    for only in ("NONE", "NONE_*"):
+        said = refused(process("run", "--only", only, "--", "true", OO_TOKEN=token))
+        assert said.startswith("the environment has no variable ")
+        assert only in said
 
 
 def test_a_token_from_a_file_is_enough(process: Process, token: str, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def token(kind: Kind = "route") -> Token:
         (GatewayError(429, "no", "rate", {"Retry-After": "3"}), "wait 3 s"),
         (GatewayError(403, "no", "not allowed"), "--allow 'GET /v1/*' --allow 'PUT /v1/x'`"),
         (GatewayError(405, "no", "not allowed", {"Allow": "GET"}), "use one of GET"),
+        (GatewayError(500, "no", "unknown kind"), "`oo serve --plugins NAME`"),
+        (GatewayError(500, "no", "bad route"), "`oo route update api`"),
         (DoubleOError("no"), "whether key is there"),
     ],
 )

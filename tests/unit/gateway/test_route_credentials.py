@@ -39,6 +39,19 @@ async def refused(what: Any) -> str:
     return str(caught.value)
 
 
+async def test_a_kind_that_no_plugin_adds_is_warned_of(vault: Vault) -> None:
+    for name, texts in {
+        "own": ("header X: {key}",),
+        "plugins": ("plain x{key}", "plain y{key}"),
+        "other": ("acme {key}",),
+    }.items():
+        await vault.put_route(Route(name, UPSTREAM, credentials=texts))
+    other, plugins = await route_credentials.unknown_kinds(vault, KINDS)
+    assert ("'other'" in other, "'acme'" in other, "oo serve --plugins" in other) == (True, True, True)
+    assert ("'plugins'" in plugins, "'plain'" in plugins) == (True, True)
+    assert await route_credentials.unknown_kinds(vault, Registry([Plain])) == [other]
+
+
 # Each kind that takes a text of one's own, with that text.
 PLACES: dict[str, Any] = {
     "inject": lambda text: Route("r", UPSTREAM, {"Authorization": text, "X-Host-Id": "x"}),
@@ -140,7 +153,7 @@ async def test_what_a_credential_calls_is_held_to_the_rules_of_an_upstream(vault
 
 async def test_a_kind_of_a_plugin_needs_the_plugin_to_be_set_and_not_to_be_shown(vault: Vault) -> None:
     route = Route("r", UPSTREAM, credentials=("plain x{key}",))
-    assert "no such kind" in await refused(services.put_route(vault, route))
+    assert "kind of credentials 'plain'" in await refused(services.put_route(vault, route))
     await services.put_route(vault, route, kinds=Registry([Plain]))
     assert await services.put_secret(vault, "key", "another-value") == (2, [])
     assert route_credentials.shown(route) == ["plain"]

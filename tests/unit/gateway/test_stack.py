@@ -8,8 +8,8 @@ from tests.support.calls import call
 from tests.support.stores import LenientStore, Notes
 
 CHAIN = (
-    "WriteAudit Cors ErrorResponses call Authorize Allow Concurrency BeginAudit fetch EndRevoked Idempotency EndRevoked "
-    "Limits Forward Resilience Failover attempt MaskResponse WholeAnswers LeadBack ApplyCredentials wire"
+    "WriteAudit Cors ErrorResponses call Authorize Allow Concurrency BeginAudit fetch EndRevoked Idempotency "
+    "EndRevoked Limits Forward Resilience Failover attempt MaskResponse WholeAnswers LeadBack ApplyCredentials wire"
 )
 
 

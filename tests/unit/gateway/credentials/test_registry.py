@@ -7,7 +7,7 @@ import pytest
 
 from oo.gateway.credentials.base import Credential
 from oo.gateway.credentials.registry import KINDS, Registry
-from oo.gateway.errors import StoreError
+from oo.gateway.errors import StoreError, UnknownKind
 from tests.unit.gateway.credentials.test_base import Plain
 
 TEXTS = {
@@ -31,7 +31,15 @@ def test_each_kind_is_parsed_by_its_name(kind: str) -> None:
     assert made.shown().startswith(f"{kind} ")
 
 
-@pytest.mark.parametrize("text", ["", "canary", "canary x", "Header X: y"])
+@pytest.mark.parametrize("text", ["acme-hmac {key}", "oauth3 key={tg}", "hmac-sha256 key={tg}"])
+def test_a_kind_that_is_not_known_is_named(text: str) -> None:
+    with pytest.raises(UnknownKind, match="and those of the plugins that --plugins names") as caught:
+        Registry().parse(text)
+    assert caught.value.kind == text.split()[0]
+    assert f"no kind of credentials '{caught.value.kind}' is known" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "canary", "canary x", "Header X: y", "sk-canary-0123456789 {x}", "canary" * 6])
 def test_a_kind_that_is_none_is_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(StoreError, match="there are header, query, basic") as caught:
         Registry().parse(text)

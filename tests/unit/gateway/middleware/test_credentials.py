@@ -12,8 +12,9 @@ from oo._http.body import Body
 from oo.gateway.background import Background
 from oo.gateway.context import GatewayContext
 from oo.gateway.credentials.registry import Registry
+from oo.gateway.errors import GatewayError
 from oo.gateway.middleware.call_tools import Workshop
-from oo.gateway.middleware.credentials import ApplyCredentials
+from oo.gateway.middleware.credentials import ApplyCredentials, credentials_of
 from oo.gateway.middleware.mask import MaskResponse
 from oo.gateway.models import Route
 from tests.support.stores import LenientStore
@@ -102,3 +103,22 @@ async def test_of_a_websocket_the_handshake_is_signed_and_its_messages_are_left_
     await chain.handle(oo.Request("GET", "http://x/", body=body, context=context))
     assert transport.requests[0].headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
     assert transport.requests[0].body is body
+
+
+@pytest.mark.parametrize(
+    ("texts", "outcome", "said"),
+    [
+        (("acme-hmac {key}",), "unknown kind", "the route r has credentials of the kind 'acme-hmac' that this gateway"),
+        (("acme-hmac canary",), "unknown kind", "the route r has credentials of a kind that this gateway"),
+        (("jwt alg=none key={key}",), "bad route", "the credentials of the route r cannot be used"),
+    ],
+)
+def test_credentials_that_cannot_be_read_are_the_gateways_own_error(
+    texts: tuple[str, ...], outcome: str, said: str
+) -> None:
+    with pytest.raises(GatewayError) as caught:
+        credentials_of(Route("r", "http://x", credentials=texts), Registry())
+    assert (caught.value.status, caught.value.outcome) == (500, outcome)
+    assert caught.value.message.startswith(said)
+    assert ("`oo serve --plugins NAME`" in caught.value.message) == (outcome == "unknown kind")
+    assert caught.value.__cause__ is caught.value.__context__ is None
