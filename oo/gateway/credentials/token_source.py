@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
 from ..._core.errors import overdue
-from ..._core.masking import SHORTEST
 from ..._core.validation import LONGEST
 from ..._http.json import JSON, parse_json
 from ..._http.request import Request
@@ -123,8 +122,6 @@ def token_of(response: Response, what: str, field: str = "access_token") -> tupl
         )
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise DoubleOError(f"{what} answered without a token that can be sent", reason="protocol")
-    if len(token) < SHORTEST:
-        raise DoubleOError(f"{what} answered with a token that is too short to be masked", reason="protocol")
     return token, said
 
 

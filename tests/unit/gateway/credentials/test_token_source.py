@@ -192,10 +192,3 @@ def test_a_request_for_a_token_has_the_time_that_its_call_has_left() -> None:
 
 def test_a_token_is_in_no_repr() -> None:
     assert "canary" not in repr(FetchedToken("canary", 1.0))
-
-
-def test_a_token_too_short_to_be_masked_is_not_used() -> None:
-    with pytest.raises(oo.DoubleOError, match="too short to be masked") as caught:
-        token_of(response(200, b'{"access_token": "canary1"}'), "the server")
-    assert "canary1" not in str(caught.value)
-    assert token_of(response(200, b'{"access_token": "canary12"}'), "the server")[0] == "canary12"
