@@ -20,6 +20,8 @@ PATH = 512
 LABEL = 128
 """Characters of a label that a line holds."""
 
+_PLACES = ("/api/secret", "/api/env", "/health")
+_PROXY = "/api/proxy/"
 _METHOD = 32  # characters
 _MARK = "oo_***"
 _TOKEN = re.compile(r"oo_[A-Za-z0-9_-]{16,}")
@@ -82,10 +84,16 @@ def _call(context: GatewayContext) -> str:
         context.kind,
         context.target,
         context.method[:_METHOD],
-        context.path[: 2 * PATH],  # what is kept by its value stays small
+        # What is kept by its value stays small. A stranger may have written a token into it, in whatever spelling.
+        context.path[: 2 * PATH] if context.token_id is not None else _place(context.path),
         context.peer,
         context.forwarded_for,
     )
+
+
+def _place(path: str) -> str | None:
+    """The gateway's own place that a path names, and nothing of what is behind it; None for another path."""
+    return next((place for place in _PLACES if path == place), "/api/proxy/***" if path.startswith(_PROXY) else None)
 
 
 @lru_cache(1024)  # most calls repeat an earlier one

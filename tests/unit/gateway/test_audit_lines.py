@@ -135,3 +135,19 @@ def test_lines_that_stand_for_many_say_how_many() -> None:
 def test_a_text_without_an_escape_is_shown_as_it_is() -> None:
     assert shown("plain", 5) == "plain"
     assert shown("plainly", 5) == "pl..."
+
+
+@pytest.mark.parametrize(
+    ("path", "held"),
+    [
+        ("/api/secret", "/api/secret"),
+        ("/api/proxy/v1/x", "/api/proxy/***"),
+        ("/x", None),
+        ("/api/secretx", None),
+        ("", None),
+    ],
+)
+def test_of_a_stranger_the_gateways_place_alone_is_told(path: str, held: str | None) -> None:
+    stranger = context(path=path)
+    stranger.token_id = None
+    assert parsed(begin_line(stranger))["path"] == held
