@@ -11,6 +11,7 @@ from ...exceptions import DoubleOError
 from ...middleware.retry import Retry
 from ..context import gateway_context
 from ..models import Route
+from ..spool import IN_MEMORY, spooled
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})  # RFC 9110, 9.2.2
 
@@ -24,7 +25,10 @@ class Resilience:
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         route = gateway_context(request).route
-        if route is None or not route.retries or not is_repeatable(request):
+        if route is None or not (route.retries or route.others):
+            return await call_next(request)
+        request = await _with_small_body_kept(request)
+        if not route.retries or not is_repeatable(request):
             return await call_next(request)
         kept: list[Response] = []  # an answer that may yet be the last
 
@@ -52,6 +56,16 @@ class Resilience:
         if key not in self._retries:
             self._retries[key] = Retry(route.retries)
         return self._retries[key]
+
+
+async def _with_small_body_kept(request: Request) -> Request:
+    # Whether a small body came together with its head must not decide whether the call is repeated.
+    body = request.body
+    if not isinstance(body, Body) or body.replayable or body.length is None or body.length > IN_MEMORY:
+        return request
+    if request.method not in _IDEMPOTENT or gateway_context(request).websocket:
+        return request
+    return request.replace(body=await spooled(body, gateway_context(request).place))
 
 
 def is_repeatable(request: Request) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,6 +13,7 @@ import oo.testing
 from oo.gateway.models import Upstream
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, answer, head, nobody, serving, unaccepting
+from tests.support.waiting import PATIENCE
 
 LocalGateway = oo.testing.LocalGateway
 BUSY = answer(b"busy", b"Retry-After: 0", status=b"503 Busy")
@@ -91,3 +95,16 @@ def test_a_private_upstream_is_refused_wherever_it_stands(gateway: LocalGateway)
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
         assert (status, server.connections) == (502, 0)
         assert "private" in str(body)
+
+
+def test_a_small_body_that_comes_behind_its_head_is_sent_again(gateway: LocalGateway) -> None:
+    with serving(reply=scripted(BUSY, answer(b"good"))) as server:
+        token = gateway.route("r", server.url, retries=2)
+        address = urlsplit(gateway.url)
+        with socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE) as sock:
+            fields = f"Host: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n"
+            sock.sendall(f"PUT /api/proxy/x HTTP/1.1\r\n{fields}\r\n{{".encode())
+            time.sleep(0.05)
+            sock.sendall(b"}")
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert [request.endswith(b"{}") for request in server.requests] == [True, True]

@@ -161,7 +161,7 @@ def test_each_call_has_a_line_when_it_ends_and_one_when_it_begins_unless_it_is_r
         "outcome": outcome,
         "status": status,
         "method": "GET",
-        "path": path,
+        "path": path if known or path == "/api/secret" else None,
         "peer": "127.0.0.1",
         "forwarded_for": None,
         "bytes_in": 0,
