@@ -23,6 +23,7 @@ from aiohttp.helpers import is_ip_address
 from yarl import URL
 
 import oo
+from oo._http.body import read_whole
 from oo._http.urls import base_url, proxied
 from oo.gateway.context import GatewayContext
 from oo.gateway.egress import check_literal, is_public
@@ -136,6 +137,13 @@ class Wire(asyncio.Transport):
     resume_reading = pause_reading
 
 
+class Echo(MockTransport):
+    """An upstream that takes the whole body first."""
+
+    async def send(self, request: oo.Request) -> oo.Response:
+        return await super().send(request.replace(body=await read_whole(request.body)))
+
+
 def one(data: bytes) -> None:
     """Read one input; AssertionError, or whatever escapes, is a finding."""
     _noise.clear()
@@ -149,7 +157,7 @@ def one(data: bytes) -> None:
 
 async def _answered(raw: bytes) -> None:
     store = Memory()
-    stack, api = Stack(store, store), MockTransport(_echo)
+    stack, api = Stack(store, store), Echo(_echo)
     stack._end.upstream = api
     front = Front(stack)
     protocol = Server(front.handle, front.refuse)()
