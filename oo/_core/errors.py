@@ -77,6 +77,12 @@ def retry_after_ms(value: str | None) -> float | None:
     return float(value) / 1000 or None
 
 
+def asked_wait(response: Response) -> tuple[float | None, bool]:
+    """The seconds that a server asked to wait, or None; and whether it said so in milliseconds, which hold exactly."""
+    exact = retry_after_ms(response.headers.get("retry-after-ms"))
+    return (retry_after(response.headers.get("Retry-After")), False) if exact is None else (exact, True)
+
+
 def stream_error(response: Response, data: str) -> DoubleOError:
     """The error that an API tells of within a stream that began well."""
     body = error_body(response.replace(body=data.encode("utf-8", "replace")))
@@ -164,17 +170,15 @@ def check_status(response: Response) -> None:
     hint = _HINTS.get(status // 100, "")
     if kind is AuthenticationError and not said:
         hint = "; is it whole, current and for this call?"
-    exact = retry_after_ms(response.headers.get("retry-after-ms"))
     failure = kind(
         _message(request, text + (f": {said}" if said else "") + hint),
         status=status,
         reason="status",
         request_id=request_id(response),
-        retry_after=retry_after(response.headers.get("Retry-After")) if exact is None else exact,
         body=body if request.operation == "proxy" else None,
         retryable=status in RETRYABLE,
     )
-    failure.retry_exactly = exact is not None
+    failure.retry_after, failure.retry_exactly = asked_wait(response)
     raise failure
 
 

@@ -110,6 +110,11 @@ class Body:
             callback(outcome)
 
 
+def is_sendable(body: bytes | Body | None) -> bool:
+    """Whether a request's body is all there to be sent: it is bytes, was not begun, or can be read again."""
+    return not isinstance(body, Body) or body.replayable or not body.begun
+
+
 def remaining_of(stream: AsyncIterable[bytes]) -> int | None:
     """How many bytes of a stream are still to come; None where that is not known."""
     return getattr(stream, "remaining", None)

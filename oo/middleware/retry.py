@@ -13,7 +13,7 @@ from .._core.errors import overdue
 from .._core.fork import register
 from .._core.pipeline import CallNext
 from .._core.validation import LONGEST, check_whole, is_number
-from .._http.body import Body
+from .._http.body import is_sendable
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
@@ -88,7 +88,7 @@ class Retry:
                 wait = self._wait(error, waits)
                 if attempt > self.retries or wait is None or not self._in_time(request, io.now() + wait):
                     raise
-                if isinstance(request.body, Body) and request.body.begun and not request.body.replayable:
+                if not is_sendable(request.body):
                     raise  # what has gone cannot be sent again
                 if not self.budget.spend():
                     raise

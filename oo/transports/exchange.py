@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from .._http.body import Body
+from .._http.body import Body, is_sendable
 from .._http.request import Request
 from ..exceptions import DoubleOError
 
@@ -99,9 +99,7 @@ def note_resent(request: Request, began: float) -> None:
 
 def is_repeatable(request: Request) -> bool:
     """Whether a request may be sent twice: its method or its key makes it idempotent, and its body is still there."""
-    body = request.body
-    replayable = not isinstance(body, Body) or body.replayable or not body.begun
-    return replayable and (request.method in _IDEMPOTENT or "Idempotency-Key" in request.headers)
+    return is_sendable(request.body) and (request.method in _IDEMPOTENT or "Idempotency-Key" in request.headers)
 
 
 class _Current(threading.local):

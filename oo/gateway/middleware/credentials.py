@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..._core.pipeline import CallNext
-from ..._http.body import Body
+from ..._http.body import is_sendable
 from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
@@ -47,7 +47,7 @@ class ApplyCredentials:
             values = fresh
             sent = await self._applied(credentials, request, values, tools)
         response = await call_next(sent)
-        if response.status != 401 or not credentials.refused(sent, values, tools) or not _is_whole(request):
+        if response.status != 401 or not credentials.refused(sent, values, tools) or not is_sendable(request.body):
             return response
         response.abort()
         return await call_next(await credentials.apply(request, await self._values(credentials), tools))
@@ -83,9 +83,3 @@ def credentials_of(route: Route, kinds: Registry) -> Credentials:
     except StoreError as error:
         failure = GatewayError(500, f"the credentials of the route {route.name} cannot be used: {error}", "bad route")
     raise failure
-
-
-def _is_whole(request: Request) -> bool:
-    """Whether its body can be sent again."""
-    body = request.body
-    return not isinstance(body, Body) or body.replayable or not body.begun

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..._core.errors import RETRYABLE, retry_after, retry_after_ms
+from ..._core.errors import RETRYABLE, asked_wait
 from ..._core.pipeline import CallNext
-from ..._http.body import Body
+from ..._http.body import Body, is_sendable
 from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
@@ -70,15 +70,12 @@ async def _with_small_body_kept(request: Request) -> Request:
 
 def is_repeatable(request: Request) -> bool:
     """Whether a call may be sent again: it is idempotent or keyed, and its body is still there."""
-    body = request.body
-    if isinstance(body, Body) and body.begun and not body.replayable:
+    if not is_sendable(request.body):
         return False
     return request.method in _IDEMPOTENT or gateway_context(request).key is not None
 
 
 def _failure(response: Response) -> DoubleOError:
-    exact = retry_after_ms(response.headers.get("retry-after-ms"))
-    wait = retry_after(response.headers.get("Retry-After")) if exact is None else exact
-    failure = DoubleOError(status=response.status, reason="status", retry_after=wait, retryable=True)
-    failure.retry_exactly = exact is not None
+    failure = DoubleOError(status=response.status, reason="status", retryable=True)
+    failure.retry_after, failure.retry_exactly = asked_wait(response)
     return failure

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oo._core.pipeline import iterate_sync, run_sync
-from oo._http.body import Body, remaining_of
+from oo._http.body import Body, is_sendable, remaining_of
 
 
 async def pieces(*parts: bytes | Exception) -> AsyncIterator[bytes]:
@@ -99,3 +99,14 @@ def test_a_body_around_a_stream_begins_with_what_remains_of_it_and_aborts_it(own
 def test_a_body_around_a_generator_knows_neither() -> None:
     body = Body.wrapping(pieces(b"a"), pieces(b"x"))
     assert (body.remaining, remaining_of(pieces(b"a")), body.abort()) == (None, None, True)
+
+
+async def test_a_body_is_sendable_until_it_has_begun_and_again_where_it_can_be_read_again() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a"
+
+    once, again = Body(pieces()), Body(pieces)
+    assert all(map(is_sendable, (None, b"a", once, again)))
+    for body in (once, again):
+        assert await read_whole(body) == b"a"
+    assert (is_sendable(once), is_sendable(again)) == (False, True)
