@@ -7,8 +7,8 @@ import shlex
 from .._http.request import Request
 from ..exceptions import DoubleOError
 from .context import gateway_context
+from .endpoints import PREFIX
 from .errors import GatewayError
-from .middleware.allow import PREFIX
 from .models import Route, Token
 
 _PLACES = {

@@ -14,14 +14,13 @@ from urllib.parse import urlsplit
 
 from .._http.urls import unescaped
 from .context import GatewayContext
+from .endpoints import PREFIX, is_own
 
 PATH = 512
 """Characters of a path that a line holds."""
 LABEL = 128
 """Characters of a label that a line holds."""
 
-_PLACES = ("/api/secret", "/api/env", "/health")
-_PROXY = "/api/proxy/"
 _METHOD = 32  # characters
 _MARK = "oo_***"
 _TOKEN = re.compile(r"oo_[A-Za-z0-9_-]{16,}")
@@ -93,7 +92,9 @@ def _call(context: GatewayContext) -> str:
 
 def _place(path: str) -> str | None:
     """The gateway's own place that a path names, and nothing of what is behind it; None for another path."""
-    return next((place for place in _PLACES if path == place), "/api/proxy/***" if path.startswith(_PROXY) else None)
+    if is_own(path):
+        return path
+    return f"{PREFIX}***" if path.startswith(PREFIX) else None
 
 
 @lru_cache(1024)  # most calls repeat an earlier one

@@ -20,9 +20,9 @@ from .background import Background
 from .context import GatewayContext, gateway_context, of_route
 from .credentials.registry import Registry
 from .egress import check_literal
+from .endpoints import PREFIX, endpoint_of, is_own
 from .errors import GatewayError
-from .fronts.base_url import endpoint_of
-from .middleware.allow import PREFIX, Allow
+from .middleware.allow import Allow
 from .middleware.authorize import Authorize
 from .middleware.credentials import ApplyCredentials, credentials_of
 from .middleware.forward import Forward
@@ -41,9 +41,6 @@ from .vault import Vault
 
 T = TypeVar("T")
 _NOTHING = "a call that is explained writes nothing"
-
-OWN = ("/api/secret", "/api/env", "/health")
-"""The gateway's own places; any other path is one of the upstream's."""
 
 
 class Refusal(NamedTuple):
@@ -99,7 +96,8 @@ class LookingVault(Vault):
 async def explain(vault: LookingVault, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
     """What each step of the chain says of a call with that token. Nothing is sent, counted or written down. `kinds` are
     those of credentials that the gateway has."""
-    target = path if path.partition("?")[0] in OWN or path.startswith(PREFIX) else PREFIX + path.removeprefix("/")
+    own = is_own(path.partition("?")[0]) or path.startswith(PREFIX)  # any other is one of the upstream's
+    target = path if own else PREFIX + path.removeprefix("/")
     context = GatewayContext()
     context.endpoint = endpoint_of(method, target.partition("?")[0])
     request = Request(method, target, Headers([("Authorization", f"Bearer {token}")]), context=context)

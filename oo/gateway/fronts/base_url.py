@@ -13,6 +13,7 @@ from ..._http.headers import Headers
 from ..._http.request import Request
 from ...exceptions import Operation
 from ..context import GatewayContext
+from ..endpoints import PREFIX, endpoint_of
 from ..http_server._aiohttp_patches import has_begun
 from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
 from ..middleware.error_responses import failure_response
@@ -21,8 +22,6 @@ from .body_reader import CallerBody
 from .request_target import origin_form
 from .websocket import CallerSocket, asks_for_websocket, is_acceptable
 from .wire import relay, whole_answer
-
-_PLACES = {"/api/secret": "secret", "/api/env": "env", "/health": "health"}
 
 _MALFORMED = {
     400: "the request is not valid HTTP",
@@ -79,8 +78,8 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
     if "Proxy-Authorization" not in received.headers:
         target = origin_form(target)
     path, mark, query = target.partition("?")
-    if path == "/api/proxy":  # an SDK calls its base URL itself
-        path = "/api/proxy/"
+    if f"{path}/" == PREFIX:  # an SDK calls its base URL itself
+        path = PREFIX
         target = path + mark + query
     context.endpoint = endpoint = endpoint_of(received.method, path)
     if endpoint != "other":
@@ -88,20 +87,12 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
     hosts = len(received.headers.getall("Host", ()))
     if hosts != 1 and (hosts or received.version >= HttpVersion11):  # RFC 9112, 3.2
         context.malformed, context.endpoint = "the request needs one Host", "other"
-    if caller is not None and endpoint == "proxy" and not is_acceptable(received):
-        context.malformed, context.endpoint = "the WebSocket's handshake is not that of RFC 6455", "other"
     body: Body | None = None
     if caller is not None and endpoint == "proxy":
+        if not is_acceptable(received):
+            context.malformed, context.endpoint = "the WebSocket's handshake is not that of RFC 6455", "other"
         context.websocket, body = True, Body(caller.messages())
     elif received.body_exists:
         body = CallerBody(received, context)
     headers = Headers(received.headers.items())
     return Request(received.method, target, headers, body, stream_response=True, context=context)
-
-
-def endpoint_of(method: str, path: str) -> str:
-    """What a request asks for: "secret", "env", "proxy", "health" or "other"."""
-    if path.startswith("/api/proxy/"):
-        return "proxy"
-    place = _PLACES.get(path, "other")
-    return place if method == "GET" or (method == "HEAD" and place == "health") else "other"

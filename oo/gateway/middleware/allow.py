@@ -7,11 +7,9 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ..._http.urls import proxied
 from ..context import gateway_context
+from ..endpoints import PREFIX
 from ..errors import GatewayError
 from ..models import Route
-
-PREFIX = "/api/proxy/"
-"""What stands before the upstream's path in the target of a proxied call."""
 
 # TRACE echoes the injected headers, CONNECT opens a tunnel.
 _NEVER = {"CONNECT", "TRACE", "TRACK"}

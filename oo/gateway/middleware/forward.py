@@ -9,9 +9,9 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ..context import gateway_context
+from ..endpoints import PREFIX
 from ..errors import GatewayError, UpstreamFailed
 from ..headers import caller_headers, upstream_request
-from .allow import PREFIX
 
 
 class Forward:

@@ -11,7 +11,7 @@ from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
 from ..context import gateway_context
-from .allow import PREFIX
+from ..endpoints import PREFIX
 
 _URLS = frozenset({"location", "content-location", "operation-location", "azure-asyncoperation"})
 _LED = _URLS | {"link"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oo._core.pipeline import iterate_sync, run_sync
-from oo._http.body import Body, is_sendable, remaining_of
+from oo._http.body import Body, is_sendable, read_whole, remaining_of
 
 
 async def pieces(*parts: bytes | Exception) -> AsyncIterator[bytes]:
