@@ -33,14 +33,18 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from .._version import __version__
 from ..exceptions import DoubleOError
 from .proxy_env import name_of_proxy
+from .reader import ACCEPT_ENCODING
+from .strict_http import LONGEST_LINE
 from .unix_sockets import socket_of
 
 fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 """Whether this task's request goes over a new connection: a kept one may be as stale as the one it was lost with."""
 
 _PIECE = 64 << 10  # bytes
+_DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
 _FRAMING = ("Content-Length", "Transfer-Encoding")
 
 
@@ -49,6 +53,19 @@ class NoCookies(aiohttp.DummyCookieJar):
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
         pass
+
+
+def session_over(connector: aiohttp.BaseConnector | None, **settings: Any) -> aiohttp.ClientSession:
+    """A session that adds nothing to a request but what it lacks, and leaves its answer as it came."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=NoCookies(),
+        headers=_DEFAULTS,
+        auto_decompress=False,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
+        **settings,
+    )
 
 
 class Connector(aiohttp.TCPConnector):

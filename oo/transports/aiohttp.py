@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, NoCookies, check_tunnel, connection_reset, fresh, is_stale
+from ._aiohttp_patches import Connector, check_tunnel, connection_reset, fresh, is_stale, session_over
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -30,7 +30,6 @@ from .._http.headers import Headers, field_text, validated_headers
 from .._http.request import Request
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
-from .._version import __version__
 from ..exceptions import DoubleOError
 from .exchange import (
     MAX_CONNECTIONS,
@@ -44,8 +43,8 @@ from .exchange import (
 from .localhost_names import SUFFIX, is_here
 from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
-from .reader import ACCEPT_ENCODING, Framing, streamed, unsent, whole
-from .strict_http import LONGEST_LINE, MOST_FIELDS
+from .reader import Framing, streamed, unsent, whole
+from .strict_http import MOST_FIELDS
 from .trust import Certificate, Trust, Verify
 from .unix_sockets import HOST, as_http, socket_of
 from .uploads import Data, uploaded, whole_data
@@ -53,7 +52,6 @@ from .uploads import Data, uploaded, whole_data
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
-DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
 _SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
 UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -104,7 +102,7 @@ class AiohttpTransport:
         until, limit = limits(request, now)
         session = answer = proxy = None
         try:
-            url, session = _url(request.url), self._session()
+            url, session = url_of(request.url), self._session()
             if self._proxies or SUFFIX in request.url:
                 async with timeout(until - now):
                     proxy = await self._proxy_for(url)
@@ -145,7 +143,7 @@ class AiohttpTransport:
                 request.method,
                 url,
                 data=data,
-                headers=_fields(request),
+                headers=fields_of(request),
                 skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=proxy,
@@ -216,14 +214,7 @@ class AiohttpTransport:
         # The system's, though another library for it may be installed: both transports find the same addresses.
         resolver = self._resolver or aiohttp.ThreadedResolver(loop)
         connector = Connector(limit=self._connections, resolver=resolver, timeout_ceil_threshold=_EXACT)
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=NoCookies(),
-            headers=DEFAULTS,
-            auto_decompress=False,
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
-        )
+        session = session_over(connector)
         # aiohttp sends a PUT or DELETE again too, without a word.
         session._retry_connection = False
         return session
@@ -307,7 +298,8 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
 
 
 @lru_cache(256)
-def _url(text: str) -> URL:
+def url_of(text: str) -> URL:
+    """The URL of a request, as aiohttp takes it."""
     return URL(as_http(text), encoded=True)
 
 
@@ -316,7 +308,8 @@ def _timeout(seconds: float | None, connect: float | None) -> aiohttp.ClientTime
     return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=_EXACT)
 
 
-def _fields(request: Request) -> Iterable[tuple[str, str]]:
+def fields_of(request: Request) -> Iterable[tuple[str, str]]:
+    """The fields of a request, checked, with those of its connection."""
     fields, body = validated_headers(request.headers), request.body
     if request.url.startswith(UNIX):
         fields = (*fields, ("Host", HOST))

@@ -20,16 +20,15 @@ else:
     from async_timeout import timeout
 
 from .._http.body import Body
-from .._http.headers import Headers, validated_headers
+from .._http.headers import Headers
 from .._http.message import Message
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
-from ._aiohttp_patches import NoCookies, abort_socket
-from .aiohttp import DEFAULTS, ERRORS, UNCONNECTED, AiohttpTransport, Source, translated
+from ._aiohttp_patches import abort_socket, check_tunnel, session_over
+from .aiohttp import ERRORS, UNCONNECTED, AiohttpTransport, Source, fields_of, translated, url_of
 from .exchange import limits
 from .network_errors import on_the_way
-from .strict_http import LONGEST_LINE
 
 MAX_MESSAGE = 16 << 20
 """Bytes that a message may hold."""
@@ -69,8 +68,9 @@ class WebSocketTransport(AiohttpTransport):
         kept, proxy = self._session(), None
         try:
             async with timeout(until - now):
-                url = URL(request.url, encoded=True)
+                url = url_of(request.url)
                 proxy = await self._proxy_for(url)
+                check_tunnel(url, proxy)
                 answer = await _connected(kept, request, url, proxy=proxy, ssl=self._trust.of(request))
             if isinstance(answer, Response):
                 return answer
@@ -100,18 +100,9 @@ async def _only_switched(request: aiohttp.ClientRequest, handler: aiohttp.Client
 async def _connected(
     kept: aiohttp.ClientSession, request: Request, url: URL, **way: Any
 ) -> Response | aiohttp.ClientResponse:
-    fields = validated_headers(request.headers)
+    fields = list(fields_of(request))
     offered = [value for name, value in fields if name.lower() == _PROTOCOL]
-    session = aiohttp.ClientSession(
-        connector=kept.connector,
-        cookie_jar=NoCookies(),
-        headers=DEFAULTS,
-        timeout=aiohttp.ClientTimeout(total=None),
-        middlewares=(_only_switched,),
-        auto_decompress=False,
-        max_line_size=LONGEST_LINE,
-        max_field_size=LONGEST_LINE,
-    )
+    session = session_over(kept.connector, timeout=aiohttp.ClientTimeout(total=None), middlewares=(_only_switched,))
     try:
         socket = await session.ws_connect(
             url,

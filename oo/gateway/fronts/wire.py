@@ -7,6 +7,7 @@ from contextlib import aclosing
 from aiohttp import ClientConnectionError, web
 from multidict import CIMultiDict
 
+from ..._http.body import remaining_of
 from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ..answers import SERVER
@@ -25,7 +26,7 @@ async def relay(request: web.BaseRequest, response: Response) -> web.StreamRespo
     try:
         async with aclosing(response.stream) as pieces:
             async for piece in pieces:
-                await outgoing.send(piece, last=getattr(pieces, "remaining", None) == 0)
+                await outgoing.send(piece, last=remaining_of(pieces) == 0)
     except DoubleOError:
         if outgoing.answer is None:
             raise

@@ -38,27 +38,19 @@ class ApplyCredentials:
         values = await self._values(credentials)
         tools = CallTools(request, self._shop, call_next.io)
         try:
-            sent = await self._applied(credentials, request, values, tools)
+            sent = await _applied(credentials, request, values, tools)
         except DoubleOError:
             # Another process may have renewed meanwhile what this one found used up.
             fresh = await self._values(credentials)
             if fresh == values:
                 raise
             values = fresh
-            sent = await self._applied(credentials, request, values, tools)
+            sent = await _applied(credentials, request, values, tools)
         response = await call_next(sent)
         if response.status != 401 or not credentials.refused(sent, values, tools) or not is_sendable(request.body):
             return response
         response.abort()
-        return await call_next(await credentials.apply(request, await self._values(credentials), tools))
-
-    async def _applied(
-        self, credentials: Credentials, request: Request, values: Mapping[str, str], tools: CallTools
-    ) -> Request:
-        if not gateway_context(request).websocket:
-            return await credentials.apply(request, values, tools)
-        # Its messages come once it is open: what is signed is the handshake, which has no body.
-        return (await credentials.apply(request.replace(body=None), values, tools)).replace(body=request.body)
+        return await call_next(await _applied(credentials, request, await self._values(credentials), tools))
 
     async def _values(self, credentials: Credentials) -> Mapping[str, str]:
         values = {}
@@ -83,3 +75,10 @@ def credentials_of(route: Route, kinds: Registry) -> Credentials:
     except StoreError as error:
         failure = GatewayError(500, f"the credentials of the route {route.name} cannot be used: {error}", "bad route")
     raise failure
+
+
+async def _applied(credentials: Credentials, request: Request, values: Mapping[str, str], tools: CallTools) -> Request:
+    if not gateway_context(request).websocket:
+        return await credentials.apply(request, values, tools)
+    # Its messages come once it is open: what is signed is the handshake, which has no body.
+    return (await credentials.apply(request.replace(body=None), values, tools)).replace(body=request.body)

@@ -147,8 +147,4 @@ async def _digested(request: Request) -> tuple[Request, bytes]:
 def _left(making: asyncio.Task[Response]) -> None:
     """Leave a response that nobody waits for."""
     if not making.cancelled() and making.exception() is None:
-        response = making.result()
-        if isinstance(response.stream, Body):
-            response.stream.abort()
-        else:
-            response.abort()
+        making.result().abort()

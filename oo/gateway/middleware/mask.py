@@ -105,7 +105,7 @@ def masked_messages(stream: ByteStream, mask: Mask) -> Body:
             opcode = message.opcode if isinstance(message, Message) else "binary"
             yield Message(opcode, await masked_body(message, mask))
 
-    return Body(pieces(), abort=getattr(stream, "abort", None))
+    return Body.wrapping(stream, pieces())
 
 
 async def masked_body(body: bytes, mask: Mask) -> bytes:

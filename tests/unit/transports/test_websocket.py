@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from aiohttp import web
 
 from oo._http.body import Body
 from oo._http.headers import Headers
@@ -77,3 +80,15 @@ async def test_one_that_is_left_sends_what_was_said_and_ends(upstream: Echoing, 
     response = await transport.upgrade(asking(f"{upstream.url}/echo", Message.closing(4005)))
     response.abort()
     assert await upstream.closed.get() == 4005
+
+
+async def test_one_on_a_unix_socket_is_opened(transport: WebSocketTransport, tmp_path: Path) -> None:
+    upstream, path = Echoing(), tmp_path / "Oo upstream.sock"
+    runner = web.ServerRunner(web.Server(upstream.handle, access_log=None), shutdown_timeout=1)
+    await runner.setup()
+    await web.UnixSite(runner, path).start()
+    response = await transport.upgrade(asking(f"http+unix://{quote(str(path), safe='')}/echo", Message("text", b"bye")))
+    assert response.stream is not None
+    assert [getattr(message, "opcode", None) async for message in response.stream] == ["text", "close"]
+    assert upstream.seen[0]["headers"]["Host"] == "localhost"
+    await runner.cleanup()
