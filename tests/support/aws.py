@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from types import TracebackType
 from typing import Any
 
 from aiohttp import web
 from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from tests.support.upstream import Upstream
 
 KEY_ID = "AKIDEXAMPLE0123"
 KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -23,12 +24,11 @@ _AUTHORIZATION = re.compile(
 )
 
 
-class Aws:
+class Aws(Upstream):
     """Listens on loopback while its `async with` block runs. `objects` holds what was put, `seen` the requests: method,
     target, headers, and `faults` what was wrong with one that was refused."""
 
     def __init__(self) -> None:
-        self.url = ""
         self.objects: dict[str, bytes] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.faults: list[str] = []
@@ -54,19 +54,6 @@ class Aws:
             return web.Response(status=404, body=_error("NoSuchKey", "none"), content_type="application/xml")
         echo = {f"X-Amz-Meta-Echo-{n}": value for n, value in enumerate(request.headers.values())}
         return web.Response(body=self.objects[request.path], headers={"ETag": '"e"', **echo})
-
-    async def __aenter__(self) -> Aws:
-        server = web.Server(self.handle, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._runner.cleanup()
 
 
 def verify(request: web.BaseRequest, headers: dict[str, str], body: bytes, service: str) -> str:

@@ -17,6 +17,7 @@ from oo._http.body import Body
 from oo.gateway.background import Background
 from oo.testing import VirtualClock
 from oo.transports.aiohttp import AiohttpTransport
+from tests.support.upstream import Upstream
 
 T = TypeVar("T")
 
@@ -85,14 +86,13 @@ class Asked:
             self.basic = unquote_plus(user), unquote_plus(password)
 
 
-class TokenServer:
+class TokenServer(Upstream):
     """Listens on loopback while its `async with` block runs, and answers as `answer` says: a status and an object, or
     raw bytes. `asked` holds the requests."""
 
     def __init__(self, answer: Callable[[Asked], tuple[int, object]]) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
-        self.url = ""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         asked = Asked(request, await request.read())
@@ -100,15 +100,3 @@ class TokenServer:
         status, said = self.answer(asked)
         body = said if isinstance(said, bytes) else json.dumps(said).encode()
         return web.Response(status=status, body=body, content_type="application/json")
-
-    async def __aenter__(self) -> TokenServer:
-        self._runner = web.ServerRunner(web.Server(self.handle, access_log=None), shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._runner.cleanup()

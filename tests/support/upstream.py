@@ -4,16 +4,40 @@ from __future__ import annotations
 
 import json
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class OpenAI:
+
+class Upstream:
+    """Answers by `handle` on loopback while its `async with` block runs."""
+
+    url = ""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to one request."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        self._runner = web.ServerRunner(web.Server(self.handle, access_log=None), shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+
+class OpenAI(Upstream):
     """Listens on loopback while its `async with` block runs. `seen` holds each request: method, path, headers, body."""
 
     def __init__(self) -> None:
-        self.url = ""
         self.seen: list[dict[str, Any]] = []
         self.statuses: list[int] = []
 
@@ -49,18 +73,6 @@ class OpenAI:
             headers = [[name, value] for name, value in request.headers.items()]
             return _json({"path": request.raw_path, "headers": headers, "body": body.decode()})
         return _json({"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}, 404)
-
-    async def __aenter__(self) -> OpenAI:
-        self._runner = web.ServerRunner(web.Server(self.handle, access_log=None), shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._runner.cleanup()
 
 
 def completion(model: str, text: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from aiohttp import web
 import oo.testing
 from tests.support.command import CANARY, Inside, Process, refused
 from tests.support.terminal import Terminal
-from tests.support.upstream import OpenAI
+from tests.support.upstream import OpenAI, Upstream
 from tests.support.waiting import PATIENCE
 
 BODIES = {
@@ -34,11 +34,10 @@ BODIES = {
 CHAT = "v1/chat/completions"
 
 
-class Plain:
+class Plain(Upstream):
     """An API that answers with a body of each kind, or with what it was sent."""
 
     def __init__(self) -> None:
-        self.url = ""
         self.seen: list[dict[str, str]] = []
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -48,16 +47,6 @@ class Plain:
             return web.Response(status=404, text="no such thing")
         kind, body = BODIES[name]
         return web.Response(body=body, headers={"Content-Type": kind, "X-One": "1"})
-
-    async def __aenter__(self) -> Plain:
-        self._runner = web.ServerRunner(web.Server(self.handle))
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        await self._runner.cleanup()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +18,7 @@ from oo._http.body import Body
 from oo.gateway.credentials.sigv4 import SigV4Credential
 from oo.gateway.errors import StoreError
 from tests.support.credential_tools import Tools
+from tests.support.upstream import Upstream
 
 VALUES = {"a": "AKIDEXAMPLE", "k": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "t": "session/token=="}
 NOW = 1_440_938_160.0  # 20150830T123600Z
@@ -115,27 +115,17 @@ async def test_the_bytes_that_go_over_the_wire_are_those_that_were_signed(
 ) -> None:
     seen: list[tuple[web.BaseRequest, bytes]] = []
 
-    async def handle(request: web.BaseRequest) -> web.Response:
-        seen.append((request, await request.read()))
-        return web.Response()
+    class Recording(Upstream):
+        async def handle(self, request: web.BaseRequest) -> web.Response:
+            seen.append((request, await request.read()))
+            return web.Response()
 
-    async with web_server(handle) as url:
-        call = request("POST" if body else "GET", f"{url}{target}", body, Content_Type="text/plain")
+    async with Recording() as upstream:
+        call = request("POST" if body else "GET", f"{upstream.url}{target}", body, Content_Type="text/plain")
         await tools.send(await credential(service).apply(call, VALUES, tools))
     ((got, data),) = seen
     came = oo.Request(got.method, f"http://{got.headers['Host']}{got.raw_path}", oo.Headers(list(got.headers.items())))
     assert got.headers["Authorization"] == reference(came, service, data, monkeypatch)
-
-
-@asynccontextmanager
-async def web_server(handle: Any) -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def flowing(*, replayable: bool = False) -> Body:
