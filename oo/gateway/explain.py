@@ -32,7 +32,7 @@ from .models import Denial, Grant, Kind, Route, Token, names_in
 from .open_calls import OpenCalls
 from .route_credentials import KINDS, shown
 from .rules import format_rate
-from .spending import calls_at_once, charge, has_use
+from .spending import calls_at_once
 from .stack import gateway_chain
 from .store import token_rows
 from .store.records import Records
@@ -70,18 +70,9 @@ class LookingVault(Vault):
         used, tat = self._database.read(lambda records: token_rows.counted(records, found))
         return replace(found, used=used), tat
 
-    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:  # noqa: ARG002
-        found = await self.terms(token)
-        if isinstance(found, Denial):
-            return found
-        terms, tat = found
-        opened = terms.opens(kind, time.time())
-        if isinstance(opened, Denial):
-            return opened
-        if not has_use(terms, terms.used):
-            return Denial("used up", terms.id, label=terms.label)
-        charged = charge(terms, tat, time.time())
-        return charged if isinstance(charged, Denial) else opened
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
+        found = self._judged(token, kind, key)
+        return found if isinstance(found, Denial) else found.grant
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         return await self.authorize(token, kind)

@@ -20,6 +20,7 @@ from .models import Kind, Rate, Route, SecretRef, Token, Variable, check_name
 from .paths import check_home, hand_over
 from .plugin_settings import merged_settings
 from .route_credentials import KINDS
+from .spending import has_use
 from .vault import VAULT_FILE, Vault
 
 State = Literal["open", "revoked", "expired", "used up"]
@@ -255,7 +256,7 @@ def state_of(token: Token, now: float) -> State:
         return "revoked"
     if token.expires is not None and token.expires <= now:
         return "expired"
-    return "used up" if token.uses is not None and token.used >= token.uses else "open"
+    return "open" if has_use(token, token.used) else "used up"
 
 
 async def _check_new(vault: Vault, kind: Kind, name: str, override: bool) -> None:

@@ -63,16 +63,11 @@ class Vault:
     # What a running gateway asks: the Store.
 
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
-        found = self._opened(token, kind)
+        found = self._judged(token, kind, key)
         if isinstance(found, Denial):
-            return found
-        is_used_up = found.uses is not None and self._database.read(lambda r: token_rows.is_used_up(r, found))
-        if is_used_up and (key is None or not self._calls.is_known(found.id, self._call(key))):
-            return Denial("used up", found.id, label=found.label)
+            return found  # which writes nothing
         if found.rate is None:
             return found.grant
-        if (denial := self._database.read(lambda records: token_rows.too_soon(records, found))) is not None:
-            return denial  # which writes nothing
         return await self._database.write(lambda records: token_rows.charge(records, found)) or found.grant
 
     async def opens(self, token: str, kind: Kind) -> Grant | Denial:
@@ -252,6 +247,18 @@ class Vault:
         if root is not self._derived[0]:
             self._derived = (root, sealing.derive(root, b"double-o token"))
         return self._derived[1]
+
+    def _judged(self, token: str, kind: Kind, key: str | None) -> Token | Denial:
+        """The terms of a token that opens a thing of that kind, has a use left and comes within its rate."""
+        found = self._opened(token, kind)
+        if isinstance(found, Denial):
+            return found
+        is_used_up = found.uses is not None and self._database.read(lambda r: token_rows.is_used_up(r, found))
+        if is_used_up and (key is None or not self._calls.is_known(found.id, self._call(key))):
+            return Denial("used up", found.id, label=found.label)
+        if found.rate is None:
+            return found
+        return self._database.read(lambda records: token_rows.too_soon(records, found)) or found
 
     def _opened(self, token: str, kind: Kind) -> Token | Denial:
         found = self._find_token(token)
