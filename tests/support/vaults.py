@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Kind, Route, SecretRef
@@ -108,3 +110,11 @@ def writes(vault: Vault) -> int:
     """What changes with each write to the vault."""
     version: int = vault._database.records.db.execute("PRAGMA data_version").fetchone()[0]
     return version
+
+
+async def refusal(what: Awaitable[object], hidden: str) -> str:
+    """How the StoreError that something ends with says why, without what is `hidden`."""
+    with pytest.raises(StoreError) as caught:
+        await what
+    assert hidden not in str(caught.value)
+    return str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from oo.gateway.models import Route
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import Vault
 from tests.support.private_keys import ec_pem
+from tests.support.vaults import refusal
 from tests.unit.gateway.credentials.test_base import Plain
 
 CANARY = "sk-canary-0123456789"
@@ -32,11 +33,8 @@ async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
         yield vault
 
 
-async def refused(what: Any) -> str:
-    with pytest.raises(StoreError) as caught:
-        await what
-    assert CANARY not in str(caught.value)
-    return str(caught.value)
+def refused(what: Any) -> Awaitable[str]:
+    return refusal(what, CANARY)
 
 
 async def test_a_kind_that_no_plugin_adds_is_warned_of(vault: Vault) -> None:

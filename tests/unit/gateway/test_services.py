@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oo.gateway import keyring, services
-from oo.gateway.errors import StoreError
 from oo.gateway.models import Route, SecretRef
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import Vault
+from tests.support.vaults import refusal
 
 CANARY = "sk-canary-0123456789"
 NOBODY = (65534, 65533)
@@ -33,11 +33,8 @@ async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
         yield vault
 
 
-async def refused(what: Any) -> str:
-    with pytest.raises(StoreError) as caught:
-        await what
-    assert CANARY not in str(caught.value)
-    return str(caught.value)
+def refused(what: Any) -> Awaitable[str]:
+    return refusal(what, CANARY)
 
 
 async def test_what_is_not_there_is_answered_with_what_is_near(vault: Vault) -> None:
