@@ -23,6 +23,9 @@ class Sink(Protocol):
     def write(self, line: bytes) -> None:
         """Write a line; OSError where it could not be written whole."""
 
+    def check(self) -> None:
+        """OSError where a line could not be written."""
+
     def reopen(self) -> None:
         """Open anew what is there by now."""
 
@@ -58,6 +61,12 @@ class AppendedFile:
             raise OSError(errno.ENOSPC, "there is no room for a whole line")
         self._whole = True
 
+    def check(self) -> None:
+        if not self._is_current():
+            self.reopen()
+        if hasattr(os, "fstatvfs") and os.fstatvfs(self._file).f_bavail == 0:
+            raise OSError(errno.ENOSPC, "there is no room for a line")
+
     def reopen(self) -> None:
         file = self._open()
         os.close(self._file)
@@ -82,11 +91,13 @@ class StandardOutput:
     """This process's standard output."""
 
     def write(self, line: bytes) -> None:
-        # It may be shared with others, whose writing must go on to wait: so it is not made non-blocking.
-        if sys.platform != "win32" and not select.select((), (1,), (), 0)[1]:
-            raise OSError(errno.EAGAIN, "standard output is not read")
+        self.check()  # it may be shared with others, whose writing must go on to wait: so it is not made non-blocking
         if os.write(1, line) < len(line):
             raise OSError(errno.ENOSPC, "there is no room for a whole line")
+
+    def check(self) -> None:
+        if sys.platform != "win32" and not select.select((), (1,), (), 0)[1]:
+            raise OSError(errno.EAGAIN, "standard output is not read")
 
     def reopen(self) -> None:
         """Do nothing: it has no name."""

@@ -91,17 +91,35 @@ class Stack:
         kinds: Registry | None = None,
         capacity: Capacity | None = None,
         io: IO | None = None,
+        watchers: Sequence[Middleware] = (),
     ) -> None:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
-        `capacity` what the process can hold at once."""
+        `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing."""
         self._background = Background()
         self._calls = OpenCalls(store)
-        self._end = _End(store)
+        self._end = _End(store, audit)
         io, upstream = LoopIO() if io is None else io, self._end.upstream
         chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds or Registry(), capacity)
-        self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
+        self._chain: list[Middleware | Slot] = [*watchers, *chain]
+        self._io = io
+        self.compose(offers or {})
         # What is no HTTP cannot be waited for, and no plugin is asked.
-        self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
+        outer = self._chain[: self._chain.index(Slot.CALL)]
+        self._malformed = Pipeline(compose(outer, {}), _Malformed(), io)
+
+    def compose(self, offers: Mapping[Slot, Sequence[Middleware]]) -> None:
+        """Put the middlewares of plugins into their slots, for the calls that begin from here on."""
+        self.pipeline = Pipeline(compose(self._chain, offers), self._end, self._io)
+
+    def drain(self) -> None:
+        """Say from here on that the gateway is not ready for more."""
+        self._end.store.is_draining = True
+
+    def cut(self, calls: int) -> None:
+        """Tell the audit that the calls under way are being cut."""
+        for each in self._chain:
+            if isinstance(each, WriteAudit):
+                each.cut(calls)
 
     async def handle(self, request: Request) -> Response:
         """The answer to a call, whoever gives it."""
@@ -121,8 +139,8 @@ class Stack:
 class _End:
     """The transports at the end of the chain."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = StoreTransport(store)
+    def __init__(self, store: Store, audit: Audit | None) -> None:
+        self.store = StoreTransport(store, audit)
         self.upstream = UpstreamTransport(store)
 
     async def send(self, request: Request) -> Response:

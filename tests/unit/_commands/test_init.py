@@ -68,7 +68,17 @@ COMMANDS = {
     "token prune": set(),
     "serve": {
         *("--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy", "--plugins"),
-        *("--audit", "--audit-required", "--trust-proxy"),
+        *(
+            "--audit",
+            "--audit-required",
+            "--trust-proxy",
+            "--uds",
+            "--uds-mode",
+            "--reuse-port",
+            "--grace",
+            "--max-conns",
+        ),
+        *("--log-format", "--log-level", "--access-log", "--config", "--check"),
     },
     "audit": {"--follow", "-f", "--file"},
     "rekey": set(),

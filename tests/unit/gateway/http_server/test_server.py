@@ -46,7 +46,7 @@ def connect(server: Server) -> tuple[Any, Aborted]:
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(server_module, "connection_limit", lambda: 2)
+    monkeypatch.setattr(server_module, "connection_limit", lambda _most: 2)
     return Server(answer, refuse)
 
 
