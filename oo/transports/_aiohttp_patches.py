@@ -4,6 +4,7 @@
 |---|---|
 | `client_proto.ResponseHandler`: `transport`, `should_close`, `is_connected`, `close`, `abort` | what is kept |
 | `ResponseHandler`: `set_exception`, `connection_lost`, `data_received` | how an answer ends, and whether it began |
+| `ResponseHandler._reading_paused` | what was not paused is not resumed |
 | `ResponseHandler._payload` | a body whose connection has ended is told so |
 | `TCPConnector._factory`, called without arguments | the connector makes these connections |
 | `TCPConnector._create_connection` | closing the client ends the making of a connection |
@@ -164,6 +165,11 @@ class Connection(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         self._answered = True
         super().data_received(data)
+
+    def resume_reading(self, *args: Any, **keywords: Any) -> None:
+        # aiohttp has the parser and the transport go on after each body, paused or not.
+        if self._reading_paused:
+            super().resume_reading(*args, **keywords)
 
     def is_connected(self) -> bool:
         # Asked of a kept connection that is about to be used.
