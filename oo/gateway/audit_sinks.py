@@ -7,7 +7,6 @@ import os
 import select
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -43,8 +42,9 @@ class AppendedFile:
     or to none: logrotate(8) renames it. One that was truncated goes on from its beginning (O_APPEND)."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = str(path)
         self._file = self._open()
+        self._identity = _identity(os.fstat(self._file))
         self._checked = time.monotonic()
         self._whole = True
 
@@ -64,13 +64,13 @@ class AppendedFile:
     def check(self) -> None:
         if not self._is_current():
             self.reopen()
-        if hasattr(os, "fstatvfs") and os.fstatvfs(self._file).f_bavail == 0:
+        if hasattr(os, "fstatvfs") and _is_full(os.fstatvfs(self._file)):
             raise OSError(errno.ENOSPC, "there is no room for a line")
 
     def reopen(self) -> None:
         file = self._open()
         os.close(self._file)
-        self._file, self._whole = file, True
+        self._file, self._identity, self._whole = file, _identity(os.fstat(file)), True
 
     def close(self) -> None:
         os.close(self._file)
@@ -81,10 +81,14 @@ class AppendedFile:
         return os.open(self._path, flags, 0o600)
 
     def _is_current(self) -> bool:
-        with suppress(OSError):
-            named, held = os.stat(self._path), os.fstat(self._file)
-            return (named.st_ino, named.st_dev) == (held.st_ino, held.st_dev)
-        return False
+        try:
+            return _identity(os.stat(self._path)) == self._identity
+        except OSError:
+            return False
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_ino, found.st_dev
 
 
 class StandardOutput:
@@ -104,3 +108,7 @@ class StandardOutput:
 
     def close(self) -> None:
         """Do nothing: it is the process's own."""
+
+
+def _is_full(disk: os.statvfs_result) -> bool:
+    return disk.f_blocks > 0 and disk.f_bavail == 0  # what has no size says 0 of both
