@@ -20,6 +20,7 @@ _EXTRAS = {
     "dotenv": "cli",
     "rich": "cli",
     "tomli": "cli",
+    "prometheus_client": "metrics",
 }
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)

@@ -72,9 +72,21 @@ _LOGS = [
 ]
 
 
+_ADMIN = [
+    click.option(
+        "--admin", metavar="ADDRESS", help="Answer /metrics and /ready on HOST:PORT or a Unix socket of its own."
+    ),
+    click.option(
+        "--metrics-token-file",
+        type=click.Path(dir_okay=False),
+        help="The token that --admin asks for, which it must off loopback.",
+    ),
+]
+
+
 def serve_options(command: Command) -> Command:
     """Give a command the options of the address, the limits and the logs."""
-    for option in reversed([*_ADDRESS, *_LIMITS, *_LOGS]):
+    for option in reversed([*_ADDRESS, *_LIMITS, *_LOGS, *_ADMIN]):
         command = option(command)
     return command
 
@@ -86,7 +98,7 @@ def settings_of(**options: Any) -> ServeSettings:
     cert, key = options["tls_cert"], options["tls_key"]
     if (cert is None) != (key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    names = ("workers", "grace", "max_conns", "log_format", "log_level", "access_log")
+    names = ("workers", "grace", "max_conns", "log_format", "log_level", "access_log", "admin", "metrics_token_file")
     return ServeSettings(
         tls=None if cert is None else (cert, key),
         plugins=tuple(options["plugins"]),

@@ -8,6 +8,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,11 +23,11 @@ from ._vault import warn, with_vault
 from .plugins import kinds_of, named_plugins
 
 if TYPE_CHECKING:
-    from ..gateway.listening import UnixPath
     from ..gateway.serve_settings import ServeSettings
     from ..gateway.vault import Vault
 
 _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
+_NEED_TOKEN = "--admin needs TLS (--tls-cert, --tls-key) and a token (--metrics-token-file) there"
 
 
 @click.command(cls=Configured, context_settings={"auto_envvar_prefix": "OO"})
@@ -55,19 +58,45 @@ def serve(context: click.Context, /, **options: Any) -> None:
         return
     _begin_audit(settings)
     given = handed_over()
-    sock, file = (given[""], None) if "" in given else _bound(options)
-    _require_tls(sock, settings.tls is not None or options["behind_tls_proxy"])
-    listen(sock, shared=settings.shared)
-    try:
+    encrypted = settings.tls is not None
+    with ExitStack() as stack:
+        sock, url = (given[""], "") if "" in given else _bound(options, stack)
+        _require_tls(sock, encrypted or options["behind_tls_proxy"], _NEED_TLS)
+        admin = None
+        if settings.admin is not None:
+            admin, settings = _admin(settings, given.get("admin"), stack)
+        listen(sock, shared=settings.shared)
         # The first line, whatever there is to say: whoever has started this waits for it.
-        where = url_of(sock, settings.tls is not None, "" if file is None else file.path)
-        click.echo(f"oo: listening on {where}", err=True)
+        click.echo(f"oo: listening on {url or url_of(sock, encrypted)}", err=True)
         _introduce(settings)
-        code = _run(sock, settings, again(context, settings_of))
-    finally:
-        if file is not None:
-            file.remove()
+        code = _run(sock, settings, _again(context, settings.metrics_dir), admin)
     sys.exit(code)
+
+
+def _again(context: click.Context, counts: str) -> Callable[[], ServeSettings]:
+    return again(context, lambda **options: replace(settings_of(**options), metrics_dir=counts))
+
+
+def _admin(
+    settings: ServeSettings, given: socket.socket | None, stack: ExitStack
+) -> tuple[socket.socket, ServeSettings]:
+    """The socket for administrators, and the settings with a place for what is counted."""
+    import prometheus_client  # noqa: F401  # what is missing is said before anything listens
+
+    from ..gateway.listening import UnixPath, bound_at, listen
+
+    address = settings.admin or ""
+    try:
+        sock = bound_at(address, reuse_port=settings.shared) if given is None else given
+    except OSError as error:
+        raise click.ClickException(f"--admin {address} cannot be listened on: {error.strerror}") from None
+    stack.callback(sock.close)
+    if given is None and "/" in address:
+        stack.callback(UnixPath(os.path.abspath(address)).remove)
+    _require_tls(sock, settings.tls is not None and settings.metrics_token_file is not None, _NEED_TOKEN)
+    listen(sock, shared=settings.shared)
+    counts = stack.enter_context(TemporaryDirectory(prefix="oo-metrics-"))
+    return sock, replace(settings, metrics_dir=counts)
 
 
 def _introduce(settings: ServeSettings) -> None:
@@ -80,40 +109,45 @@ def _introduce(settings: ServeSettings) -> None:
         logging.getLogger("oo.gateway").warning("%s", printable(warning))
 
 
-def _run(sock: socket.socket, settings: ServeSettings, reread: Callable[[], ServeSettings]) -> int:
+def _run(
+    sock: socket.socket, settings: ServeSettings, reread: Callable[[], ServeSettings], admin: socket.socket | None
+) -> int:
     from ..gateway.paths import data_dir
     from ..gateway.process import run_worker
     from ..gateway.supervisor import Supervisor
 
     if settings.workers > 1:
-        return Supervisor(sock, settings, reread).run()
-    run_worker(sock, data_dir(), settings, reread)
+        return Supervisor(sock, settings, reread, admin).run()
+    run_worker(sock, data_dir(), settings, reread, admin)
     return 0
 
 
-def _bound(options: dict[str, Any]) -> tuple[socket.socket, UnixPath | None]:
-    from ..gateway.listening import UnixPath, bound, bound_unix
+def _bound(options: dict[str, Any], stack: ExitStack) -> tuple[socket.socket, str]:
+    """The socket for callers, and its URL where that cannot be seen of it."""
+    from ..gateway.listening import UnixPath, bound, bound_unix, url_of
 
     host, port, uds, shared = options["host"], options["port"], options["uds"], options["reuse_port"]
     if uds is not None and options["tls_cert"] is not None:
         raise click.UsageError("--uds speaks plain HTTP: leave --tls-cert and --tls-key out")
     try:
         if uds is None:
-            return bound(host, port, reuse_port=shared), None
+            return bound(host, port, reuse_port=shared), ""
         path = os.path.abspath(uds)
-        return bound_unix(path, options["uds_mode"], replace=shared), UnixPath(path)
+        sock = bound_unix(path, options["uds_mode"], replace=shared)
     except OSError as error:
         where = f"{host} port {port}" if uds is None else uds
         raise click.ClickException(f"{where} cannot be listened on: {error.strerror}") from None
+    stack.callback(UnixPath(path).remove)
+    return sock, url_of(sock, False, path)
 
 
-def _require_tls(sock: socket.socket, encrypted: bool) -> None:
+def _require_tls(sock: socket.socket, encrypted: bool, needed: str) -> None:
     from ..gateway.listening import is_loopback
 
     if not encrypted and not is_loopback(sock):
         host = sock.getsockname()[0]
         sock.close()
-        raise click.ClickException(f"{host} is not loopback: {_NEED_TLS}")
+        raise click.ClickException(f"{host} is not loopback: {needed}")
 
 
 def _begin_audit(settings: ServeSettings) -> None:
@@ -155,6 +189,7 @@ def _say_what_would_be(settings: ServeSettings, options: dict[str, Any]) -> None
         **_known(settings),
         "tls": "none" if settings.tls is None else ", ".join(settings.tls),
         "audit": settings.audit.target or str(data_dir() / AUDIT_FILE),
+        "admin": settings.admin or "none",
         "grace": f"{settings.grace:g} s",
         "max-conns": options["max_conns"] or "4096, fewer where the system allows fewer files",
         "log": f"{settings.log_format}, {settings.log_level}{', a line a call' if settings.access_log else ''}",

@@ -20,6 +20,7 @@ from .errors import StoreError
 from .fronts.base_url import Front
 from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server, connection_limit
 from .listening import bound, hand_on, url_of
+from .metrics import Metrics
 from .stack import Stack
 from .store.base import Store
 
@@ -44,9 +45,11 @@ class Gateway:
         plugins: Sequence[str] = (),
         max_conns: int | None = None,
         watchers: Sequence[Middleware] = (),
+        metrics: Metrics | None = None,
     ) -> None:
         """`plugins` are the names of those to load; ValueError on entering for one that is not there or breaks.
-        `max_conns` connections are held at once, 4096 unless told. `watchers` are middlewares outside of all others."""
+        `max_conns` connections are held at once, 4096 unless told. `watchers` are middlewares outside of all others,
+        `metrics` what is counted into."""
         self._store = store
         self._address = (host, port)
         self._sock = sock
@@ -55,6 +58,7 @@ class Gateway:
         self._plugins = plugins
         self._max_conns = max_conns
         self._watchers = watchers
+        self._metrics = metrics
         self._stack = AsyncExitStack()
         self.url = ""
 
@@ -71,6 +75,7 @@ class Gateway:
                 kinds=kinds_with(self._plugins),
                 capacity=self._capacity,
                 watchers=self._watchers,
+                metrics=self._metrics,
             )
             stack.push_async_callback(self._chain.close)
             front = Front(self._chain)
@@ -87,6 +92,10 @@ class Gateway:
     def _offers(self) -> Mapping[Slot, Sequence[Middleware]]:
         _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
         return offers
+
+    async def obstacle(self) -> str:
+        """Why it could not open things now; "" where it could."""
+        return await self._chain.obstacle()
 
     def reload(self) -> None:
         """Ask the plugins anew for what they put into the chain; calls under way go on in the old one. ValueError where

@@ -81,6 +81,7 @@ class AuditLog:
         self._refused = 0
         self._counted: Counter[str] = Counter()
         self._lost = 0
+        self.lost = 0  # lines, ever
         self._errors = ThrottledLog()
 
     def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
@@ -149,6 +150,7 @@ class AuditLog:
             self._sink.write(line.encode())
         except OSError as error:
             self._lost += 1
+            self.lost += 1
             self._errors.say(f"decisions are missing in the audit: {error.strerror}", f" ({self._lost} so far)")
             return False
         return True

@@ -77,6 +77,17 @@ def _is_taken(path: str) -> bool:
         return True
 
 
+def bound_at(address: str, *, reuse_port: bool = False) -> socket.socket:
+    """Bind a socket to HOST:PORT, or to the path of a Unix socket, which has a slash in it; OSError where that cannot
+    be done."""
+    if "/" in address:
+        return bound_unix(address, replace=reuse_port)
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise OSError(0, "it is neither HOST:PORT nor a path")
+    return bound(host.strip("[]"), int(port), reuse_port=reuse_port)
+
+
 class UnixPath:
     """The file of a Unix socket that was bound here. `remove` takes it away, unless it is another's by now."""
 

@@ -11,16 +11,18 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import _plugins
-from . import logs
+from . import admin_listener, logs
 from .app import Gateway, gateway_info, kinds_with
 from .audit_log import AuditLog
 from .errors import StoreError
+from .listening import is_loopback
+from .metrics import Metrics
 from .middleware.access_log import AccessLog
 from .paths import data_dir as find_home
 from .sd_notify import ServiceManager
@@ -45,17 +47,25 @@ def preflight(home: Path, settings: ServeSettings) -> None:
     except ValueError as error:
         raise StoreError(str(error)) from None
     asyncio.run(Vault(home).close())
+    if settings.metrics_token_file is not None:
+        admin_listener.read_token(settings.metrics_token_file)
     if settings.audit.target is not None:
         settings.audit.open(home).close()
     TrustedProxies(settings.audit.proxies)
 
 
-def run_worker(sock: socket.socket, home: Path, settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
+def run_worker(
+    sock: socket.socket,
+    home: Path,
+    settings: ServeSettings,
+    reread: Callable[[], ServeSettings],
+    admin: socket.socket | None = None,
+) -> None:
     """Answer callers on a bound socket until SIGINT or SIGTERM; a second one ends it at once. SIGHUP has it take over
-    what `reread` gives, as far as a running process can."""
+    what `reread` gives, as far as a running process can. Administrators are answered on `admin`."""
     manager = ServiceManager()
     worker = Worker(sock, home, settings, manager.ready)
-    worker.reread, worker.manager = reread, manager
+    worker.reread, worker.manager, worker.admin = reread, manager, admin
     asyncio.run(worker.run())
 
 
@@ -77,6 +87,7 @@ class Worker:
 
     reread: Callable[[], ServeSettings] | None = None  # a supervisor reads for its workers
     manager: ServiceManager | None = None  # and speaks for them
+    admin: socket.socket | None = None
 
     def __init__(self, sock: socket.socket, home: Path, settings: ServeSettings, ready: Callable[[], None]) -> None:
         self._sock = sock
@@ -84,6 +95,7 @@ class Worker:
         self._settings = settings
         self._ready = ready
         self._tls = None if settings.tls is None else TLSFiles(*settings.tls)
+        self._metrics = Metrics(Path(settings.metrics_dir)) if settings.metrics_dir else None
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -99,6 +111,8 @@ class Worker:
             stack.callback(audit.close)
             vault = await stack.enter_async_context(Vault(self._home))
             gateway = await stack.enter_async_context(self._gateway(vault, audit))
+            if self.admin is not None:
+                await stack.enter_async_context(self._administrators(gateway, self.admin))
             with contextlib.suppress(NotImplementedError, AttributeError):
                 loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
             stack.callback(self._cancel)
@@ -119,7 +133,13 @@ class Worker:
             plugins=settings.plugins,
             max_conns=settings.max_conns,
             watchers=[AccessLog()] if settings.access_log else [],
+            metrics=self._metrics,
         )
+
+    def _administrators(self, gateway: Gateway, sock: socket.socket) -> AbstractAsyncContextManager[None]:
+        token = admin_listener.read_token(self._settings.metrics_token_file)
+        tls = None if self._tls is None or is_loopback(sock) else self._tls.context
+        return admin_listener.listening(gateway, sock, tls, token, Path(self._settings.metrics_dir))
 
     def _watch(self) -> None:
         if self._tls is not None:
@@ -200,7 +220,7 @@ async def _supervised(worker: Worker, parent: int) -> None:
         watch.cancel()
 
 
-def _main(descriptor: str, ready: str, parent: str, settings: str) -> None:
+def _main(descriptor: str, admin: str, ready: str, parent: str, settings: str) -> None:
     known = ServeSettings.from_json(settings)
     logs.configure(known.log_format, known.log_level)
 
@@ -211,6 +231,7 @@ def _main(descriptor: str, ready: str, parent: str, settings: str) -> None:
 
     async def run() -> None:
         worker = Worker(socket.socket(fileno=int(descriptor)), find_home(), known, tell)
+        worker.admin = socket.socket(fileno=int(admin)) if admin else None
         await _supervised(worker, int(parent))
 
     try:

@@ -15,6 +15,8 @@ from .capacity import Capacity
 from .context import gateway_context
 from .credentials.registry import Registry
 from .errors import GatewayError
+from .metered_store import metered
+from .metrics import Metrics
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
@@ -22,6 +24,7 @@ from .middleware.begin_audit import BeginAudit
 from .middleware.call_tools import Workshop
 from .middleware.concurrency import Concurrency
 from .middleware.cors import Cors
+from .middleware.count_calls import CountCalls, CountOpen
 from .middleware.credentials import ApplyCredentials
 from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
@@ -92,15 +95,24 @@ class Stack:
         capacity: Capacity | None = None,
         io: IO | None = None,
         watchers: Sequence[Middleware] = (),
+        metrics: Metrics | None = None,
     ) -> None:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
-        `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing."""
+        `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing.
+        `metrics` are what is counted into, if anything is."""
+        if metrics is not None:
+            store, watchers = metered(store, metrics), [CountCalls(metrics, audit), *watchers]
         self._background = Background()
         self._calls = OpenCalls(store)
         self._end = _End(store, audit)
         io, upstream = LoopIO() if io is None else io, self._end.upstream
         chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds or Registry(), capacity)
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
+        if metrics is not None:
+            self._chain.insert(self._chain.index(Slot.FETCH), CountOpen(metrics))
+            for failover in self._chain:
+                if isinstance(failover, Failover):
+                    failover.rested = metrics.rested
         self._io = io
         self.compose(offers or {})
         # What is no HTTP cannot be waited for, and no plugin is asked.
@@ -110,6 +122,10 @@ class Stack:
     def compose(self, offers: Mapping[Slot, Sequence[Middleware]]) -> None:
         """Put the middlewares of plugins into their slots, for the calls that begin from here on."""
         self.pipeline = Pipeline(compose(self._chain, offers), self._end, self._io)
+
+    async def obstacle(self) -> str:
+        """Why the gateway could not open things now; "" where it could."""
+        return await self._end.store.obstacle()
 
     def drain(self) -> None:
         """Say from here on that the gateway is not ready for more."""

@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from . import logs
 from .errors import StoreError
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
+from .shared_counts import bury
 from .throttled_log import ThrottledLog
 
 logger = logging.getLogger("oo.gateway")
@@ -54,8 +56,15 @@ class _Worker:
 class Supervisor:
     """Keeps as many workers on a bound socket as the settings say. `reread` gives those anew when SIGHUP comes."""
 
-    def __init__(self, sock: socket.socket, settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        settings: ServeSettings,
+        reread: Callable[[], ServeSettings],
+        admin: socket.socket | None = None,
+    ) -> None:
         self._sock = sock
+        self._admin = admin
         self._settings = self._proven = settings
         self._reread = reread
         self._manager = ServiceManager()
@@ -102,6 +111,8 @@ class Supervisor:
         for worker in [worker for worker in self._workers if worker.process.poll() is not None]:
             self._workers.remove(worker)
             os.close(worker.pipe)
+            if worker.settings.metrics_dir:
+                bury(Path(worker.settings.metrics_dir), worker.process.pid)
             if worker.kill_at is not None:
                 continue
             code = worker.process.returncode
@@ -138,7 +149,7 @@ class Supervisor:
             wanted = max(1, wanted)  # in the place of one that has other settings
         try:
             while wanted > 0 and time.monotonic() >= self._again:
-                self._workers.append(_start(self._sock, self._settings))
+                self._workers.append(_start(self._sock, self._admin, self._settings))
                 wanted -= 1
         except OSError as error:
             self._errors.say(f"a worker could not be started: {error.strerror}; it will be tried again")
@@ -183,13 +194,15 @@ class Supervisor:
             time.sleep(_INTERVAL)
 
 
-def _start(sock: socket.socket, settings: ServeSettings) -> _Worker:
+def _start(sock: socket.socket, admin: socket.socket | None, settings: ServeSettings) -> _Worker:
     reading, writing = os.pipe()
     try:
         os.set_blocking(reading, False)
-        command = [sys.executable, "-m", "oo.gateway.process", str(sock.fileno()), str(writing), str(os.getpid())]
+        files = [sock.fileno(), writing] if admin is None else [sock.fileno(), writing, admin.fileno()]
+        command = [sys.executable, "-m", "oo.gateway.process", str(sock.fileno())]
+        command += ["" if admin is None else str(admin.fileno()), str(writing), str(os.getpid()), settings.to_json()]
         process = subprocess.Popen(  # noqa: S603  # this interpreter, our module
-            [*command, settings.to_json()], pass_fds=[sock.fileno(), writing], start_new_session=True
+            command, pass_fds=files, start_new_session=True
         )
     except BaseException:
         os.close(reading)

@@ -15,6 +15,7 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ...middleware.secret_cache import Flight, SecretCache
+from ..context import GatewayContext
 from .base import CredentialTools
 
 LIFE = 300.0
@@ -59,6 +60,8 @@ class TokenSource:
                 return (await tools.complete(self._lead(flight, fetch))).value
             if isinstance(found, FetchedToken):
                 return found.value
+            if isinstance(request.context, GatewayContext):
+                request.context.joined += 1
             left = None if request.deadline is None else request.deadline - io.now()
             if not await found.event.wait(left):
                 raise overdue(request)

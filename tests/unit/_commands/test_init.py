@@ -78,7 +78,7 @@ COMMANDS = {
             "--grace",
             "--max-conns",
         ),
-        *("--log-format", "--log-level", "--access-log", "--config", "--check"),
+        *("--log-format", "--log-level", "--access-log", "--config", "--check", "--admin", "--metrics-token-file"),
     },
     "audit": {"--follow", "-f", "--file"},
     "rekey": set(),

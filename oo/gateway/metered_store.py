@@ -1,0 +1,43 @@
+"""A store whose answers are timed for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from .metrics import Metrics
+from .store.base import Store
+
+_TIMED = ("authorize", "consume", "claim", "result", "renew", "complete", "release", "check")
+
+
+def metered(store: Store, metrics: Metrics) -> Store:
+    """The store, with what takes its time or fails counted by the method's name."""
+    return cast("Store", _Metered(store, metrics))
+
+
+class _Metered:
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        for name in _TIMED:
+            setattr(self, name, _timed(getattr(store, name), name, metrics))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def _timed(method: Callable[..., Awaitable[Any]], name: str, metrics: Metrics) -> Callable[..., Awaitable[Any]]:
+    at = metrics.timed("oo_store_seconds", name)
+
+    async def timed(*args: Any, **named: Any) -> Any:
+        began = time.monotonic()
+        try:
+            found = await method(*args, **named)
+        except Exception:
+            metrics.count(1, "oo_store_errors", name)
+            raise
+        metrics.observe(at, time.monotonic() - began)
+        return found
+
+    return timed
