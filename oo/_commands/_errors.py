@@ -21,6 +21,7 @@ _EXTRAS = {
     "rich": "cli",
     "tomli": "cli",
     "prometheus_client": "metrics",
+    "opentelemetry": "otel",
 }
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)

@@ -73,6 +73,7 @@ _LOGS = [
 
 
 _ADMIN = [
+    click.option("--traces", is_flag=True, help="Send a span of each call to OTEL_EXPORTER_OTLP_ENDPOINT."),
     click.option(
         "--admin", metavar="ADDRESS", help="Answer /metrics and /ready on HOST:PORT or a Unix socket of its own."
     ),
@@ -98,7 +99,17 @@ def settings_of(**options: Any) -> ServeSettings:
     cert, key = options["tls_cert"], options["tls_key"]
     if (cert is None) != (key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    names = ("workers", "grace", "max_conns", "log_format", "log_level", "access_log", "admin", "metrics_token_file")
+    names = (
+        "workers",
+        "grace",
+        "max_conns",
+        "log_format",
+        "log_level",
+        "access_log",
+        "traces",
+        "admin",
+        "metrics_token_file",
+    )
     return ServeSettings(
         tls=None if cert is None else (cert, key),
         plugins=tuple(options["plugins"]),

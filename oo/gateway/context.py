@@ -42,6 +42,7 @@ class GatewayContext(Context):
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
     """
 
+    side = "server"
     malformed: str | None = None
     malformed_status: int = 400
     peer: str | None = None

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import _plugins
-from . import admin_listener, logs
+from .._core.pipeline import Middleware
+from ..middleware.tracing import Tracing
+from . import admin_listener, logs, trace_export
 from .app import Gateway, gateway_info, kinds_with
 from .audit_log import AuditLog
 from .errors import StoreError
@@ -47,6 +49,8 @@ def preflight(home: Path, settings: ServeSettings) -> None:
     except ValueError as error:
         raise StoreError(str(error)) from None
     asyncio.run(Vault(home).close())
+    if settings.traces:
+        trace_export.check()
     if settings.metrics_token_file is not None:
         admin_listener.read_token(settings.metrics_token_file)
     if settings.audit.target is not None:
@@ -107,6 +111,8 @@ class Worker:
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
                 loop.add_signal_handler(number, self._end, number)
         async with AsyncExitStack() as stack:
+            if self._settings.traces:
+                stack.callback(trace_export.start())
             audit = self._settings.audit.open(self._home)
             stack.callback(audit.close)
             vault = await stack.enter_async_context(Vault(self._home))
@@ -132,7 +138,7 @@ class Worker:
             audit=audit,
             plugins=settings.plugins,
             max_conns=settings.max_conns,
-            watchers=[AccessLog()] if settings.access_log else [],
+            watchers=_watchers(settings),
             metrics=self._metrics,
         )
 
@@ -197,6 +203,10 @@ def _spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS, 10, 10)
+
+
+def _watchers(settings: ServeSettings) -> list[Middleware]:
+    return [*([Tracing()] if settings.traces else ()), *([AccessLog()] if settings.access_log else ())]
 
 
 async def _beat(manager: ServiceManager, seconds: float) -> None:

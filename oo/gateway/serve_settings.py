@@ -23,6 +23,7 @@ class ServeSettings:
         shared: whether other processes listen on the same port.
         log_format: "text" or "json"; `log_level`: "debug", "info", "warning" or "error".
         access_log: whether there is a line on standard error for each call.
+        traces: whether each call is a span that is sent to a collector.
         admin: where administrators are answered, "HOST:PORT" or the path of a Unix socket; None for nowhere.
         metrics_dir: where the workers count for those.
         metrics_token_file: the file of the token that they show.
@@ -38,6 +39,7 @@ class ServeSettings:
     log_format: str = "text"
     log_level: str = "info"
     access_log: bool = False
+    traces: bool = False
     admin: str | None = None
     metrics_token_file: str | None = None
     metrics_dir: str = ""
