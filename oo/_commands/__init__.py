@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import calls, chat, demo, env, explain, plugins, proxy, route, run, secret, serve, token, vault
+from . import audit, calls, chat, demo, env, explain, plugins, proxy, route, run, secret, serve, token, top, vault
 from ._errors import Program
 
 
@@ -31,7 +31,8 @@ for command in (
     route.route,
     token.token,
     serve.serve,
-    vault.audit,
+    audit.audit,
+    top.top,
     vault.rekey,
     *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
     explain.explain,
