@@ -321,4 +321,13 @@ class Client(BaseClient):
         return RequestsTransport(**settings)
 
     def _send(self, request: Request) -> Response:
-        return self._pipeline.drive(self._perform(request))
+        call = self._perform(request)
+        try:
+            call.send(None)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
+        except (RuntimeError, AttributeError) as error:
+            if (failure := self._pipeline.no_loop(error)) is None:
+                raise
+            raise failure from error
+        raise self._pipeline.suspended(call)
