@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, overload
 
-from .._http.json import JSON
+from .._http.response import JSON
 from .._plugins import plugins
 from ..exceptions import ERROR_OF, Operation
 from ..middleware import shared_cache

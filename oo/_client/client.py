@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._core.pipeline import Transport, run_sync
-from .._http.json import JSON
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import JSON, Response
 from . import dotenv as _dotenv
 from . import operations as _operations
 from . import proxied as _proxied

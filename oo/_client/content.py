@@ -10,7 +10,7 @@ from typing import IO, Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 from .._http.body import Body
-from .._http.json import JSON
+from .._http.response import JSON
 from ..exceptions import DoubleOError
 
 Data: TypeAlias = (

@@ -16,9 +16,8 @@ from .._core.pipeline import Pipeline, Transport, no_response
 from .._core.validation import check_seconds, is_number
 from .._http.context import Context, Parser
 from .._http.headers import Headers
-from .._http.json import JSON, MAX_ANSWER
 from .._http.request import MAX_BODY_BYTES, Request
-from .._http.response import UNPARSED, Response
+from .._http.response import JSON, MAX_ANSWER, UNPARSED, Response
 from .._plugins import name_plugin
 from .._version import __version__
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation

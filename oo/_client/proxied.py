@@ -9,9 +9,8 @@ from .._core.errors import check_status
 from .._http.body import Body
 from .._http.context import Parser
 from .._http.headers import NAME, VALUE, Headers
-from .._http.json import JSON
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import JSON, Response
 from .._http.urls import sent
 from .content import Data, Files, Params, content, with_params
 from .operations import (

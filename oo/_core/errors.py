@@ -8,9 +8,8 @@ import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from .._http.json import JSON, parse_json
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import JSON, Response, parse_json
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
 from .masking import Mask, seen_values
 from .pipeline import name_of

@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from .._http.json import JSON
+from .._http.response import JSON
 from .escapes import CLASSES, ESCAPED, UnescapedView, boundary
 
 MASK = "***"
