@@ -35,7 +35,7 @@ plugin_kinds = click.option(
 @named_plugins
 @as_json
 def plugins(gateway: bool, plugins: list[str], as_json: bool) -> None:
-    """List the plugins that are found, and the chain with their middlewares.
+    """List the plugins found, and the chain with them.
 
     Example: oo plugins --gateway --plugins timer
     """

@@ -31,10 +31,19 @@ class CallNext(partial[Awaitable[Response]]):
 
     io: IO
 
-    def __new__(cls, step: Callable[..., Awaitable[Response]], io: IO, **bound: Any) -> CallNext:
-        """Call `step` with a request, and with what is `bound` by name: for a middleware, the rest of the chain."""
+    def __new__(
+        cls, middleware: Callable[..., Awaitable[Response]], following: Send, io: IO, name: str = "call_next"
+    ) -> CallNext:
+        """Call `middleware` with a request and with `following`, which it takes under `name`."""
         # A partial is called in C: no frame of its own stands between two layers.
-        self = super().__new__(cls, step, **bound)
+        self = super().__new__(cls, middleware, **{name: following})
+        self.io = io
+        return self
+
+    @classmethod
+    def _to(cls, transport: Transport, io: IO) -> CallNext:
+        """The end of a chain."""
+        self = super().__new__(cls, transport.send)
         self.io = io
         return self
 
@@ -85,10 +94,10 @@ class Pipeline:
         self.middleware = tuple(middleware)
         self.transport = transport
         self.io = io
-        following: Send = CallNext(transport.send, io) if end is None else end
+        following: Send = CallNext._to(transport, io) if end is None else end
         for each in reversed(self.middleware):
             step, name = _step(each)
-            following = CallNext(step, io, **{name: following})
+            following = CallNext(step, following, io, name)
         self.handle: Callable[[Request], Coroutine[Any, Any, Response]] = following  # type: ignore[assignment]  # check saw that each is a coroutine function
         self.lookup = _lookup(self.middleware)
 

@@ -42,7 +42,7 @@ class Resilience:
             raise _failure(response)
 
         try:
-            return await self._retry(route)(request, CallNext(attempt, call_next.io, call_next=call_next))
+            return await self._retry(route)(request, CallNext(attempt, call_next, call_next.io))
         except DoubleOError as error:
             if error.reason != "status" or not kept:
                 raise
