@@ -133,7 +133,7 @@ def route_set(name: str, replace: bool, plugins: list[str], **settings: Any) -> 
 )
 @click.option("--allow-all", is_flag=True, help="Let callers do anything, as without --allow.")
 def route_update(name: str, drop: tuple[str, ...], allow_all: bool, plugins: list[str], **settings: Any) -> None:
-    """Change the named settings of a route and no others, and say what changed.
+    """Change the named settings of a route, and say what changed.
 
     --inject and --query add to what is there, or replace what has the same name. --allow and --credential replace the
     whole list.

@@ -141,14 +141,13 @@ def no_response(value: object, pipeline: Pipeline) -> TypeError:
     return TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
 
 
-def run_sync(awaitable: Awaitable[T]) -> T:
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, or a step of an async generator, that never suspends: a blocking transport's, say."""
-    running = awaitable.__await__()
     try:
-        running.send(None)
+        coroutine.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
-    running.close()
+    coroutine.close()
     raise RuntimeError("this needs an event loop: use AsyncClient")
 
 
