@@ -218,7 +218,11 @@ def _refusals(world: _World, scene: _Scene) -> Iterator[Claim]:
     yield "a path that the route does not allow is denied (403)", denied
     token = scene.run(scene.vault.issue("secret", "greeting", label="to be revoked"))
     world.call("get_secret", token)
-    [issued] = [each for each in scene.run(scene.vault.tokens()) if each.label == "to be revoked" and not each.revoked]
+    [issued] = [
+        candidate
+        for candidate in scene.run(scene.vault.tokens())
+        if candidate.label == "to be revoked" and not candidate.revoked
+    ]
     scene.run(scene.vault.revoke(issued.id))
     error = _refused(lambda: world.call("get_secret", token))
     yield "a token that was revoked opens nothing from then on (401)", isinstance(error, AuthenticationError)

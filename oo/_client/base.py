@@ -135,9 +135,12 @@ class BaseClient:
         other._factory = RequestFactory(self.base_url, other.timeout, self._factory.max_body_bytes)
         chain = self._pipeline.middleware
         if retries is not None:
-            if not any(isinstance(each, Retry) for each in chain):
+            if not any(isinstance(middleware, Retry) for middleware in chain):
                 raise ValueError("this client's chain holds no Retry: retries= has nothing to change")
-            chain = tuple(each.with_retries(retries) if isinstance(each, Retry) else each for each in chain)
+            chain = tuple(
+                middleware.with_retries(retries) if isinstance(middleware, Retry) else middleware
+                for middleware in chain
+            )
             other.retries = retries
         other._compose(chain, self._pipeline.transport)
         other._derived, other._owns_transport = WeakSet(), False
@@ -160,8 +163,8 @@ class BaseClient:
         too: it was open until now, and they are its own."""
         was_open, self._lookup = not self._gate.closed, None
         self._gate.close()
-        for each in list(self._derived):
-            each._mark_closed()
+        for client in list(self._derived):
+            client._mark_closed()
         return was_open and self._owns_transport
 
 

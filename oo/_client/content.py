@@ -204,10 +204,10 @@ def _pairs(fields: Any) -> list[tuple[str, str]]:
     try:
         items = list(fields.items() if isinstance(fields, Mapping) else fields)
         pairs = [
-            (name, each)
+            (name, item)
             for name, value in items
-            for each in (value if isinstance(value, (list, tuple)) else (value,))
-            if each is not None
+            for item in (value if isinstance(value, (list, tuple)) else (value,))
+            if item is not None
         ]
     except (TypeError, ValueError):
         raise ValueError("fields and parameters must be a mapping, or pairs of a name and a value") from None

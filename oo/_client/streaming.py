@@ -99,8 +99,8 @@ class BaseStream:
         pieces = self._bytes()
         try:
             async for piece in pieces:
-                for each in feed(piece):
-                    yield each
+                for item in feed(piece):
+                    yield item
             return
         except DoubleOError as error:
             failure = with_operation(error, self._request)

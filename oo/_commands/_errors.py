@@ -95,7 +95,7 @@ def _instead(error: click.UsageError) -> str:
         return ""
     if hint := _ARGUMENTS.get(error.ctx.command_path.partition(" ")[2]):
         return hint
-    return _TOKEN if any(each.name == "token_file" for each in error.ctx.command.params) else ""
+    return _TOKEN if any(parameter.name == "token_file" for parameter in error.ctx.command.params) else ""
 
 
 def _give_up_output() -> None:

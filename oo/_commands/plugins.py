@@ -44,16 +44,16 @@ def plugins(gateway: bool, plugins: list[str], as_json: bool) -> None:
     from .._core.pipeline import name_of
 
     listed, middleware = _of_gateway(plugins) if gateway else _of_client()
-    chain = [name_of(each) for each in middleware]
-    rows = [{"plugin": each.name, "distribution": each.distribution} for each in listed]
+    chain = [name_of(layer) for layer in middleware]
+    rows = [{"plugin": plugin.name, "distribution": plugin.distribution} for plugin in listed]
     kinds = {"credentials": kinds_of(plugins).kinds} if gateway else {}
     if as_json:
         click.echo(json.dumps({"plugins": rows, "chain": chain, **kinds}, indent=2))
         return
     table(rows, ("plugin", "distribution"), False)
     click.echo(printable(" -> ".join(chain)))
-    for name, each in kinds.items():
-        click.echo(printable(f"{name}: {', '.join(each)}"))
+    for name, added in kinds.items():
+        click.echo(printable(f"{name}: {', '.join(added)}"))
 
 
 def kinds_of(plugins: list[str]) -> Registry:

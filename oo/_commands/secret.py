@@ -69,7 +69,7 @@ def secret_list(as_json: bool) -> None:
     async def read(vault: Vault) -> list[dict[str, Any]]:
         rows = []
         for name in await vault.names("secret"):
-            current = next(each for each in await vault.versions(name) if each.current)
+            current = next(version for version in await vault.versions(name) if version.current)
             rows.append({"name": name, "version": current.version, "set": moment(current.created)})
         return rows
 
@@ -108,8 +108,8 @@ def secret_show(name: str, reveal: bool, as_json: bool) -> None:
         }
 
     if reveal:
-        found = with_vault(value)
-        emit(printable(found, kept="\n\t") if on_terminal() else found, newline=on_terminal())
+        value_text = with_vault(value)
+        emit(printable(value_text, kept="\n\t") if on_terminal() else value_text, newline=on_terminal())
         return
     show(with_vault(read), as_json)
 

@@ -89,14 +89,14 @@ class Pipeline:
 
     def __init__(self, middleware: Sequence[Middleware], transport: Transport, io: IO, end: Send | None = None) -> None:
         """Compose a chain over a transport; `end` stands in the place of its `send`."""
-        for each in middleware:
-            check_middleware(each)
+        for layer in middleware:
+            check_middleware(layer)
         self.middleware = tuple(middleware)
         self.transport = transport
         self.io = io
         following: Send = CallNext._to(transport, io) if end is None else end
-        for each in reversed(self.middleware):
-            step, name = _step(each)
+        for layer in reversed(self.middleware):
+            step, name = _step(layer)
             following = CallNext(step, following, io, name)
         self.handle: Callable[[Request], Coroutine[Any, Any, Response]] = following  # type: ignore[assignment]  # check saw that each is a coroutine function
         self.lookup = _lookup(self.middleware)
@@ -126,7 +126,7 @@ class Pipeline:
         return self._needs_loop(codes)
 
     def _needs_loop(self, codes: Sequence[CodeType]) -> RuntimeError:
-        known = {code_of(each): f"middleware {name_of(each)}" for each in self.middleware}
+        known = {code_of(layer): f"middleware {name_of(layer)}" for layer in self.middleware}
         culprits = [known[code] for code in codes if code in known]
         culprit = culprits[-1] if culprits else f"transport {name_of(self.transport)}"
         return RuntimeError(
@@ -137,7 +137,7 @@ class Pipeline:
 
 def no_response(value: object, pipeline: Pipeline) -> TypeError:
     """The error to raise if a chain returned anything but a Response."""
-    layers = " -> ".join(name_of(each) for each in pipeline.middleware)
+    layers = " -> ".join(name_of(layer) for layer in pipeline.middleware)
     return TypeError(f"the chain returned {type(value).__name__}, not a Response: is a `return` missing in {layers}?")
 
 
@@ -182,8 +182,8 @@ def _step(middleware: Middleware) -> tuple[Callable[..., Awaitable[Response]], s
 
 def _lookup(middleware: Sequence[Middleware]) -> Lookup | None:
     # Outermost layers only: a middleware outside the cache must see every call, also a hit.
-    found: list[Any] = [getattr(each, "lookup", None) for each in middleware]
-    looks: list[Lookup] = list(takewhile(callable, found))
+    offered: list[Any] = [getattr(layer, "lookup", None) for layer in middleware]
+    looks: list[Lookup] = list(takewhile(callable, offered))
     if len(looks) < 2:
         return looks[0] if looks else None
 

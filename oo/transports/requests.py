@@ -281,8 +281,8 @@ class Adapter(HTTPAdapter):
 
 def refused_tunnel(error: BaseException) -> int | None:
     """The status with which a proxy refused a tunnel, where an error says so."""
-    found = _REFUSED.match(str(error)) if isinstance(error, OSError) else None
-    return int(found[1]) if found else None
+    match = _REFUSED.match(str(error)) if isinstance(error, OSError) else None
+    return int(match[1]) if match else None
 
 
 class _WithoutQueries(logging.Filter):

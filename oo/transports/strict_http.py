@@ -170,22 +170,22 @@ class StrictResponse(HTTPResponse):
             if not b"HTTP/".startswith(start):
                 # Before the line is read: it may have no end.
                 raise HTTPException("no status line")
-            found = _STATUS.fullmatch(self._line())
-            if found is None:
+            match = _STATUS.fullmatch(self._line())
+            if match is None:
                 raise HTTPException("no status line")
-            status = int(found[2])
+            status = int(match[2])
             if status >= 200 or status == 101:
-                return found[1], status, found[3] or ""
+                return match[1], status, match[3] or ""
             # RFC 9110, 15.2: an interim answer may be ignored.
             self._fields()
 
     def _fields(self) -> HTTPMessage:
         pairs: list[tuple[str, str]] = []
         while (line := self._line()) not in ("\r\n", "\n"):
-            found = _FIELD.fullmatch(line)
-            if found is not None and len(pairs) < MOST_FIELDS:
-                value = found[2].strip(" \t")
-                pairs.append((found[1], value if value.isascii() else field_text(value, "latin-1")))
+            match = _FIELD.fullmatch(line)
+            if match is not None and len(pairs) < MOST_FIELDS:
+                value = match[2].strip(" \t")
+                pairs.append((match[1], value if value.isascii() else field_text(value, "latin-1")))
             elif line[0] in " \t" and pairs and len(pairs[-1][1]) < LONGEST_LINE:
                 # RFC 9112, 5.2: a folded field is one line.
                 pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line.strip()}")
