@@ -4,13 +4,14 @@
 |---|---|
 | `client_proto.ResponseHandler`: `transport`, `should_close`, `is_connected`, `close`, `abort` | what is kept |
 | `ResponseHandler`: `set_exception`, `connection_lost`, `data_received` | how an answer ends, and whether it began |
+| `ResponseHandler._reading_paused` | what was not paused is not resumed |
 | `ResponseHandler._payload` | a body whose connection has ended is told so |
 | `TCPConnector._factory`, called without arguments | the connector makes these connections |
 | `TCPConnector._create_connection` | closing the client ends the making of a connection |
 | `TCPConnector._get`, which asks `is_connected` of what is kept | a kept one is known, and left where it must be new |
 | `TCPConnector._waiters`, futures by key | who waits for a connection is told that the client was closed |
 | `TCPConnector._close`, called without a loop | the connections of a loop that ended without order |
-| `TCPConnector.connect` of a ClientRequest, its `Connection` | a connection without a session |
+| `TCPConnector.connect` of a ClientRequest, its `connection_key` and `Connection` | a connection without a session |
 | `ResponseHandler.set_response_params`, `read` | an answer without a session |
 | `ClientSession._request`, unless it was patched | a test's mocks see each request |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
@@ -26,10 +27,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -76,6 +77,13 @@ def session_over(connector: aiohttp.BaseConnector | None, **settings: Any) -> ai
     )
 
 
+class Target(NamedTuple):
+    """What aiohttp's connector asks for: a request, and the key of the connections that it may take."""
+
+    request: aiohttp.ClientRequest
+    key: Any
+
+
 class Connector(aiohttp.TCPConnector):
     """aiohttp's connector. Closing it ends the making of a connection too, with a ClientConnectionError."""
 
@@ -84,10 +92,15 @@ class Connector(aiohttp.TCPConnector):
         self._factory = partial(Connection, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
         self._unfinished: set[asyncio.Task[ResponseHandler]] = set()
         self.target = lru_cache(64)(self._target)
-        """What `connect` takes: a request to an origin, by the TLS context that is given."""
+        """Where a connection to an origin is looked for and made, by the TLS context that is given."""
 
-    def _target(self, origin: URL, ssl: Any) -> aiohttp.ClientRequest:
-        return aiohttp.ClientRequest("GET", origin, loop=self._loop, ssl=ssl)
+    def _target(self, origin: URL, ssl: Any) -> Target:
+        request = aiohttp.ClientRequest("GET", origin, loop=self._loop, ssl=ssl)
+        return Target(request, request.connection_key)
+
+    def kept(self, target: Target) -> Awaitable[Any]:
+        """A connection that was kept, or None. Never suspends."""
+        return self._get(target.key, [])
 
     async def close(self, **settings: Any) -> None:
         for making in self._unfinished:
@@ -164,6 +177,11 @@ class Connection(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         self._answered = True
         super().data_received(data)
+
+    def resume_reading(self, *args: Any, **keywords: Any) -> None:
+        # aiohttp has the parser and the transport go on after each body, paused or not.
+        if self._reading_paused:
+            super().resume_reading(*args, **keywords)
 
     def is_connected(self) -> bool:
         # Asked of a kept connection that is about to be used.

@@ -151,8 +151,7 @@ class AiohttpTransport:
         if proxy is None and isinstance(connector, Connector) and goes_without_session():
             message = message_of(request.method, url, fields, body)
             if message is not None:
-                async with timeout(left):
-                    return await exchange(connector, url, message, connecting, context, request.method != "HEAD")
+                return await exchange(connector, url, message, left, connecting, context, request.method != "HEAD")
 
         def sent(data: Data) -> Awaitable[aiohttp.ClientResponse]:
             return session.request(
