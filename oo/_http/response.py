@@ -96,7 +96,7 @@ class Response:
             size += len(part)
             if size > limit:
                 await self.stream.aclose()
-                raise DoubleOError(f"the answer is larger than {limit} bytes", reason="size")
+                raise too_large(limit)
         return self.replace(body=b"".join(parts), stream=None)
 
     def json(self) -> JSON:
@@ -142,6 +142,11 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status} to {self.request!r}>"
+
+
+def too_large(limit: int) -> DoubleOError:
+    """The error for a body of more than `limit` bytes."""
+    return DoubleOError(f"the answer is larger than {limit} bytes", reason="size")
 
 
 def _refuse_constant(name: str) -> None:
