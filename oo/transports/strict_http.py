@@ -44,7 +44,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import EmptyPoolError, NewConnectionError
 from urllib3.util.ssl_ import is_ipaddress
 
-from .._http.headers import field_text
+from .._http.headers import NAME, field_text
 from .._http.request import Request
 from .connecting import connect, resolve
 from .exchange import is_repeatable, note_resent, send_until_answered
@@ -57,7 +57,7 @@ MOST_FIELDS = 100
 """Header fields of one answer."""
 
 _STATUS = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: ([^\0\r\n]*))?\r?\n")
-_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\0\r\n]*)\r?\n")
+_FIELD = re.compile(rf"({NAME.pattern}):([^\0\r\n]*)\r?\n")
 _SIZE = re.compile(r"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r\n")
 _LOOK = 0.2  # seconds after which who waits for a connection looks whether the pool was closed
 _UNWATCHED = 64 << 10  # bytes of a request that are sent without looking for an early answer
