@@ -1,6 +1,6 @@
 """RequestsTransport: the blocking transport, over requests' adapter.
 
-What this leans on inside the adapter and its manager of pools; `strict_http.py` has a table for the connections:
+What this leans on inside the adapter and its manager of pools; `_urllib3_patches.py` has a table for the connections:
 
 | name | why |
 |---|---|
@@ -43,13 +43,13 @@ from .._http.request import Request, limits, timed_out
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
+from ._urllib3_patches import POOLS, Exchange, check_urllib3, thread
 from .connecting import resolve
 from .exchange import MAX_CONNECTIONS, connection_limit, is_streaming
 from .localhost_names import SUFFIX, is_here
 from .network_errors import causes, closed, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import ACCEPT_ENCODING, CHUNK, Framing, outgoing, streamed, unsent, whole
-from .strict_http import POOLS, Exchange, check_urllib3, thread
 from .trust import Certificate, Trust, Verify
 from .unix_sockets import HOST, as_http
 

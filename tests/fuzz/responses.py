@@ -27,7 +27,7 @@ from oo._core.errors import retry_after
 from oo._http.response import parse_json
 from oo._http.sse import EventDecoder, LineDecoder
 from oo.exceptions import ERROR_OF, Operation
-from oo.transports import strict_http as _timed
+from oo.transports import _urllib3_patches as _timed
 from oo.transports.reader import Decoder
 
 BASE = "http://127.0.0.1:9"

@@ -10,7 +10,7 @@ import pytest
 
 from oo._client.operations import ClientContext
 from oo._http.request import Request
-from oo.transports.strict_http import Exchange, TimedSocket, _TimedHTTP, thread
+from oo.transports._urllib3_patches import Exchange, TimedSocket, _TimedHTTP, thread
 
 
 @pytest.fixture

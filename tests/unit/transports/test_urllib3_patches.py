@@ -17,9 +17,9 @@ from urllib3.poolmanager import PoolManager, ProxyManager, proxy_from_url
 from urllib3.util.ssl_ import is_ipaddress
 
 import oo
+from oo.transports import _urllib3_patches as patches
 from oo.transports import requests as blocking
-from oo.transports import strict_http as patches
-from oo.transports.strict_http import thread
+from oo.transports._urllib3_patches import thread
 from tests.support.faults import CLOSE, READ, answer, serving
 from tests.support.probing import TOKEN
 
