@@ -118,14 +118,14 @@ class SigV4Credential(OptionsCredential):
 
 def _without_signature(request: Request) -> Request:
     """The request without what a caller signed, its query in the one spelling that signer and server agree on."""
-    place, _, query = request.url.partition("?")
+    address, _, query = request.url.partition("?")
     names = [f"X-Amz-{name}" for name in _SIGNATURE_PARAMETERS]
     if without_parameter(query, "AWSAccessKeyId") != query:  # Signature Version 2, which S3 takes still
         names += ["AWSAccessKeyId", "Signature", "Expires"]
     for name in names:
         query = without_parameter(query, name)
     query = canonical_query(query)
-    return without_headers(request, _SIGNATURE_HEADERS).replace(url=f"{place}?{query}" if query else place)
+    return without_headers(request, _SIGNATURE_HEADERS).replace(url=f"{address}?{query}" if query else address)
 
 
 def _to_be_signed(request: Request) -> list[tuple[str, str]]:
