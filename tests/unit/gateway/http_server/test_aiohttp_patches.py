@@ -41,7 +41,7 @@ def test_a_server_keeps_its_loop_and_its_settings() -> None:
     asyncio.run(made())
 
 
-@pytest.mark.parametrize("name", ["_request_count", "_messages", "_waiter", "_current_request"])
+@pytest.mark.parametrize("name", ["_request_count", "_messages", "_waiter", "_current_request", patches._UPGRADED])
 def test_a_connection_has_its_slot(name: str) -> None:
     assert name in web.RequestHandler.__slots__
 
