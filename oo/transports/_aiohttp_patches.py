@@ -36,6 +36,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from .._core.io import unwritten
 from .._version import __version__
 from ..exceptions import DoubleOError
 from .proxy_env import name_of_proxy
@@ -191,7 +192,7 @@ class Connection(ResponseHandler):
 
     def close(self) -> None:
         # What the server does not read would keep the connection, and itself, for as long as the server likes.
-        if self.transport is not None and self.transport.get_write_buffer_size():
+        if self.transport is not None and unwritten(self.transport):
             self.transport.abort()
         payload = self._payload
         super().close()

@@ -41,9 +41,13 @@ def test_a_server_keeps_its_loop_and_its_settings() -> None:
     asyncio.run(made())
 
 
-@pytest.mark.parametrize("name", ["_request_count", "_messages", "_waiter", "_current_request", patches._UPGRADED])
+@pytest.mark.parametrize("name", ["_request_count", "_messages", "_waiter", "_current_request"])
 def test_a_connection_has_its_slot(name: str) -> None:
     assert name in web.RequestHandler.__slots__
+
+
+def test_a_connection_says_whether_it_is_http_yet() -> None:
+    assert hasattr(web.RequestHandler, patches._UPGRADED)
 
 
 @pytest.mark.parametrize(
