@@ -16,6 +16,7 @@ from ...exceptions import DoubleOError
 from ...transports.reader import DecodedBody
 from ..context import gateway_context, of_route, passes_encoding
 
+_LONG = 1 << 10  # characters of a header
 _TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
 
@@ -52,8 +53,12 @@ class MaskResponse:
         mask, headers = self._mask(request, hidden), response.headers
         # Most headers hold nothing to hide, which one look at all of them together tells.
         together = "\n".join([text for pair in headers.pairs() for text in pair])
-        if mask.text(together) != together:
-            headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
+        if len(together) > STEP or mask.text(together) != together:
+            try:
+                headers = await masked_headers(headers, mask)
+            except BaseException:
+                response.abort()  # its caller has left meanwhile
+                raise
         if isinstance(response.stream, DecodedBody) and passes_encoding(request):
             response.stream.keep_encoding()
             return response
@@ -68,6 +73,21 @@ class MaskResponse:
         if kept is None or kept[0] != values:
             kept = self._masks[route.name] = (set(values), Mask(values))
         return kept[1]
+
+
+async def masked_headers(headers: Headers, mask: Mask) -> Headers:
+    """The headers of an answer, masked, with a turn of the others behind each that is long."""
+    pairs = []
+    for name, value in headers.pairs():
+        pairs.append((await _masked_text(name, mask), await _masked_text(value, mask)))
+        if len(name) + len(value) > _LONG:
+            await give_way()
+    return Headers(pairs)
+
+
+async def _masked_text(text: str, mask: Mask) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    return (await masked_body(data, mask)).decode("utf-8", "surrogatepass")
 
 
 def masked(stream: ByteStream, mask: Mask) -> Body:
