@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 # Segments of unreserved characters and sub-delims that do not end with a dot: these have one reading.
@@ -76,6 +77,7 @@ def _unescaped_bytes(text: str) -> str:
     return text
 
 
+@lru_cache(1)  # asked for twice in a row, and the most of the work
 def _bytes(text: str) -> bytes:
     text = _UNICODE_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
     return _OVERLONG.sub(_ascii, unquote_to_bytes(text.encode("utf-8", "replace")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from ..._core.masking import STEP, Mask, StreamMask, steps_of
+from ..._core.masking import STEP, Mask, StreamMask, steps_of, weight_of
 from ..._core.pipeline import CallNext
 from ..._http.body import Body, remaining_of
 from ..._http.headers import Headers
@@ -98,14 +98,16 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
     async def pieces() -> AsyncIterator[bytes]:
         worked = 0  # bytes since the loop had its last turn
         async for piece in stream:
-            *steps, last = steps_of(piece)
+            steps = steps_of(piece)
+            last = next(steps)
             for step in steps:
-                yield hiding.feed(step)
+                yield hiding.feed(last)
                 await give_way()
+                last = step
             body.remaining = remaining_of(stream)
             out = hiding.feed(last)
             yield out + hiding.finish() if body.remaining == 0 else out
-            worked += len(last)
+            worked += weight_of(last)
             if worked >= STEP:
                 worked = 0
                 await give_way()
@@ -130,7 +132,7 @@ def masked_messages(stream: ByteStream, mask: Mask) -> Body:
 
 async def masked_body(body: bytes, mask: Mask) -> bytes:
     """A whole body, masked in steps between which others have their turn."""
-    if len(body) <= STEP:
+    if weight_of(body) <= STEP:
         return mask.data(body)
     stream, parts = StreamMask(mask), []
     for step in steps_of(body):
