@@ -18,7 +18,7 @@ _URLS = frozenset({"location", "content-location", "operation-location", "azure-
 _LED = _URLS | {"link"}
 _LENGTHS = frozenset(map(len, _LED))
 _LONG = 1 << 10  # characters of a header
-_MOST = 256  # URLs of one: more are no list that anybody follows, and leading them back would hold others up
+_MOST = 64  # URLs of one: more are no list that anybody follows, and leading them back would hold others up
 _PORTS = {"http": 80, "https": 443}
 # RFC 8288, 3: a target in <>, and parameters, whose quoted strings may hold a '<'.
 _TARGET = re.compile(r'"(?:[^"\\]|\\.)*"?|<([^<>]*)>', re.DOTALL)
