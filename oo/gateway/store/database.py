@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,8 @@ class _Connections:
             # After the root is read, since it carries over into the file what a crash left in the log.
             self.writer = opened.enter_context(closing(sqlite.writer(path)))
             upgrade(self.writer)
+            # Its log too: whoever copies a backup over the file itself removes that.
+            self.log = _identity(_log(path))
             opened.pop_all()
         self.changes = Writer(Records(self.writer, path, keys), path, self._close)
 
@@ -85,16 +88,17 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if _identity(self.path) != self._open.identity:
+        if _identity(self.path) != self._open.identity or _identity(_log(self.path)) != self._open.log:
             self._reopen()
-        seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
-        if seen != self._seen:  # somebody has committed something
-            self._seen, self._epoch = seen, self.records.epoch()
+        with sqlite.failures(self.path):
+            seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
+            if seen != self._seen:  # somebody has committed something
+                self._seen, self._epoch = seen, self.records.epoch()
         return self._replaced, self._epoch
 
     def read(self, read: Callable[[Records], T]) -> T:
         """What `read` returns, all of it as of one moment."""
-        with sqlite.snapshot(self.records.db):
+        with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
             return read(self.records)
 
     async def write(self, change: Callable[[Records], T]) -> T:
@@ -138,6 +142,11 @@ def create(path: Path, ring: Keyring) -> None:
             sqlite.create(path, SCHEMA, fill)
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
+
+
+@lru_cache(4)  # asked for at each look
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
