@@ -268,10 +268,13 @@ class Vault:
         return outcome if isinstance(outcome, Denial) else found
 
     def _find_token(self, token: str) -> Token | Denial:
-        if not is_token(token):
-            return Denial("malformed")
-        hashed = fingerprint(self._token_key, token)
-        return self._read(hashed, lambda records: token_rows.find(records, hashed)) or Denial("unknown")
+        # What is kept is found by a hash that takes a third of the time of the one that is stored.
+        kept = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        found = self._read(kept, lambda records: self._found(records, token))
+        return found or Denial("unknown" if is_token(token) else "malformed")
+
+    def _found(self, records: Records, token: str) -> Token | None:
+        return token_rows.find(records, fingerprint(self._token_key, token)) if is_token(token) else None
 
     async def _variable(self, env: str, key: str, stored: Mapping[str, str]) -> str:
         if "literal" in stored:

@@ -74,7 +74,7 @@ class WebSocketTransport(AiohttpTransport):
                 answer = await _connected(kept, request, url, proxy=proxy, ssl=self._trust.of(request))
             if isinstance(answer, Response):
                 return answer
-            return await self._response(answer, request, lambda: Source(answer, request, limit, kept, proxy), proxy)
+            return await self._response(Source(answer, request, (until, limit), kept, proxy))
         except ERRORS as error:
             failure = on_the_way(translated(error, limit, kept), request, proxy)
             failure.unsent = isinstance(error, UNCONNECTED)

@@ -10,6 +10,7 @@
 | RequestHandler._waiter                     | tell whether the connection waits for a request                      |
 | RequestHandler._current_request            | fail the body that is being read                                     |
 | _ErrInfo as a message, HttpProcessingError | refuse a head that is too large, in its turn                         |
+| RequestHandler._reading_paused             | do not resume what was not paused                                    |
 | RequestHandler._upgraded                   | tell what is no HTTP any more                                        |
 | RequestHandler._max_msg_queue_size         | tell whether the parser keeps requests back, from 3.14.3 on          |
 | LineTooLong                                | tell that a header was too large                                     |
@@ -95,6 +96,11 @@ class BaseConnection(web.RequestHandler):
             return
         for at in range(0, len(data), _SLICE):
             self._parse(data[at : at + _SLICE])
+
+    def resume_reading(self, *args: Any, **keywords: Any) -> None:
+        # aiohttp has the parser and the transport go on after each body, paused or not.
+        if self._reading_paused:
+            super().resume_reading(*args, **keywords)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 400, exc: BaseException | None = None, *_what: object

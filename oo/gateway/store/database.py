@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,6 +61,7 @@ class Database:
 
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
         self.path = path
+        self._name, self._log = str(path), _log(path)
         self._keys = keys
         self._open = _Connections(path, keys)
         self._replaced = 0
@@ -88,7 +88,7 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if _identity(self.path) != self._open.identity or _identity(_log(self.path)) != self._open.log:
+        if _identity(self._name) != self._open.identity or _identity(self._log) != self._open.log:
             self._reopen()
         with sqlite.failures(self.path):
             seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
@@ -144,12 +144,11 @@ def create(path: Path, ring: Keyring) -> None:
         raise StoreError(f"there is a vault at {path} already") from None
 
 
-@lru_cache(4)  # asked for at each look
-def _log(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def _log(path: Path) -> str:
+    return f"{path}-wal"
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | str) -> tuple[int, int] | None:
     """What tells one file from another at the same path; None if there is none."""
     try:
         found = os.stat(path)
