@@ -162,3 +162,10 @@ async def test_an_answer_that_fails_looks_whole_to_nobody(parts: Any, begins: by
     assert b"canary" not in got
     assert not got.endswith(b"0\r\n\r\n")
     await place.stack.close()
+
+
+async def test_a_handshake_that_is_none_is_refused_in_the_shape_of_its_api(place: Place) -> None:
+    fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
+    status, _, body = await place.ask("GET", TOKEN, *fields, path="/api/proxy/v1/x")
+    assert (status, body["error"]["type"]) == (400, "invalid_request_error")
+    assert place.notes.outcomes == ["bad request"]
