@@ -14,7 +14,6 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
-from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from ._aiohttp_patches import (
@@ -39,6 +38,7 @@ from .._http.request import Request
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
+from .aiohttp_errors import ERRORS, UNCONNECTED, translated
 from .direct import Answer, exchange, message_of
 from .exchange import (
     MAX_CONNECTIONS,
@@ -47,10 +47,9 @@ from .exchange import (
     is_streaming,
     limits,
     note_resent,
-    timed_out,
 )
 from .localhost_names import SUFFIX, is_here
-from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
+from .network_errors import invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import Framing, streamed, unsent, whole
 from .strict_http import MOST_FIELDS
@@ -62,9 +61,6 @@ _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unles
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
-UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-_NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
-ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
 
 class AiohttpTransport:
@@ -334,19 +330,3 @@ def _headers(came: Mapping[str, str]) -> Headers:
     if "".join(came.values()).isascii():
         return Headers(came)
     return Headers([(name, field_text(value)) for name, value in came.items()])
-
-
-def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
-    """What an error of aiohttp's or the system's means to the caller."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return DoubleOError("no connection in time", reason="timeout", retryable=True)
-    if isinstance(error, asyncio.TimeoutError):
-        return timed_out(limit)
-    if session is not None and session.closed:
-        return closed()
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return proxy_refusal(error.status)
-    # aiohttp.InvalidURL is a ValueError, and so is a certificate's error.
-    if isinstance(error, _NONSENSE) and not isinstance(error, OSError):
-        return invalid_http()
-    return network_error(error)

@@ -26,7 +26,8 @@ from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
 from ._aiohttp_patches import abort_socket, check_tunnel, session_over
-from .aiohttp import ERRORS, UNCONNECTED, AiohttpTransport, Source, fields_of, translated, url_of
+from .aiohttp import AiohttpTransport, Source, fields_of, url_of
+from .aiohttp_errors import ERRORS, UNCONNECTED, translated
 from .exchange import limits
 from .network_errors import on_the_way
 
