@@ -10,7 +10,7 @@ from typing import IO, Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 from .._http.body import Body
-from .._http.json import JSON
+from .._http.response import JSON
 from ..exceptions import DoubleOError
 
 Data: TypeAlias = (
@@ -204,10 +204,10 @@ def _pairs(fields: Any) -> list[tuple[str, str]]:
     try:
         items = list(fields.items() if isinstance(fields, Mapping) else fields)
         pairs = [
-            (name, each)
+            (name, item)
             for name, value in items
-            for each in (value if isinstance(value, (list, tuple)) else (value,))
-            if each is not None
+            for item in (value if isinstance(value, (list, tuple)) else (value,))
+            if item is not None
         ]
     except (TypeError, ValueError):
         raise ValueError("fields and parameters must be a mapping, or pairs of a name and a value") from None

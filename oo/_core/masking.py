@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from .._http.json import JSON
+from .._http.response import JSON
 from .escapes import CLASSES, ESCAPED, UnescapedView, boundary
 
 MASK = "***"
@@ -109,8 +109,8 @@ class Mask:
             piece, end = _masked(whole, here, max(start, end), stop)
             masked.append(piece.decode("utf-8", "surrogatepass"))
             start = stop + 1
-        each = iter(masked)
-        return _changed(data, lambda _: next(each))
+        values = iter(masked)
+        return _changed(data, lambda _: next(values))
 
 
 class StreamMask:
@@ -220,9 +220,9 @@ def _changed(data: JSON, change: Callable[[str], str]) -> JSON:
     if isinstance(data, str):
         return change(data)
     if isinstance(data, list):
-        return [_changed(each, change) for each in data]
+        return [_changed(value, change) for value in data]
     if isinstance(data, dict):
-        return {change(key): _changed(each, change) for key, each in data.items()}
+        return {change(key): _changed(value, change) for key, value in data.items()}
     return data
 
 

@@ -32,12 +32,12 @@ class PublicResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The public addresses of a host; DoubleOError if it has none."""
-        found = await self._system.resolve(host, port, family)
+        addresses = await self._system.resolve(host, port, family)
         if (host, port) not in self._proxies:
-            found = [each for each in found if is_public(each["host"])]
-        if not found:
+            addresses = [address for address in addresses if is_public(address["host"])]
+        if not addresses:
             raise DoubleOError(_REFUSED, reason="argument")
-        return found
+        return addresses
 
     async def close(self) -> None:
         """Close the system's resolver, which holds nothing."""

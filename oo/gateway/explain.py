@@ -215,7 +215,7 @@ def _allowed(request: Request, _token: Token, _tat: float) -> Words:
     route = gateway_context(request).route
     if route is not None:
         path = request.url[len(PREFIX) :].partition("?")[0]
-        by = [each for each in route.allow if replace(route, allow=(each,)).allows(request.method, path)]
+        by = [pattern for pattern in route.allow if replace(route, allow=(pattern,)).allows(request.method, path)]
         yield "allowed", f"by {by[0]}" if by else "the route allows everything"
 
 
@@ -231,8 +231,8 @@ def _forwarded(request: Request, _token: Token, _tat: float) -> Words:
 
 def _credentials(request: Request, _token: Token, _tat: float) -> Words:
     if gateway_context(request).route is not None:
-        for each in injected(of_route(request)) or ["nothing"]:
-            yield "injected", each
+        for what in injected(of_route(request)) or ["nothing"]:
+            yield "injected", what
 
 
 _WORDS: dict[type, Callable[[Request, Token, float], Words]] = {

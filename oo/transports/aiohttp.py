@@ -275,13 +275,12 @@ class Source:
     async def read(self) -> bytes:
         content, (until, limit) = self.answer.content, self._within
         try:
+            if is_streaming(self.request, self.answer.status):
+                # A stream takes as long as it takes, but must not stall.
+                until, limit = limits(self.request, time.monotonic())
             data = content.read_nowait()
             if not data and not content.is_eof():
-                now = time.monotonic()
-                if is_streaming(self.request, self.answer.status):
-                    # A stream takes as long as it takes, but must not stall.
-                    until, limit = limits(self.request, now)
-                async with timeout(until - now):
+                async with timeout(until - time.monotonic()):
                     data = await content.readany()
             if data or not (lost := connection_reset(self.answer)):
                 return data

@@ -48,12 +48,12 @@ class Proxies:
 
     def places(self) -> frozenset[tuple[str, int]]:
         """The host and port of each."""
-        found = set()
+        places = set()
         for proxy in self._proxies.values():
             with suppress(ValueError):  # no URL at all, which a call through it will be told
                 url = urlsplit(_with_scheme(proxy))
-                found.add((url.hostname or "", url.port or PORTS.get(url.scheme, 0)))
-        return frozenset(found)
+                places.add((url.hostname or "", url.port or PORTS.get(url.scheme, 0)))
+        return frozenset(places)
 
     def _found(self, scheme: str, host: str, port: int) -> str | None:
         proxy = self._proxies.get(scheme) or self._proxies.get("all")

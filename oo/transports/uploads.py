@@ -15,8 +15,7 @@ else:
     from async_timeout import timeout
 
 from .._http.body import Body
-from .._http.request import Request
-from .exchange import limits
+from .._http.request import Request, limits
 from .reader import outgoing
 
 T = TypeVar("T")

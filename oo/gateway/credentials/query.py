@@ -44,9 +44,9 @@ class QueryCredential(Credential):
 
     async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
         added = f"{quote(self.name, safe='')}={quote(self._rendered(values), safe='')}"
-        place, _, query = request.url.partition("?")
+        address, _, query = request.url.partition("?")
         kept = without_parameters(query, [self.name])
-        return request.replace(url=f"{place}?{kept}&{added}" if kept else f"{place}?{added}")
+        return request.replace(url=f"{address}?{kept}&{added}" if kept else f"{address}?{added}")
 
     @property
     def sets(self) -> str:

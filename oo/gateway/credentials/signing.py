@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..._http.json import JSON
+from ..._http.response import JSON
 from ...exceptions import DoubleOError
 
 if TYPE_CHECKING:

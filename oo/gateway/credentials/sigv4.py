@@ -121,12 +121,12 @@ class SigV4Credential(OptionsCredential):
 
 def _without_signature(request: Request) -> Request:
     """The request without what a caller signed, its query in the one spelling that signer and server agree on."""
-    place, _, query = request.url.partition("?")
+    address, _, query = request.url.partition("?")
     names = _SIGNATURE_PARAMETERS
     if without_parameters(query, ["AWSAccessKeyId"]) != query:  # Signature Version 2, which S3 takes still
         names = (*names, "AWSAccessKeyId", "Signature", "Expires")
     query = canonical_query(without_parameters(query, names))
-    return without_headers(request, _SIGNATURE_HEADERS).replace(url=f"{place}?{query}" if query else place)
+    return without_headers(request, _SIGNATURE_HEADERS).replace(url=f"{address}?{query}" if query else address)
 
 
 def _to_be_signed(request: Request) -> list[tuple[str, str]]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from ..._core.errors import overdue
 from ..._core.validation import LONGEST
-from ..._http.json import JSON, parse_json
 from ..._http.request import Request
-from ..._http.response import Response
+from ..._http.response import JSON, Response, parse_json
 from ...exceptions import DoubleOError
 from ...middleware.secret_cache import Flight, SecretCache
 from .base import CredentialTools

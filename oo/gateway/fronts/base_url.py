@@ -56,7 +56,7 @@ class Front:
                 received.transport.abort()  # half an answer must not look whole
             return whole_answer(failure_response(request, error))
 
-    def refuse(self, received: web.BaseRequest, status: int = 400) -> web.Response:
+    def refuse(self, received: web.BaseRequest, status: int = 400) -> web.StreamResponse:
         """Answer what is not HTTP, or too large a head of it."""
         context = _context(received)
         context.malformed, context.endpoint = _MALFORMED.get(status, _MALFORMED[400]), "other"

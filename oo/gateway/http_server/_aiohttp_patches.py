@@ -43,7 +43,7 @@ from .head_size import HEAD_TOO_LARGE, MAX_URL, HeadSize
 
 logger = logging.getLogger("oo.gateway")
 
-Refuse: TypeAlias = Callable[[web.BaseRequest, int], web.Response]
+Refuse: TypeAlias = Callable[[web.BaseRequest, int], web.StreamResponse]
 """Answers what was no request with a status: 400, 414 or 431. The connection ends after it."""
 
 PARSED_AT_ONCE = 1 << 10  # requests, where aiohttp sets no limit: more than a connection may have

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from oo._http.json import MAX_ANSWER
+from oo._http.response import MAX_ANSWER
 from oo.gateway import freshness
 from oo.gateway.errors import StoreError, StoreUnavailable
 from oo.gateway.models import Denial
