@@ -72,6 +72,8 @@ def _explained(error: Exception) -> str | None:
         name = (error.name or "").partition(".")[0]
         extra = _EXTRAS.get(name)
         return f'this needs {name}: pip install "double-o[{extra}]"' if extra else None
+    if isinstance(error, ImportError) and error.name is None:  # of a library that cannot be used, in our words
+        return str(error)
     if isinstance(error, UnicodeError):
         return "what was given is not UTF-8 text"
     if isinstance(error, OSError):

@@ -52,6 +52,8 @@ class Mask:
         self._forms = list(dict.fromkeys(form for value in values for form in value.forms))
         self._class = CLASSES[max((value.kind for value in values), default=0)]
         self._reach = max((value.reach for value in values), default=0)
+        self.size = (1 << 10) + sum(map(len, self._forms))
+        """Bytes of memory that it takes, about."""
 
     def text(self, text: str) -> str:
         """`text`, masked."""

@@ -24,6 +24,7 @@ from ._aiohttp_patches import (
     goes_without_session,
     is_stale,
     session_over,
+    with_canonical_host,
 )
 
 if sys.version_info >= (3, 11):
@@ -305,7 +306,7 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
 @lru_cache(256)
 def url_of(text: str) -> URL:
     """The URL of a request, as aiohttp takes it."""
-    return URL(as_http(text), encoded=True)
+    return with_canonical_host(URL(as_http(text), encoded=True))
 
 
 @lru_cache(64)

@@ -57,9 +57,14 @@ class Proxies:
 
     def _found(self, scheme: str, host: str, port: int) -> str | None:
         proxy = self._proxies.get(scheme) or self._proxies.get("all")
-        if not proxy or is_loopback_host(host) or any(exempts(host, port) for exempts in self._exempt):
+        if not proxy or _is_here(host) or any(exempts(host, port) for exempts in self._exempt):
             return None
         return _with_scheme(proxy)
+
+
+def _is_here(host: str) -> bool:
+    # 0.0.0.0 and :: are where a server listens; whoever connects to them reaches this machine.
+    return is_loopback_host(host) or ((ip := address(host)) is not None and ip.is_unspecified)
 
 
 def name_of_proxy(proxy: str) -> str:

@@ -16,6 +16,8 @@ from ...exceptions import DoubleOError
 from ...transports.reader import DecodedBody
 from ..context import gateway_context, of_route, passes_encoding
 
+MOST_KEPT = 1 << 20
+"""Bytes of the masks of all routes that are remembered, about."""
 _LONG = 1 << 10  # characters of a header
 _TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
@@ -35,6 +37,7 @@ class MaskResponse:
     def __init__(self) -> None:
         # The last one of each route, since making one costs more than using it.
         self._masks: dict[str, tuple[set[str], Mask]] = {}
+        self._kept = 0  # bytes that were added to it
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
@@ -70,9 +73,17 @@ class MaskResponse:
     def _mask(self, request: Request, values: set[str]) -> Mask:
         route = of_route(request)
         kept = self._masks.get(route.name)
-        if kept is None or kept[0] != values:
-            kept = self._masks[route.name] = (set(values), Mask(values))
-        return kept[1]
+        return self._made(route.name, values) if kept is None or kept[0] != values else kept[1]
+
+    def _made(self, route: str, values: set[str]) -> Mask:
+        mask = Mask(values)
+        if self._kept + mask.size > MOST_KEPT:  # values come and go, and may be many and large
+            self._masks.clear()
+            self._kept = 0
+        if mask.size <= MOST_KEPT:
+            self._masks[route] = (set(values), mask)
+            self._kept += mask.size
+        return mask
 
 
 async def masked_headers(headers: Headers, mask: Mask) -> Headers:

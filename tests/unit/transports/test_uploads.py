@@ -28,12 +28,27 @@ async def sent(made: tuple[oo.Request, Body], *, taking: float = 0.0, answering:
     """The body, as a server gets it that takes so long for each piece and for the answer."""
 
     async def begin(pieces: AsyncIterator[bytes]) -> bytes:
-        got = b""
-        async for piece in pieces:
-            await asyncio.sleep(taking)
-            got += piece
-        await asyncio.sleep(answering)
-        return got
+        # As in aiohttp, the pieces are taken by another task than the one that waits for the answer.
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def write() -> None:
+            got = b""
+            try:
+                async for piece in pieces:
+                    await asyncio.sleep(taking)
+                    got += piece
+                await asyncio.sleep(answering)
+                answer.set_result(got)
+            except asyncio.CancelledError:
+                if not answer.done():
+                    answer.set_exception(ConnectionError("who writes was ended before who waits"))
+
+        writing = asyncio.ensure_future(write())
+        try:
+            return await answer
+        finally:
+            writing.cancel()
+            await asyncio.wait([writing])
 
     return await uploaded(*made, 0.1, begin)
 

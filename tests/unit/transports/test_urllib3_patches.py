@@ -72,10 +72,13 @@ def test_a_tunnel_that_is_refused_is_told_in_these_words() -> None:
     with serving([READ, b"HTTP/1.1 407 Who are you\r\n\r\n", CLOSE]) as proxy:
         connection = http_client.HTTPSConnection("127.0.0.1", proxy.port)
         connection.set_tunnel("gateway.example", 443)
-        with pytest.raises(OSError, match="407") as caught:
+        said = ""
+        try:
             connection.connect()
+        except OSError as error:  # whose traceback holds the proxy's answer, which Python 3.10 does not close
+            said = str(error)
         connection.close()
-    assert blocking.refused_tunnel(caught.value) == 407
+    assert blocking.refused_tunnel(OSError(said)) == 407
     assert blocking.refused_tunnel(OSError("another")) is None
     assert blocking.refused_tunnel(ValueError("Tunnel connection failed: 407 x")) is None
 
