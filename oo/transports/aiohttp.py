@@ -35,7 +35,7 @@ else:
 from .._core.pipeline import run_sync
 from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
-from .._http.request import Request
+from .._http.request import Request, limits
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
@@ -46,7 +46,6 @@ from .exchange import (
     connection_limit,
     is_repeatable,
     is_streaming,
-    limits,
     note_resent,
 )
 from .localhost_names import SUFFIX, is_here

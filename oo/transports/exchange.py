@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from .._http.body import Body, is_sendable
 from .._http.request import Request
-from .._http.request import limits as limits
-from .._http.request import timed_out as timed_out
 
 MAX_CONNECTIONS = 256
 """Connections of a transport, unless told."""
