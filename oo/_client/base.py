@@ -6,7 +6,8 @@ import os
 import warnings
 from collections.abc import Sequence
 from copy import copy
-from functools import partial
+from functools import partial, update_wrapper
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -57,6 +58,16 @@ class BaseClient:
     """
 
     _blocking: bool
+
+    def __init_subclass__(cls) -> None:
+        """Give a client an `__init__` of its own name, which the error of a wrong argument says."""
+        super().__init_subclass__()
+        if BaseClient in cls.__bases__:  # not a subclass of a user's, whose other bases may have one
+            made = BaseClient.__init__
+            own = FunctionType(made.__code__, made.__globals__, made.__name__, made.__defaults__)
+            update_wrapper(own, made)
+            own.__kwdefaults__, own.__qualname__ = made.__kwdefaults__, f"{cls.__name__}.__init__"
+            cls.__init__ = own  # type: ignore[method-assign]
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from .background import Background
 from .context import GatewayContext, gateway_context, of_route
 from .credentials.registry import Registry
 from .egress import check_literal
-from .endpoints import PREFIX, endpoint_of, is_own
+from .endpoints import PREFIX, endpoint_of, is_own, with_slash
 from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.authorize import Authorize
@@ -87,8 +87,9 @@ class LookingVault(Vault):
 async def explain(vault: LookingVault, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
     """What each step of the chain says of a call with that token. Nothing is sent, counted or written down. `kinds` are
     those of credentials that the gateway has."""
-    own = is_own(path.partition("?")[0]) or path.startswith(PREFIX)  # any other is one of the upstream's
-    target = path if own else PREFIX + path.removeprefix("/")
+    target = with_slash(path)
+    if not (is_own(path.partition("?")[0]) or target.startswith(PREFIX)):  # it is one of the upstream's
+        target = PREFIX + path.removeprefix("/")
     context = GatewayContext()
     context.endpoint = endpoint_of(method, target.partition("?")[0])
     request = Request(method, target, Headers([("Authorization", f"Bearer {token}")]), context=context)

@@ -48,6 +48,12 @@ class Registry:
         """The names of all kinds."""
         return [*KINDS, *self._added]
 
+    def load(self) -> Registry:
+        """Import all that the kinds stand on, so that no call has to wait for it. Returns the registry."""
+        for name in self.kinds:
+            self.kind(name)
+        return self
+
     def kind(self, name: str) -> type[Credential]:
         """The class of a kind; UnknownKind where there is none."""
         if name in self._added:

@@ -120,7 +120,7 @@ def token_of(response: Response, what: str, field: str = "access_token") -> tupl
             retryable=response.status >= 500 or response.status == 429,
         )
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise DoubleOError(f"{what} answered without a token that can be sent", reason="protocol")
+        raise DoubleOError(f"{what} answered without a token that can be sent", reason="status")
     return token, said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from ..._core.masking import STEP, Mask, StreamMask, steps_of
+from ..._core.masking import STEP, Mask, StreamMask, steps_of, weight_of
 from ..._core.pipeline import CallNext
 from ..._http.body import Body, remaining_of
 from ..._http.headers import Headers
@@ -18,6 +18,7 @@ from ..context import gateway_context, of_route, passes_encoding
 
 MOST_KEPT = 1 << 20
 """Bytes of the masks of all routes that are remembered, about."""
+_LONG = 1 << 10  # characters of a header
 _TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
 
@@ -55,8 +56,12 @@ class MaskResponse:
         mask, headers = self._mask(request, hidden), response.headers
         # Most headers hold nothing to hide, which one look at all of them together tells.
         together = "\n".join([text for pair in headers.pairs() for text in pair])
-        if mask.text(together) != together:
-            headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
+        if len(together) > STEP or mask.text(together) != together:
+            try:
+                headers = await masked_headers(headers, mask)
+            except BaseException:
+                response.abort()  # its caller has left meanwhile
+                raise
         if isinstance(response.stream, DecodedBody) and passes_encoding(request):
             response.stream.keep_encoding()
             return response
@@ -81,6 +86,21 @@ class MaskResponse:
         return mask
 
 
+async def masked_headers(headers: Headers, mask: Mask) -> Headers:
+    """The headers of an answer, masked, with a turn of the others behind each that is long."""
+    pairs = []
+    for name, value in headers.pairs():
+        pairs.append((await _masked_text(name, mask), await _masked_text(value, mask)))
+        if len(name) + len(value) > _LONG:
+            await give_way()
+    return Headers(pairs)
+
+
+async def _masked_text(text: str, mask: Mask) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    return (await masked_body(data, mask)).decode("utf-8", "surrogatepass")
+
+
 def masked(stream: ByteStream, mask: Mask) -> Body:
     """A body as it comes, masked. Its `remaining` is the number of the upstream's bytes that are still to come, None
     while that is not known. Once it is 0, the piece that came last was the last."""
@@ -89,14 +109,16 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
     async def pieces() -> AsyncIterator[bytes]:
         worked = 0  # bytes since the loop had its last turn
         async for piece in stream:
-            *steps, last = steps_of(piece)
+            steps = steps_of(piece)
+            last = next(steps)
             for step in steps:
-                yield hiding.feed(step)
+                yield hiding.feed(last)
                 await give_way()
+                last = step
             body.remaining = remaining_of(stream)
             out = hiding.feed(last)
             yield out + hiding.finish() if body.remaining == 0 else out
-            worked += len(last)
+            worked += weight_of(last)
             if worked >= STEP:
                 worked = 0
                 await give_way()
@@ -121,7 +143,7 @@ def masked_messages(stream: ByteStream, mask: Mask) -> Body:
 
 async def masked_body(body: bytes, mask: Mask) -> bytes:
     """A whole body, masked in steps between which others have their turn."""
-    if len(body) <= STEP:
+    if weight_of(body) <= STEP:
         return mask.data(body)
     stream, parts = StreamMask(mask), []
     for step in steps_of(body):

@@ -49,6 +49,36 @@ async def test_names_and_values_of_headers_are_masked() -> None:
     assert response.headers.pairs() == (("***", "x"), ("X-Echo", "<***>"), ("X-Other", "kept"))
 
 
+LONG = oo.Headers([(f"X-{number}", f"{'%41' * 5000}<{KEY}>") for number in range(9)])
+
+
+async def test_long_headers_are_masked_in_steps_between_which_others_have_their_turn() -> None:
+    turns, done = 0, False
+
+    async def others() -> None:
+        nonlocal turns
+        while not done:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    response = await answered(oo.testing.Streamed([b"x"], headers=LONG))
+    done = True
+    await other
+    assert response.headers.pairs() == tuple((name, value.replace(KEY, "***")) for name, value in LONG.pairs())
+    assert turns > len(LONG.pairs())
+
+
+async def test_whose_caller_leaves_meanwhile_is_ended() -> None:
+    stream = oo.testing.Streamed([b"x"], headers=LONG)
+    call = asyncio.create_task(answered(stream))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    assert (call.cancelled(), stream.left) == (True, True)
+
+
 async def test_another_protocol_is_an_error_and_ends_the_connection() -> None:
     stream = oo.testing.Streamed([b"x"], status=101)
     with pytest.raises(oo.DoubleOError, match="switched to another protocol") as caught:
