@@ -11,7 +11,7 @@ import click
 def demo() -> None:
     """Show real calls through the chain, in both worlds.
 
-    Starts a gateway and an API on free loopback ports for them.
+    It starts a gateway and an API on free loopback ports, and calls them.
 
     Example: oo demo
     """

@@ -40,8 +40,8 @@ _NEED_TOKEN = "--admin needs TLS (--tls-cert, --tls-key) and a token (--metrics-
 def serve(context: click.Context, /, **options: Any) -> None:
     """Answer callers from the vault, until interrupted.
 
-    Listens on loopback alone unless there are TLS files, or something with TLS in front. Each option may stand in a
-    file (--config), and in the environment as OO_ and its name: OO_GRACE=10.
+    Listens on loopback alone, unless TLS files are given or something in front of it does TLS. Each option may stand in
+    a file (--config), and in the environment as OO_ and its name: OO_GRACE=10.
 
     Example: oo serve --port 3001 --workers 2
     """

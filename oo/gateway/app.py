@@ -72,7 +72,7 @@ class Gateway:
                 self._store,
                 self._audit,
                 self._offers(),
-                kinds=kinds_with(self._plugins),
+                kinds=kinds_with(self._plugins).load(),
                 capacity=self._capacity,
                 watchers=self._watchers,
                 metrics=self._metrics,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from .._http.json import parse_json
+from .._http.response import parse_json
 from ..exceptions import DoubleOError
 from .errors import StoreError
 from .rules import parse_duration

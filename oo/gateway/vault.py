@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from .._http.json import JSON
+from .._http.response import JSON
 from . import keyring, sealing
 from .errors import IntegrityError, StoreError
 from .freshness import ReadCache

@@ -11,7 +11,7 @@ from ...exceptions import DoubleOError
 from ..context import gateway_context
 from ..endpoints import PREFIX
 from ..errors import GatewayError, UpstreamFailed
-from ..headers import caller_headers, upstream_request
+from ..headers import OWN_ID, caller_headers, upstream_request
 
 
 class Forward:
@@ -32,8 +32,11 @@ class Forward:
         path, pairs = request.url[len(PREFIX) :], request.headers.pairs()
         if "X-Request-Id" not in request.headers:  # a caller's own is the one that its logs have
             pairs = (*pairs, ("X-Request-Id", context.id))
+        sent = upstream_request(route, request.method, path, pairs, body, context)
+        if "X-Request-Id" in request.headers:
+            sent = sent.with_header(OWN_ID, context.id)
         try:
-            response = await call_next(upstream_request(route, request.method, path, pairs, body, context))
+            response = await call_next(sent)
         except DoubleOError as error:
             if isinstance(error.__cause__, GatewayError):
                 raise error.__cause__ from None

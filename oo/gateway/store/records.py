@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..._http.json import JSON
+from ..._http.response import JSON
 from ..errors import IntegrityError, StoreError
 from ..sealing import Keyring, ReloadingKeyring
 from .sqlite import failures

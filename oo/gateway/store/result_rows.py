@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .. import kept
@@ -56,16 +56,26 @@ class Found(NamedTuple):
     pieces: int
 
 
-def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredResponse, now: float, room: int) -> bool:
-    """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes."""
-    body = response.body
-    if not isinstance(body, bytes):
-        raise TypeError("an answer is kept once it was read whole")
-    length = len(body)
+def put(
+    db: sqlite3.Connection,
+    ring: Keyring,
+    call: Call,
+    response: StoredResponse,
+    now: float,
+    room: int,
+    parts: Sequence[bytes] | None = None,
+) -> bool:
+    """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes.
+    `parts` are the body of an answer whose body flows."""
+    if parts is None:
+        if not isinstance(response.body, bytes):
+            raise TypeError("an answer is kept once it was read whole")
+        parts = [response.body]
+    length = sum(map(len, parts))
     head = json.dumps([response.status, response.headers, length]).encode()
     head = len(head).to_bytes(4, "big") + head
-    start = max(_PIECE - len(head), 0)  # where the second piece begins in the body
-    pieces = 1 + -(-max(length - start, 0) // _PIECE)
+    most = max(_PIECE, len(head))
+    pieces = -(-(len(head) + length) // most)
     size = len(head) + length + _ROWS
     if size > min(room, kept.MAX_OF_TOKEN) or pieces > _PIECES:
         return False
@@ -75,7 +85,7 @@ def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredRespo
     lapsed = "SELECT id, token, size FROM results WHERE token = ? AND call = ? AND until < ?"
     drop(db, db.execute(lapsed, call).fetchall())
     identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, now, size, pieces)).lastrowid
-    for number, value in enumerate(_split(head, body, start)):
+    for number, value in enumerate(_split([head, *parts], most)):
         sealed = ring.seal(ring.current, "result", call.name(pieces), number, value)
         db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * _PIECES + number, sealed))
     _add(db, call.token, size)
@@ -150,7 +160,14 @@ def _add(db: sqlite3.Connection, token: str, size: int) -> None:
         db.execute("DELETE FROM totals WHERE token = ? AND size <= 0", (token,))
 
 
-def _split(head: bytes, body: bytes, start: int) -> Iterator[bytes]:
-    yield head + body[:start]
-    for begin in range(start, len(body), _PIECE):
-        yield body[begin : begin + _PIECE]
+def _split(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """The same bytes in pieces of `most`, the last as long as it comes."""
+    waiting = bytearray()
+    for part in parts:
+        for at in range(0, len(part), most):
+            waiting += part[at : at + most]
+            if len(waiting) >= most:
+                yield bytes(waiting[:most])
+                del waiting[:most]
+    if waiting:
+        yield bytes(waiting)

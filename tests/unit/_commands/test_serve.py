@@ -54,6 +54,7 @@ def test_what_would_be_is_said_and_nothing_listens(vault: Inside, inside: Inside
         "plugins": "none",
         "tls": "none",
         "audit": str(home / "audit.jsonl"),
+        "admin": "none",
         "grace": "5 s",
         "max-conns": "4096, fewer where the system allows fewer files",
         "log": "text, info",
