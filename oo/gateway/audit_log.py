@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,7 +82,8 @@ class AuditLog:
         self._refused = 0
         self._counted: Counter[str] = Counter()
         self._lost = 0
-        self.lost = 0  # lines, ever
+        self.told: Callable[[], None] | None = None
+        """Called for each line that could not be written."""
         self._errors = ThrottledLog()
 
     def forwarded_for(self, peer: str | None, headers: Headers) -> str | None:
@@ -150,7 +152,8 @@ class AuditLog:
             self._sink.write(line.encode())
         except OSError as error:
             self._lost += 1
-            self.lost += 1
+            if self.told is not None:
+                self.told()
             self._errors.say(f"decisions are missing in the audit: {error.strerror}", f" ({self._lost} so far)")
             return False
         return True

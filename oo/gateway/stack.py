@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from .._core.io import IO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport
 from .._core.slots import Slot, compose
 from .._http.request import Request
 from .._http.response import Response
-from .audit_log import Audit
+from .audit_log import Audit, AuditLog
 from .background import Background
 from .capacity import Capacity
 from .context import gateway_context
@@ -24,7 +25,7 @@ from .middleware.begin_audit import BeginAudit
 from .middleware.call_tools import Workshop
 from .middleware.concurrency import Concurrency
 from .middleware.cors import Cors
-from .middleware.count_calls import CountCalls, CountOpen
+from .middleware.count_calls import CountCalls
 from .middleware.credentials import ApplyCredentials
 from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
@@ -114,7 +115,7 @@ class Stack:
         `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing.
         `metrics` are what is counted into, if anything is."""
         if metrics is not None:
-            store, watchers = metered(store, metrics), [CountCalls(metrics, audit), *watchers]
+            store, watchers = metered(store, metrics), [CountCalls(metrics), *watchers]
         self._background = Background()
         self._calls = OpenCalls(store)
         self._end = _End(store, audit)
@@ -122,7 +123,8 @@ class Stack:
         chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds or Registry(), capacity)
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
         if metrics is not None:
-            self._chain.insert(self._chain.index(Slot.FETCH), CountOpen(metrics))
+            if isinstance(audit, AuditLog):
+                audit.told = partial(metrics.count, 1, "oo_audit_lost")
             for failover in self._chain:
                 if isinstance(failover, Failover):
                     failover.rested = metrics.rested

@@ -3,85 +3,74 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections import Counter
+from time import monotonic
 
 from ..._core.masking import MASKED
 from ..._core.pipeline import CallNext
 from ..._http.body import Outcome
 from ..._http.request import Request
 from ..._http.response import Response
-from ..audit_log import Audit, AuditLog
-from ..context import gateway_context
+from ..context import GatewayContext, gateway_context
 from ..metrics import Metrics
 
 _WORDS = {"complete": "allowed", "failed": "broken off", "left": "left"}
+_INTERVAL = 0.25  # seconds after which it is told what is under way
 
 
 class CountCalls:
-    """Counts each call when its answer has ended, by the words of the audit. A look at the health is none."""
+    """Counts each call when its answer has ended, by the words of the audit; and what is under way, four times a
+    second. A look at the health is none."""
 
-    def __init__(self, metrics: Metrics, audit: Audit | None = None) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._audit = audit if isinstance(audit, AuditLog) else None
         self._masked = MASKED.count
-        self._lost = 0 if self._audit is None else self._audit.lost
+        self._open: set[GatewayContext] = set()
+        self._told: set[int] = set()  # where it was told that calls are under way
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context, metrics = gateway_context(request), self._metrics
         if context.endpoint == "health":
             return await call_next(request)
+        self._open.add(context)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._tell)
         try:
             response = await call_next(request)
         except BaseException as error:
             left = isinstance(error, (asyncio.CancelledError, ConnectionError))
-            metrics.ended(context, context.ended or ("left" if left else "failed"), 499 if left else 500, None, 0)
+            self._open.discard(context)
+            metrics.ended(context, context.ended or ("left" if left else "failed"), 499 if left else 500, 0)
             raise
-        head = time.monotonic() - context.started
         if response.stream is None:
-            metrics.ended(context, context.outcome or "allowed", response.status, head, len(response.body))
-            self._look()
+            self._open.discard(context)
+            metrics.ended(context, context.outcome or "allowed", response.status, len(response.body))
+            if MASKED.count != self._masked:
+                self._count_masked()
             return response
+        return self._streamed(context, response, monotonic() - context.started)
 
+    def _streamed(self, context: GatewayContext, response: Response, head: float) -> Response:
         def ended(end: Outcome) -> None:
             word = context.ended or (context.outcome if end == "complete" else None) or _WORDS[end]
-            metrics.ended(context, word, 499 if word == "left" else response.status, head, context.bytes_out)
-            self._look()
+            self._open.discard(context)
+            self._metrics.ended(context, word, 499 if word == "left" else response.status, context.bytes_out, head)
+            self._count_masked()
 
         return response.on_end(ended)
 
-    def _look(self) -> None:
-        """Count what was noted elsewhere."""
-        if (masked := MASKED.count) != self._masked:
-            self._metrics.count(masked - self._masked, "oo_masked")
-            self._masked = masked
-        if self._audit is not None and (lost := self._audit.lost) != self._lost:
-            self._metrics.count(lost - self._lost, "oo_audit_lost")
-            self._lost = lost
+    def _count_masked(self) -> None:
+        masked = MASKED.count
+        self._metrics.count(masked - self._masked, "oo_masked")
+        self._masked = masked
 
-
-class CountOpen:
-    """Counts the calls under way, once it is known whose they are."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        context = gateway_context(request)
-        if context.endpoint == "health":
-            return await call_next(request)
-        cells, (calls, under_way) = self._metrics.cells, self._metrics.of_token(context)
-        cells[calls] += 1.0
-        cells[under_way] += 1.0
-        try:
-            response = await call_next(request)
-        except BaseException:
-            cells[under_way] -= 1.0
-            raise
-        if response.stream is None:
-            cells[under_way] -= 1.0
-            return response
-
-        def ended(_end: Outcome) -> None:
-            cells[under_way] -= 1.0
-
-        return response.on_end(ended)
+    def _tell(self) -> None:
+        """Tell what is under way, by route and token."""
+        now = Counter(self._metrics.under_way(context) for context in self._open)
+        for at in self._told - now.keys():
+            self._metrics.cells[at] = 0.0
+        for at, count in now.items():
+            self._metrics.cells[at] = count
+        self._told = set(now)
+        self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._tell) if now else None

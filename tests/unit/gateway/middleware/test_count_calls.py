@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 import oo
+from oo._core.io import LoopIO
 from oo._core.masking import Mask
+from oo._core.pipeline import Pipeline
 from oo._http.body import Body
 from oo.gateway.audit_log import AuditLog
 from oo.gateway.metrics import Metrics
-from oo.gateway.middleware.count_calls import CountCalls, CountOpen
+from oo.gateway.middleware import count_calls as module
+from oo.gateway.middleware.count_calls import CountCalls
 from oo.gateway.models import Route
 from oo.gateway.shared_counts import added_up
+from oo.gateway.stack import Stack
+from oo.testing import MockTransport
 from tests.support.calls import call, through
+from tests.support.stores import LenientStore
 
 ROUTE = Route("r", "https://api.test")
 
@@ -61,56 +68,66 @@ async def test_a_call_is_counted_by_the_words_of_the_audit(
 
 
 @pytest.mark.parametrize(("whole", "word", "status"), [(True, "allowed", "2xx"), (False, "left", "4xx")])
-async def test_a_stream_is_counted_when_it_has_ended_and_is_open_till_then(
+async def test_a_stream_is_counted_when_it_has_ended_and_under_way_till_then(
     metrics: Metrics, tmp_path: Path, whole: bool, word: str, status: str
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"one"
         yield b"two"
 
-    for middleware in (CountCalls(metrics), CountOpen(metrics)):
-        request = call(endpoint="proxy", route=ROUTE, token_id="t")
-        response, _ = await through(middleware, request, oo.Response(200, request=request, stream=Body(pieces())))
-        assert counted(tmp_path, "oo_calls") == {}
-        if isinstance(middleware, CountOpen):
-            assert counted(tmp_path, "oo_open_calls") == {("r", "t"): 1.0}
-        assert response.stream is not None
-        async for _ in response.stream:
-            if not whole:
-                break
-        response.abort()
-        if isinstance(middleware, CountCalls):
-            assert counted(tmp_path, "oo_calls") == {("r", "proxy", word, status): 1.0}
-            for at in metrics._ends.values():
-                metrics.cells[at] = 0
-            metrics._ends.clear()
-            for names in tmp_path.glob("*.names"):
-                names.write_bytes(b"")
+    counting = CountCalls(metrics)
+    request = call(endpoint="proxy", route=ROUTE, token_id="t")
+    response, _ = await through(counting, request, oo.Response(200, request=request, stream=Body(pieces())))
+    counting._tell()
+    assert counted(tmp_path, "oo_calls") == {}
+    assert counted(tmp_path, "oo_open_calls") == {("r", "t"): 1.0}
+    assert response.stream is not None
+    async for _ in response.stream:
+        if not whole:
+            break
+    response.abort()
+    counting._tell()
+    assert counted(tmp_path, "oo_calls") == {("r", "proxy", word, status): 1.0}
     assert counted(tmp_path, "oo_open_calls") == {("r", "t"): 0.0}
     assert counted(tmp_path, "oo_token_calls") == {("r", "t"): 1.0}
 
 
 @pytest.mark.parametrize("script", [200, ConnectionResetError()])
-async def test_what_has_ended_is_not_open(metrics: Metrics, tmp_path: Path, script: object) -> None:
-    try:
-        await through(CountOpen(metrics), call(endpoint="secret", token_id="t"), script)
-    except ConnectionResetError:
-        pass
+async def test_what_is_under_way_is_told_until_nothing_is(
+    metrics: Metrics, tmp_path: Path, script: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_INTERVAL", 0.01)
+    counting, over = CountCalls(metrics), asyncio.Event()
+
+    async def waits(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        await over.wait()
+        return await call_next(request)
+
+    pipeline = Pipeline([counting, waits], MockTransport([script]), LoopIO())
+    calling = asyncio.create_task(pipeline.handle(call(endpoint="secret", token_id="t")))
+    await asyncio.sleep(0.2)
+    assert counted(tmp_path, "oo_open_calls") == {("", "t"): 1.0}
+    over.set()
+    await asyncio.wait([calling])
+    assert (calling.exception() is None) is (script == 200)
+    await asyncio.sleep(0.2)
     assert counted(tmp_path, "oo_open_calls") == {("", "t"): 0.0}
+    assert counting._timer is None
 
 
 async def test_a_look_at_the_health_is_no_call(metrics: Metrics, tmp_path: Path) -> None:
-    for middleware in (CountCalls(metrics), CountOpen(metrics)):
-        await through(middleware, call("GET", "/health", endpoint="health"))
+    await through(CountCalls(metrics), call("GET", "/health", endpoint="health"))
     assert list(added_up(tmp_path)) == []
 
 
 async def test_what_was_masked_and_what_the_audit_lost_is_counted(metrics: Metrics, tmp_path: Path) -> None:
     audit = AuditLog(Full())
-    counting = CountCalls(metrics, audit)
+    stack = Stack(LenientStore(), audit, metrics=metrics)
+    counting = CountCalls(metrics)
     Mask(["secret-value"]).data(b"a secret-value, and a secret-value")
     audit.cut(1)
     for _ in range(2):
         await through(counting, call(endpoint="proxy"))
     assert counted(tmp_path, "oo_masked") == {(): 2.0}
     assert counted(tmp_path, "oo_audit_lost") == {(): 1.0}
+    await stack.close()
