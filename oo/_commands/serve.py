@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from tempfile import TemporaryDirectory
@@ -52,8 +53,10 @@ def serve(context: click.Context, /, **options: Any) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     settings = settings_of(**options)
-    preflight(data_dir(), settings)
+    with warnings.catch_warnings(record=True) as caught:
+        preflight(data_dir(), settings)
     if options["check"]:
+        _show(caught)
         _say_what_would_be(settings, options)
         return
     _begin_audit(settings)
@@ -68,7 +71,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
         listen(sock, shared=settings.shared)
         # The first line, whatever there is to say: whoever has started this waits for it.
         click.echo(f"oo: listening on {url or url_of(sock, encrypted)}", err=True)
-        _introduce(settings)
+        _introduce(settings, caught)
         code = _run(sock, settings, _again(context, settings.metrics_dir), admin)
     sys.exit(code)
 
@@ -99,14 +102,20 @@ def _admin(
     return sock, replace(settings, metrics_dir=counts)
 
 
-def _introduce(settings: ServeSettings) -> None:
+def _introduce(settings: ServeSettings, caught: Sequence[warnings.WarningMessage]) -> None:
     from ..gateway import logs
 
     logs.configure(settings.log_format, settings.log_level)
     known = _known(settings)
     logs.say(", ".join(f"{name} {value}" for name, value in known.items()), known)
+    _show(caught)
     for warning in with_vault(lambda vault: _weak_points(vault, settings)):
         logging.getLogger("oo.gateway").warning("%s", printable(warning))
+
+
+def _show(caught: Sequence[warnings.WarningMessage]) -> None:
+    for each in caught:
+        warnings.showwarning(each.message, each.category, each.filename, each.lineno)
 
 
 def _run(

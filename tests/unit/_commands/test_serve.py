@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import oo
 from oo._commands._vault import with_vault
 from oo.gateway.models import Route
@@ -74,16 +76,23 @@ def test_a_socket_and_a_certificate_do_not_go_together(vault: Inside, inside: In
     assert "--uds speaks plain HTTP" in said
 
 
-def test_what_is_warned_of_comes_after_the_first_line(home: Path, process: Process, tmp_path: Path) -> None:
+def test_what_is_warned_of_comes_after_the_first_line(
+    home: Path, process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "master.key"
     assert process("init").returncode == 0
     with_vault(lambda kept: kept.put_route(Route("acme", "https://api.example", credentials=("acme-hmac a=b",))))
+    (home / "master.key").rename(key)
+    key.chmod(0o644)
+    monkeypatch.setenv("OO_MASTER_KEY_FILE", str(key))
     command = [sys.executable, "-m", "oo.cli", "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as server:
         assert server.stderr is not None
-        lines = [server.stderr.readline() for _ in range(3)]
+        lines = [server.stderr.readline() for _ in range(4)]
         server.terminate()
         server.stderr.read()
         assert server.wait(PATIENCE) in (0, -15)  # it may not be up yet
     assert lines[0].startswith("oo: listening on http://127.0.0.1:")
     assert lines[1].startswith("oo: version ")
-    assert "'acme-hmac'" in lines[2]
+    assert "which is the master key" in lines[2]
+    assert "'acme-hmac'" in "".join(lines[3:])

@@ -148,3 +148,54 @@ def test_each_line_but_the_first_is_json_where_that_is_asked_for(home: Home, tok
     assert (version["version"], version["workers"], version["plugins"]) == (oo.__version__, "1", "none")
     (call,) = [line for line in lines if line.get("path") == "/api/secret"]
     assert (call["status"], call["method"], call["logger"]) == (200, "GET", "oo.access")
+
+
+PLUGIN = """
+import os
+import pathlib
+import oo
+
+class Marking:
+    def __init__(self, mark):
+        self.mark = mark
+
+    async def __call__(self, request, call_next):
+        response = await call_next(request)
+        return response.replace(headers=response.headers.replace("X-Mark", self.mark))
+
+class Plugin:
+    @oo.hookimpl
+    def oo_middleware(self, client):
+        return [(oo.Slot.CALL, Marking(pathlib.Path(os.environ["MARK"]).read_text()))]
+
+plugin = Plugin()
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_plugins_settings_are_read_again(tmp_path: Path, workers: str) -> None:
+    about = tmp_path / "site" / "acme_marking-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-marking\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[oo]\nmarking = acme_marking:plugin\n")
+    (tmp_path / "site" / "acme_marking.py").write_text(PLUGIN)
+    mark = tmp_path / "mark"
+    mark.write_text("first")
+    home = Home(tmp_path / "home", PYTHONPATH=str(tmp_path / "site"), OO_PLUGINS="off", MARK=str(mark)).made()
+
+    def marks() -> set[str | None]:
+        return {served.get(None, "/health").headers.get("X-Mark") for _ in range(10)}
+
+    with home.serve("--plugins", "marking", "--workers", workers) as served:
+        assert marks() == {"first"}
+        until(lambda: workers == "1" or len(served.workers()) == 2)
+        time.sleep(1)  # a worker that is not up yet reads what is there then
+        before = served.workers()
+        mark.write_text("second")
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: marks() == {"second"})
+        mark.unlink()
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: "the plugins stay as they were" in served.log)
+        assert (marks(), served.workers()) == ({"second"}, before)
+        mark.write_text("third")  # which the workers need that take the place of these
