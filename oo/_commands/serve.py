@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from tempfile import TemporaryDirectory
@@ -53,10 +53,11 @@ def serve(context: click.Context, /, **options: Any) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     settings = settings_of(**options)
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings():
+        if not options["check"]:
+            warnings.simplefilter("ignore")  # the workers warn of it again, behind the first line
         preflight(data_dir(), settings)
     if options["check"]:
-        _show(caught)
         _say_what_would_be(settings, options)
         return
     _begin_audit(settings)
@@ -71,7 +72,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
         listen(sock, shared=settings.shared)
         # The first line, whatever there is to say: whoever has started this waits for it.
         click.echo(f"oo: listening on {url or url_of(sock, encrypted)}", err=True)
-        _introduce(settings, caught)
+        _introduce(settings)
         code = _run(sock, settings, _again(context, settings.metrics_dir), admin)
     sys.exit(code)
 
@@ -102,20 +103,17 @@ def _admin(
     return sock, replace(settings, metrics_dir=counts)
 
 
-def _introduce(settings: ServeSettings, caught: Sequence[warnings.WarningMessage]) -> None:
+def _introduce(settings: ServeSettings) -> None:
     from ..gateway import logs
 
     logs.configure(settings.log_format, settings.log_level)
     known = _known(settings)
     logs.say(", ".join(f"{name} {value}" for name, value in known.items()), known)
-    _show(caught)
-    for warning in with_vault(lambda vault: _weak_points(vault, settings)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        found = with_vault(lambda vault: _weak_points(vault, settings))
+    for warning in found:
         logging.getLogger("oo.gateway").warning("%s", printable(warning))
-
-
-def _show(caught: Sequence[warnings.WarningMessage]) -> None:
-    for each in caught:
-        warnings.showwarning(each.message, each.category, each.filename, each.lineno)
 
 
 def _run(

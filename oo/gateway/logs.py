@@ -20,7 +20,7 @@ class TextLines(logging.Formatter):
     """`oo: message`, in one line whatever the message is."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"oo: {_one_line(record.getMessage())}"
+        return f"oo: {_message(record)}"
 
 
 class JSONLines(logging.Formatter):
@@ -32,7 +32,7 @@ class JSONLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "pid": record.process,
-            "message": record.getMessage(),
+            "message": _message(record),
             **getattr(record, FIELDS, {}),
         }
         return json.dumps(fields)
@@ -56,5 +56,7 @@ def say(message: str, fields: dict[str, str]) -> None:
     logging.getLogger(ACCESS).info("%s", message, extra={FIELDS: fields})
 
 
-def _one_line(text: str) -> str:
+def _message(record: logging.LogRecord) -> str:
+    """What a record says, in one line. A warning of Python's comes as a whole line of the command's."""
+    text = record.getMessage().strip().removeprefix("oo: ")
     return text if "\n" not in text else " ".join(text.split("\n"))
