@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import ipaddress
 import json
 import logging
@@ -39,7 +38,6 @@ _STOP_TIMEOUT = 10.0  # seconds that workers are given to end
 _STARTED = 1.0  # seconds that a worker must live to count as started
 _FAILED_STARTS = 5  # workers in a row that may fail to start
 _RETRY_DELAY = 1.0  # seconds until a failed start is tried again
-_ALLOCATIONS = 20_000  # objects between two looks for cycles; 700 by default
 _AUDIT = AuditSettings()
 
 
@@ -102,7 +100,6 @@ async def _work(
         loop.add_signal_handler(signal.SIGHUP, audit.reopen)
     try:
         async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit, plugins=plugins):
-            _spare_collector()
             await stop.wait()
     finally:
         audit.close()
@@ -187,14 +184,6 @@ def _context(tls: TLSFiles) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
     return context
-
-
-def _spare_collector() -> None:
-    """Have the garbage collector pass over what is there for good, and look for cycles less often: a call makes
-    hundreds of objects and hardly one cycle."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 10, 10)
 
 
 async def _outlive(parent: int) -> None:
