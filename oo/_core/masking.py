@@ -25,6 +25,7 @@ SHORTEST = 8
 STEP = 32 << 10
 """Bytes to mask between two turns of an event loop."""
 _DENSE = 4  # times as long as plain text takes what is dense with escapes
+_SHORT = STEP // _DENSE
 
 
 class _Value(NamedTuple):
@@ -157,7 +158,7 @@ def steps_of(data: bytes) -> Iterator[bytes]:
     while True:
         step = data[at : at + STEP]
         if weight_of(step) > STEP:
-            step = step[: STEP // _DENSE]
+            step = step[:_SHORT]
         yield step
         at += len(step)
         if at >= len(data):
@@ -166,6 +167,8 @@ def steps_of(data: bytes) -> Iterator[bytes]:
 
 def weight_of(data: bytes) -> int:
     """How many bytes of plain text take as long to mask: more than it has, where a text is dense with escapes."""
+    if len(data) <= _SHORT:  # which is one step in any case
+        return len(data)
     escapes = data.count(b"%") + data.count(b"\\") + data.count(b"&")
     return len(data) * _DENSE if escapes > len(data) >> 3 else len(data)
 
