@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-<<<<<<< HEAD
-import gc
-=======
-import ipaddress
-import json
->>>>>>> main
 import logging
 import os
 import signal
@@ -40,19 +34,6 @@ from .trusted_proxies import TrustedProxies
 from .vault import Vault
 
 logger = logging.getLogger("oo.gateway")
-
-<<<<<<< HEAD
-_ALLOCATIONS = 20_000  # objects between two looks for cycles; 700 by default
-=======
-TLSFiles: TypeAlias = "tuple[str, str] | None"
-"""A certificate chain and its key, both PEM files."""
-
-_STOP_TIMEOUT = 10.0  # seconds that workers are given to end
-_STARTED = 1.0  # seconds that a worker must live to count as started
-_FAILED_STARTS = 5  # workers in a row that may fail to start
-_RETRY_DELAY = 1.0  # seconds until a failed start is tried again
-_AUDIT = AuditSettings()
->>>>>>> main
 
 
 def preflight(home: Path, settings: ServeSettings) -> None:
@@ -102,7 +83,6 @@ class LoopErrorLog(ThrottledLog):
         self.say(f"the event loop met a failure: {what}")
 
 
-<<<<<<< HEAD
 class Worker:
     """A process that answers callers. `ready` is called once it does."""
 
@@ -140,29 +120,9 @@ class Worker:
                 loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
             stack.callback(self._cancel)
             self._watch()
-            _spare_collector()
             self._ready()
             await self._stop.wait()
             await self._drain(gateway)
-=======
-async def _work(
-    sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequence[str], settings: AuditSettings
-) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
-            loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(LoopErrorLog())
-    audit = settings.open(home)
-    with contextlib.suppress(NotImplementedError, AttributeError):
-        loop.add_signal_handler(signal.SIGHUP, audit.reopen)
-    try:
-        async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit, plugins=plugins):
-            await stop.wait()
-    finally:
-        audit.close()
->>>>>>> main
 
     def _gateway(self, vault: Vault, audit: AuditLog) -> Gateway:
         settings = self._settings
@@ -233,15 +193,6 @@ async def _work(
             logger.warning("some of the settings that changed take effect when the gateway is started anew")
 
 
-<<<<<<< HEAD
-def _spare_collector() -> None:
-    """Have the garbage collector pass over what is there for good, and look for cycles less often: a call makes
-    hundreds of objects and hardly one cycle."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 10, 10)
-
-
 def _watchers(settings: ServeSettings) -> list[Middleware]:
     return [*([Tracing()] if settings.traces else ()), *([AccessLog()] if settings.access_log else ())]
 
@@ -252,8 +203,6 @@ async def _beat(manager: ServiceManager, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-=======
->>>>>>> main
 async def _outlive(parent: int) -> None:
     # A supervisor that was killed can't tell its workers.
     while os.getppid() == parent:  # noqa: ASYNC110  # the system has no event for it
