@@ -38,6 +38,7 @@ _UNIX = getattr(socket, "AF_UNIX", None)
 _OTHER_FILES = 64  # files that are no connection: the vault, the audit, what Python keeps open
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _SHUTDOWN_TIMEOUT = 2.0  # seconds that calls which are cut are given to clean up
+_TURN = 0.01  # seconds in which a connection that was accepted is made
 _LOOK = 0.05  # seconds between two looks at what is left, while the server drains
 
 Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -70,11 +71,13 @@ class Server(BaseServer):
         self._limit = connection_limit(limit)
         self._tracked: set[Connection] = set()
         self.made = 0  # connections so far
+        self._begun = 0  # and those whose handshake may not be over
         # Dicts for their order, with the time since when: connections without a request yet, and those between two.
         self._fresh: dict[object, float] = {}
         self._idle: dict[object, float] = {}
 
     def __call__(self) -> web.RequestHandler:
+        self._begun += 1
         return Connection(self, self.refuse)
 
     def track(self, connection: Connection) -> None:
@@ -110,6 +113,11 @@ class Server(BaseServer):
         """
         self._answer = _last(self._answer)
         began = time.monotonic()
+        await asyncio.sleep(0)  # what was accepted begins a turn later
+        for _ in range(int(min(SPEAK_WITHIN, grace) / _TURN)):
+            if self._begun == self.made or hurry.is_set():
+                break
+            await asyncio.sleep(_TURN)  # one whose handshake fails never comes
         while (self._tracked or busy()) and not hurry.is_set() and (left := began + grace - time.monotonic()) > 0:
             # One that was kept may be about to carry a call that its caller cannot know to be too late.
             silent = time.monotonic() - SPEAK_WITHIN
