@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import calls, chat, env, explain, gateway, plugins, proxy, route, run, secret, token, vault
+from . import audit, calls, chat, demo, env, explain, plugins, proxy, route, run, secret, serve, token, top, vault
 from ._errors import Program
 
 
@@ -30,12 +30,13 @@ for command in (
     env.env,
     route.route,
     token.token,
-    gateway.serve,
-    vault.audit,
+    serve.serve,
+    audit.audit,
+    top.top,
     vault.rekey,
     *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
     explain.explain,
     plugins.plugins,
-    gateway.demo,
+    demo.demo,
 ):
     oo.add_command(command)

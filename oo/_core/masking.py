@@ -36,6 +36,15 @@ class _Value(NamedTuple):
     reach: int
 
 
+class _Masked:
+    """How many values this process has masked."""
+
+    count = 0
+
+
+MASKED = _Masked()
+
+
 class Mask:
     """Replaces each of some values by ***, in plain and base64, however JSON, a URL or HTML would escape it. Values of
     fewer than 8 characters are left alone."""
@@ -240,6 +249,7 @@ def _masked(data: bytes, spans: list[tuple[int, int]], start: int, stop: int) ->
             break
         if begin >= start:
             parts += [data[start:begin], MASK.encode()]
+            MASKED.count += 1
         start = max(start, end)
     return b"".join([*parts, data[start:stop]]), max(start, stop)
 

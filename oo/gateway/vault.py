@@ -62,6 +62,9 @@ class Vault:
 
     # What a running gateway asks: the Store.
 
+    async def check(self) -> None:
+        self._database.check()
+
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         found = self._judged(token, kind, key)
         if isinstance(found, Denial):
