@@ -46,7 +46,8 @@ class WriteAudit:
             outcome = context.ended or (self._left if left else "failed")
             audit.end(context, outcome, _LEFT if left else 500, context.bytes_out)
             raise
-        upstream_id = None if context.route is None else response.headers.get("X-Request-Id")
+        ids = [] if context.route is None else response.headers.get_all("X-Request-Id")
+        upstream_id = ", ".join(ids) if ids else None
         if response.stream is None:
             outcome, size = context.outcome or "allowed", len(response.body)
             if audit.end(context, outcome, response.status, size, upstream_id):
