@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from pathlib import Path
-from time import monotonic, time
+from time import time
 from urllib.parse import urlsplit
 
 from .context import GatewayContext
@@ -32,7 +32,7 @@ COUNTERS = {
 HISTOGRAMS = {
     "oo_call_head_seconds": ("Until the head of the answer.", ("route",)),
     "oo_call_seconds": ("Until the end of the answer.", ("route",)),
-    "oo_store_seconds": ("What the store took; of authorize each 16th.", ("method",)),
+    "oo_store_seconds": ("What the store took.", ("method",)),
 }
 GAUGES = {
     "oo_open_calls": ("Calls under way.", ("route", "token")),
@@ -71,12 +71,18 @@ class Metrics:
         cells[at + _SUM] += seconds
 
     def ended(
-        self, context: GatewayContext, outcome: str, status: int, bytes_out: int, head: float | None = None
+        self,
+        context: GatewayContext,
+        outcome: str,
+        status: int,
+        bytes_out: int,
+        seconds: float,
+        head: float | None = None,
     ) -> None:
-        """Count a call that has ended. `head` is when the head of its answer was there, in seconds from its begin; at
-        the end, unless told."""
+        """Count a call that has ended, so many seconds after it began. `head` is when the head of its answer was there;
+        at the end, unless told."""
         # Written out: each call passes here, and a function more costs as much as three counts.
-        seconds, cells = monotonic() - context.started, self.cells
+        cells = self.cells
         name = "" if context.route is None else context.route.name
         key = (name, context.endpoint, outcome, status)
         found = self._ends.get(key)

@@ -114,8 +114,10 @@ class Stack:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
         `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing.
         `metrics` are what is counted into, if anything is."""
+        self._counting: CountCalls | None = None
         if metrics is not None:
-            store, watchers = metered(store, metrics), [CountCalls(metrics), *watchers]
+            self._counting = CountCalls(metrics)
+            store, watchers = metered(store, metrics), [self._counting, *watchers]
         self._background = Background()
         self._calls = OpenCalls(store)
         self._end = _End(store, audit)
@@ -167,6 +169,8 @@ class Stack:
     async def close(self) -> None:
         """Close the connections, after a second at most for the calls that must be completed."""
         await self._background.close()
+        if self._counting is not None:
+            self._counting.flush()
         await self._calls.close()
         await self._end.close()
 

@@ -44,6 +44,9 @@ VAULT_FILE = "vault.db"
 class Vault:
     """An open vault. `async with Vault(home)`; StoreError if there is none or the master key is another's."""
 
+    is_embedded = True
+    """What is read of it lies in this process's memory mostly."""
+
     def __init__(self, home: Path, load: Callable[[], Keyring] | None = None) -> None:
         self.path = home / VAULT_FILE
         self._keys = ReloadingKeyring(load or (lambda: keyring.load(home)))
