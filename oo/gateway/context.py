@@ -38,6 +38,7 @@ class GatewayContext(Context):
         audited: what both of the call's lines in the audit hold, once the first was written.
         outcome: the word for the audit, where the gateway itself answers.
         joined: how often the call waited for what another one fetched.
+        head: seconds until the head of an answer was there whose body follows, where somebody counts them.
         ended: why the call was ended before its answer was whole: "revoked", "expired".
         hang_up: closes the caller's connection at once.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
@@ -67,6 +68,7 @@ class GatewayContext(Context):
     outcome: str | None = None
     joined: int = 0
     ended: str | None = None
+    head: float | None = None
     hang_up: Callable[[], object] | None = None
     bytes_in: int = 0
     bytes_out: int = 0

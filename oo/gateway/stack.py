@@ -14,6 +14,7 @@ from .audit_log import Audit, AuditLog
 from .background import Background
 from .capacity import Capacity
 from .context import gateway_context
+from .counting_audit import CountingAudit
 from .credentials.registry import Registry
 from .errors import GatewayError
 from .metered_store import metered
@@ -25,7 +26,6 @@ from .middleware.begin_audit import BeginAudit
 from .middleware.call_tools import Workshop
 from .middleware.concurrency import Concurrency
 from .middleware.cors import Cors
-from .middleware.count_calls import CountCalls
 from .middleware.credentials import ApplyCredentials
 from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
@@ -114,10 +114,12 @@ class Stack:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
         `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing.
         `metrics` are what is counted into, if anything is."""
-        self._counting: CountCalls | None = None
+        self._counting: CountingAudit | None = None
         if metrics is not None:
-            self._counting = CountCalls(metrics)
-            store, watchers = metered(store, metrics), [self._counting, *watchers]
+            if isinstance(audit, AuditLog):
+                audit.told = partial(metrics.count, 1, "oo_audit_lost")
+            audit = self._counting = CountingAudit(metrics, audit)
+            store = metered(store, metrics)
         self._background = Background()
         self._calls = OpenCalls(store)
         self._end = _End(store, audit)
@@ -125,8 +127,6 @@ class Stack:
         chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds or Registry(), capacity)
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
         if metrics is not None:
-            if isinstance(audit, AuditLog):
-                audit.told = partial(metrics.count, 1, "oo_audit_lost")
             for failover in self._chain:
                 if isinstance(failover, Failover):
                     failover.rested = metrics.rested

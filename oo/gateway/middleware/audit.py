@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from ..._core.pipeline import CallNext
 from ..._http.body import Outcome
@@ -25,6 +26,7 @@ class WriteAudit:
     def __init__(self, audit: Audit | None = None) -> None:
         self._audit = audit
         self._left = "left"
+        self._counts_heads = getattr(audit, "counts_heads", False)
 
     def cut(self, calls: int) -> None:
         """Write that so many calls are cut, and that each call which is left from here on was."""
@@ -53,6 +55,9 @@ class WriteAudit:
             if audit.end(context, outcome, response.status, size, upstream_id):
                 return response
             return error_response(request, AuditFailed())
+
+        if self._counts_heads:
+            context.head = time.monotonic() - context.started
 
         def ended(end: Outcome) -> None:
             word = self._left if end == "left" else _WORDS[end]

@@ -36,8 +36,8 @@ def called(**known: object) -> GatewayContext:
 def test_what_several_processes_have_counted_is_added_up(tmp_path: Path) -> None:
     both = [Metrics(tmp_path), Metrics(tmp_path)]
     for metrics in both:
-        metrics.ended(called(bytes_in=10), "allowed", 200, 20, 0.002)
-        metrics.ended(called(outcome="used up", route=None, endpoint="secret"), "used up", 401, 5)
+        metrics.ended(called(bytes_in=10), "allowed", 200, 20, 0.01, 0.002)
+        metrics.ended(called(outcome="used up", route=None, endpoint="secret"), "used up", 401, 5, 0.0001)
     found = samples(tmp_path)
     assert found["oo_calls_total", "proxy", "allowed", "r", "2xx"] == 2
     assert found["oo_calls_total", "secret", "used up", "", "4xx"] == 2
@@ -72,7 +72,7 @@ def test_what_is_seldom_is_counted_where_it_is(
     tmp_path: Path, context: GatewayContext, status: int, counted: dict[tuple[str, ...], float]
 ) -> None:
     metrics = Metrics(tmp_path)
-    metrics.ended(context, context.outcome or "allowed", status, 0)
+    metrics.ended(context, context.outcome or "allowed", status, 0, 0.0)
     seldom = ("oo_retries_total", "oo_joined_total", "oo_refused_total")
     assert {key: value for key, value in samples(tmp_path).items() if key[0] in seldom} == counted
     metrics.close()
@@ -81,7 +81,7 @@ def test_what_is_seldom_is_counted_where_it_is(
 def test_what_is_so_now_is_of_the_living_alone_and_what_was_is_of_all(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path)
     for _ in range(3):
-        metrics.ended(called(token_id="t"), "allowed", 200, 0)
+        metrics.ended(called(token_id="t"), "allowed", 200, 0, 0.0)
     metrics.cells[metrics.under_way(called(token_id="t"))] = 1
     metrics.rested("r", "https://user:secret@api.test:8443/bot-secret")
     found = samples(tmp_path)

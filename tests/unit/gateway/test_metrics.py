@@ -31,7 +31,7 @@ def test_many_tokens_share_a_label(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         context = GatewayContext()
         context.token_id = name
         metrics.cells[metrics.under_way(context)] = 1
-        metrics.ended(context, "allowed", 200, 0)
+        metrics.ended(context, "allowed", 200, 0, 0.0)
     for counter, counts in (("oo_token_calls", (2.0, 1.0, 2.0)), ("oo_open_calls", (1.0, 1.0, 1.0))):
         counted = {key[2]: numbers[0] for key, numbers, _ in added_up(tmp_path) if key[0] == counter}
         assert counted == dict(zip(("a", "b", "others"), counts, strict=True))

@@ -20,10 +20,10 @@ def called(name: str | None) -> GatewayContext:
 def test_two_looks_tell_what_runs_now_the_busiest_first(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path)
     for name in ("idle", "busy", None):
-        metrics.ended(called(name), "allowed", 200, 100)
+        metrics.ended(called(name), "allowed", 200, 100, 0.5)
     first = look(exposition(tmp_path).decode(), 10.0)
     for status in (200, 404, 502, 200):
-        metrics.ended(called("busy"), "allowed", status, 100)
+        metrics.ended(called("busy"), "allowed", status, 100, 0.5)
     metrics.cells[metrics.under_way(called("busy"))] = 1
     second = look(exposition(tmp_path).decode(), 12.0)
     busy, *others = by_route(second, first)

@@ -11,16 +11,19 @@ from oo._core.io import LoopIO
 from oo._core.masking import Mask
 from oo._core.pipeline import Pipeline
 from oo._http.body import Body
+from oo.gateway import counting_audit as module
 from oo.gateway.audit_log import AuditLog
+from oo.gateway.context import gateway_context
+from oo.gateway.counting_audit import CountingAudit
 from oo.gateway.metrics import Metrics
-from oo.gateway.middleware import count_calls as module
-from oo.gateway.middleware.count_calls import CountCalls
+from oo.gateway.middleware.audit import WriteAudit
+from oo.gateway.middleware.begin_audit import BeginAudit
 from oo.gateway.models import Route
 from oo.gateway.shared_counts import added_up
 from oo.gateway.stack import Stack
 from oo.testing import MockTransport
 from tests.support.calls import call, through
-from tests.support.stores import LenientStore
+from tests.support.stores import LenientStore, Notes
 
 ROUTE = Route("r", "https://api.test")
 
@@ -42,7 +45,9 @@ class Full:
     def write(self, line: bytes) -> None:
         raise OSError(28, "no room")
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        raise OSError(28, "no room")
+
     def reopen(self) -> None: ...
     def close(self) -> None: ...
 
@@ -60,10 +65,12 @@ class Full:
 async def test_a_call_is_counted_by_the_words_of_the_audit(
     metrics: Metrics, tmp_path: Path, script: object, known: dict[str, object], key: tuple[str, ...]
 ) -> None:
+    counting = CountingAudit(metrics)
     try:
-        await through(CountCalls(metrics), call(endpoint="proxy", **known), script)
+        await through(WriteAudit(counting), call(endpoint="proxy", **known), script)
     except (ConnectionError, ZeroDivisionError):
         pass
+    counting.flush()
     assert counted(tmp_path, "oo_calls") == {key: 1.0}
 
 
@@ -75,9 +82,10 @@ async def test_a_stream_is_counted_when_it_has_ended_and_under_way_till_then(
         yield b"one"
         yield b"two"
 
-    counting = CountCalls(metrics)
+    counting = CountingAudit(metrics, Notes())
     request = call(endpoint="proxy", route=ROUTE, token_id="t")
-    response, _ = await through(counting, request, oo.Response(200, request=request, stream=Body(pieces())))
+    transport = MockTransport([oo.Response(200, request=request, stream=Body(pieces()))])
+    response = await Pipeline([WriteAudit(counting), BeginAudit(counting)], transport, LoopIO()).handle(request)
     counting._tell()
     assert counted(tmp_path, "oo_calls") == {}
     assert counted(tmp_path, "oo_open_calls") == {("r", "t"): 1.0}
@@ -87,6 +95,8 @@ async def test_a_stream_is_counted_when_it_has_ended_and_under_way_till_then(
             break
     response.abort()
     counting._tell()
+    counting.flush()
+    assert gateway_context(request).head is not None
     assert counted(tmp_path, "oo_calls") == {("r", "proxy", word, status): 1.0}
     assert counted(tmp_path, "oo_open_calls") == {("r", "t"): 0.0}
     assert counted(tmp_path, "oo_token_calls") == {("r", "t"): 1.0}
@@ -97,13 +107,13 @@ async def test_what_is_under_way_is_told_until_nothing_is(
     metrics: Metrics, tmp_path: Path, script: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_INTERVAL", 0.01)
-    counting, over = CountCalls(metrics), asyncio.Event()
+    counting, over = CountingAudit(metrics), asyncio.Event()
 
     async def waits(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
         await over.wait()
         return await call_next(request)
 
-    pipeline = Pipeline([counting, waits], MockTransport([script]), LoopIO())
+    pipeline = Pipeline([WriteAudit(counting), BeginAudit(counting), waits], MockTransport([script]), LoopIO())
     calling = asyncio.create_task(pipeline.handle(call(endpoint="secret", token_id="t")))
     await asyncio.sleep(0.2)
     assert counted(tmp_path, "oo_open_calls") == {("", "t"): 1.0}
@@ -116,18 +126,19 @@ async def test_what_is_under_way_is_told_until_nothing_is(
 
 
 async def test_a_look_at_the_health_is_no_call(metrics: Metrics, tmp_path: Path) -> None:
-    await through(CountCalls(metrics), call("GET", "/health", endpoint="health"))
+    await through(WriteAudit(CountingAudit(metrics)), call("GET", "/health", endpoint="health"))
     assert list(added_up(tmp_path)) == []
 
 
 async def test_what_was_masked_and_what_the_audit_lost_is_counted(metrics: Metrics, tmp_path: Path) -> None:
     audit = AuditLog(Full())
     stack = Stack(LenientStore(), audit, metrics=metrics)
-    counting = CountCalls(metrics)
+    counting = CountingAudit(metrics, audit)
     Mask(["secret-value"]).data(b"a secret-value, and a secret-value")
-    audit.cut(1)
-    for _ in range(2):
-        await through(counting, call(endpoint="proxy"))
+    assert not counting.is_writable()
+    counting.cut(1)
+    counting.flush()
+    counting.flush()
     assert counted(tmp_path, "oo_masked") == {(): 2.0}
     assert counted(tmp_path, "oo_audit_lost") == {(): 1.0}
     await stack.close()
