@@ -7,6 +7,7 @@ import click
 from .._version import __version__
 from . import calls, chat, env, explain, gateway, plugins, proxy, route, run, secret, token, vault
 from ._errors import Program
+from ._vault import add_store_option
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,3 +40,9 @@ for command in (
     gateway.demo,
 ):
     oo.add_command(command)
+
+for command in (
+    *(vault.init, vault.audit, vault.rekey, secret.secret, env.env, route.route, token.token),
+    *(gateway.serve, explain.explain),
+):
+    add_store_option(command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ._audit_options import audit_options
-from ._vault import warn, with_vault
+from ._vault import store_place, warn, with_vault
 from .plugins import kinds_of, named_plugins
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def serve(
     from ..gateway.services import weak_uses
 
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
-    serving.preflight(data_dir(), tls, plugins, audit)
+    place = store_place()
+    warn(serving.preflight(data_dir(), tls, plugins, audit, place))
     warn(with_vault(weak_uses))
     kinds = kinds_of(plugins)
     warn(with_vault(lambda vault: unknown_kinds(vault, kinds)))
@@ -64,9 +65,9 @@ def serve(
     sock = _listening(host, port, tls is not None or behind_tls_proxy)
     click.echo(f"oo: listening on {url_of(sock, tls is not None)}", err=True)
     if workers == 1:
-        serving.run_worker(sock, data_dir(), tls, plugins, audit)
+        serving.run_worker(sock, data_dir(), tls, plugins, audit, place)
     else:
-        sys.exit(serving.run_supervisor(sock, workers, tls, plugins, audit))
+        sys.exit(serving.run_supervisor(sock, workers, tls, plugins, audit, place))
 
 
 def _listening(host: str, port: int, encrypted: bool) -> socket.socket:

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import click
 
+from ._vault import store_place
+
 
 @click.command()
 def init() -> None:
     """Make a vault.
 
     It lies in OO_HOME, else where this platform keeps a program's data, its master key beside it unless OO_MASTER_KEY
-    or OO_MASTER_KEY_FILE gives one.
+    or OO_MASTER_KEY_FILE gives one. In PostgreSQL it is a schema `oo` of the database that --store or OO_STORE names.
 
     Example: oo init
     """
-    from ..gateway.paths import data_dir
-    from ..gateway.services import create_vault
+    from ..gateway.services import create_store
 
-    vault, key = create_vault(data_dir())
+    vault, key = create_store(store_place())
     click.echo(f"vault {vault}")
     if key is not None:
         click.echo(f"master key {key}: keep a copy elsewhere, without it the vault is lost")
@@ -36,10 +37,9 @@ def rekey() -> None:
     """
     import asyncio
 
-    from ..gateway.paths import data_dir
-    from ..gateway.services import rekey_vault
+    from ..gateway.services import rekey_store
 
-    count, key = asyncio.run(rekey_vault(data_dir()))
+    count, key = asyncio.run(rekey_store(store_place()))
     if not count and key is None:
         click.echo(
             'nothing was sealed anew: the vault is sealed with the last key of OO_MASTER_KEY ("OLD,NEW") already'
@@ -60,11 +60,12 @@ def audit(follow: bool, file: Path | None) -> None:
     """
     from ..gateway.audit_log import AUDIT_FILE
     from ..gateway.audit_reader import read
+    from ..gateway.open_store import is_postgres
     from ..gateway.paths import data_dir
     from ..gateway.vault import VAULT_FILE
 
     path = data_dir() / VAULT_FILE
-    if file is None and not path.exists():
+    if file is None and not path.exists() and not is_postgres(store_place()):
         raise click.ClickException(f"there is no vault at {path}: run `oo init`")
     for line in read(file or data_dir() / AUDIT_FILE, follow):
         click.echo(line)

@@ -24,10 +24,10 @@ from .. import _plugins
 from .app import Gateway, gateway_info, kinds_with
 from .audit_log import AuditSettings
 from .errors import StoreError
+from .open_store import open_store, place_of
 from .paths import data_dir as find_home
 from .throttled_log import ThrottledLog
 from .trusted_proxies import TrustedProxies
-from .vault import Vault
 
 logger = logging.getLogger("oo.gateway")
 
@@ -46,18 +46,21 @@ def is_loopback(sock: socket.socket) -> bool:
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def preflight(home: Path, tls: TLSFiles, plugins: Sequence[str] = (), audit: AuditSettings = _AUDIT) -> None:
-    """Open once what every worker will need, so that an error is reported once and at once. StoreError."""
+def preflight(
+    home: Path, tls: TLSFiles, plugins: Sequence[str] = (), audit: AuditSettings = _AUDIT, place: str | None = None
+) -> list[str]:
+    """Open once what every worker will need, so that an error is reported once and at once. Returns what of the store
+    to warn of. StoreError."""
     _context(tls)
     try:
         _plugins.plugins.named(plugins, gateway_info(""))
         kinds_with(plugins)
     except ValueError as error:
         raise StoreError(str(error)) from None
-    asyncio.run(Vault(home).close())
     if audit.target is not None:
         audit.open(home).close()
     TrustedProxies(audit.proxies)
+    return asyncio.run(_warnings(place or str(home)))
 
 
 def run_worker(
@@ -66,11 +69,12 @@ def run_worker(
     tls: TLSFiles = None,
     plugins: Sequence[str] = (),
     audit: AuditSettings = _AUDIT,
+    place: str | None = None,
 ) -> None:
-    """Answer callers on a bound socket until SIGINT or SIGTERM. `plugins` are the names of those to load. SIGHUP has
-    the audit's file opened anew."""
+    """Answer callers on a bound socket until SIGINT or SIGTERM. `plugins` are the names of those to load, `place` is
+    the store, by default the vault in `home`. SIGHUP has the audit's file opened anew."""
     _log()
-    asyncio.run(_work(sock, home, tls, plugins, audit))
+    asyncio.run(_work(sock, home, tls, plugins, audit, place or str(home)))
 
 
 class LoopErrorLog(ThrottledLog):
@@ -86,8 +90,13 @@ class LoopErrorLog(ThrottledLog):
         self.say(f"the event loop met a failure: {what}")
 
 
+async def _warnings(place: str) -> list[str]:
+    async with open_store(place) as store:
+        return await store.warnings()
+
+
 async def _work(
-    sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequence[str], settings: AuditSettings
+    sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequence[str], settings: AuditSettings, place: str
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -99,14 +108,22 @@ async def _work(
     with contextlib.suppress(NotImplementedError, AttributeError):
         loop.add_signal_handler(signal.SIGHUP, audit.reopen)
     try:
-        async with Vault(home) as vault, Gateway(vault, sock=sock, tls=_context(tls), audit=audit, plugins=plugins):
+        async with (
+            open_store(place) as store,
+            Gateway(store, sock=sock, tls=_context(tls), audit=audit, plugins=plugins),
+        ):
             await stop.wait()
     finally:
         audit.close()
 
 
 def run_supervisor(
-    sock: socket.socket, workers: int, tls: TLSFiles, plugins: Sequence[str] = (), audit: AuditSettings = _AUDIT
+    sock: socket.socket,
+    workers: int,
+    tls: TLSFiles,
+    plugins: Sequence[str] = (),
+    audit: AuditSettings = _AUDIT,
+    place: str | None = None,
 ) -> int:
     """Keep that many workers on a bound socket until SIGINT or SIGTERM, then close it; they get SIGHUP too. Returns
     the exit code."""
@@ -129,7 +146,7 @@ def run_supervisor(
             logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
         try:
             while len(running) < workers and time.monotonic() >= again:
-                running[_start(sock, tls, plugins, audit)] = time.monotonic()
+                running[_start(sock, tls, plugins, audit, place)] = time.monotonic()
         except OSError as error:
             errors.say(f"a worker could not be started: {error.strerror}; it will be tried again")
             again = time.monotonic() + _RETRY_DELAY
@@ -166,11 +183,16 @@ def _on_signals(
         signal.signal(signal.SIGHUP, hang_up)
 
 
-def _start(sock: socket.socket, tls: TLSFiles, plugins: Sequence[str], audit: AuditSettings) -> subprocess.Popen[bytes]:
+def _start(
+    sock: socket.socket, tls: TLSFiles, plugins: Sequence[str], audit: AuditSettings, place: str | None
+) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid())]
     command += [",".join(plugins), json.dumps(asdict(audit)), *(tls or ())]
     return subprocess.Popen(  # noqa: S603  # this interpreter, this module
-        command, pass_fds=[sock.fileno()], start_new_session=True
+        command,
+        pass_fds=[sock.fileno()],
+        start_new_session=True,
+        env={**os.environ, **({} if place is None else {"OO_STORE": place})},  # not argv: it may hold a password
     )
 
 
@@ -196,7 +218,7 @@ async def _outlive(parent: int) -> None:
 async def _worker(descriptor: int, parent: int, tls: TLSFiles, plugins: Sequence[str], audit: AuditSettings) -> None:
     watch = asyncio.create_task(_outlive(parent))
     try:
-        await _work(socket.socket(fileno=descriptor), find_home(), tls, plugins, audit)
+        await _work(socket.socket(fileno=descriptor), find_home(), tls, plugins, audit, place_of())
     finally:
         watch.cancel()
 

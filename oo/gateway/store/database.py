@@ -10,12 +10,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
+from ..._core.pipeline import run_sync
 from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import Keyring, ReloadingKeyring, new_key
 from ..throttled_log import ThrottledLog
 from . import sqlite
-from .records import Records
 from .schema import SCHEMA, upgrade
+from .sqlite_rows import SQLiteRecords
 from .writer import Writer
 
 T = TypeVar("T")
@@ -29,13 +30,13 @@ class _Connections:
         with sqlite.failures(path), ExitStack() as opened:
             # Before it is opened: a file that is put in its place meanwhile is noticed at the next look.
             self.identity = _identity(path)
-            self.records = Records(opened.enter_context(closing(sqlite.reader(path))), path, keys)
+            self.records = SQLiteRecords(opened.enter_context(closing(sqlite.reader(path))), path, keys)
             self.root = self._root(path)
             # After the root is read, since it carries over into the file what a crash left in the log.
             self.writer = opened.enter_context(closing(sqlite.writer(path)))
             upgrade(self.writer)
             opened.pop_all()
-        self.changes = Writer(Records(self.writer, path, keys), path, self._close)
+        self.changes = Writer(SQLiteRecords(self.writer, path, keys), path, self._close)
 
     def _close(self) -> None:
         # The last to close carries the log over into the file, which the reader cannot.
@@ -44,7 +45,7 @@ class _Connections:
 
     def _root(self, path: Path) -> bytes:
         try:
-            return self.records.read("root", "root", 1)
+            return run_sync(self.records.read("root", "root", 1))
         except IntegrityError:
             pass
         raise StoreError(f"the master key does not open the vault {path}; nothing was changed")
@@ -68,7 +69,7 @@ class Database:
         self._errors = ThrottledLog()
 
     @property
-    def records(self) -> Records:
+    def records(self) -> SQLiteRecords:
         """The records, to read."""
         return self._open.records
 
@@ -89,15 +90,15 @@ class Database:
             self._reopen()
         seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
         if seen != self._seen:  # somebody has committed something
-            self._seen, self._epoch = seen, self.records.epoch()
+            self._seen, self._epoch = seen, self.records.rows.epoch()
         return self._replaced, self._epoch
 
-    def read(self, read: Callable[[Records], T]) -> T:
+    def read(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, all of it as of one moment."""
         with sqlite.snapshot(self.records.db):
             return read(self.records)
 
-    async def write(self, change: Callable[[Records], T]) -> T:
+    async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
         return await self._open.changes.write(change)
 

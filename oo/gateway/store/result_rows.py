@@ -1,6 +1,6 @@
 """The rows of kept answers: each sealed in pieces, so that none takes long to seal, to read or to send.
 
-An answer is known by its call and by the end of the claim under which that was made, so a call that was made again
+An answer is known by its call and by the fence of the claim under which that was made, so a call that was made again
 never gets an earlier answer. The first piece begins with the status and the headers.
 """
 
@@ -15,13 +15,13 @@ from .. import kept
 from ..models import StoredResponse
 from ..sealing import Keyring
 
-FORMAT = 1
+FORMAT = 2
 """The `user_version` of a file with these tables."""
 
 SCHEMA = """
 CREATE TABLE results (
-    id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, until REAL NOT NULL, at REAL NOT NULL,
-    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (token, call, until)
+    id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, fence BLOB NOT NULL, at REAL NOT NULL,
+    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (token, call, fence)
 );
 CREATE INDEX results_at ON results (at);
 CREATE INDEX results_of_token ON results (token, at);
@@ -37,15 +37,15 @@ _ALL = ""  # whose total is that of all tokens
 
 
 class Call(NamedTuple):
-    """A call that was made: its token's id, the keyed hash of its key, the end of its claim."""
+    """A call that was made: its token's id, the keyed hash of its key, the fence of its claim."""
 
     token: str
     key: bytes
-    until: float
+    fence: bytes
 
     def name(self, pieces: int) -> str:
         """What each of its answer's pieces is bound to."""
-        return f"{self.token}.{self.key.hex()}.{self.until!r}.{pieces}"
+        return f"{self.token}.{self.key.hex()}.{self.fence.hex()}.{pieces}"
 
 
 class Found(NamedTuple):
@@ -71,9 +71,6 @@ def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredRespo
         return False
     _make_room(db, "WHERE token = ?", (call.token,), kept.MAX_OF_TOKEN - size)
     _make_room(db, "", (), room - size)
-    # A claim that was lost may end later than the one that took it over: that one's answer stays.
-    lapsed = "SELECT id, token, size FROM results WHERE token = ? AND call = ? AND until < ?"
-    drop(db, db.execute(lapsed, call).fetchall())
     identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, now, size, pieces)).lastrowid
     for number, value in enumerate(_split(head, body, start)):
         sealed = ring.seal(ring.current, "result", call.name(pieces), number, value)
@@ -84,7 +81,7 @@ def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredRespo
 
 def find(db: sqlite3.Connection, call: Call) -> Found | None:
     """The row of an answer, or None."""
-    query = "SELECT id, at, pieces FROM results WHERE token = ? AND call = ? AND until = ?"
+    query = "SELECT id, at, pieces FROM results WHERE token = ? AND call = ? AND fence = ?"
     row = db.execute(query, call).fetchone()
     return None if row is None else Found(*row)
 
