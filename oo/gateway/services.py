@@ -5,6 +5,7 @@ Each checks the rules first and names what is there where something is not. Stor
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Collection, Mapping
@@ -62,7 +63,7 @@ def create_store(place: str) -> tuple[str, Path | None]:
     if is_postgres(place):
         from .postgres import create
 
-        return create(place, keyring.load(home)), key if made else None
+        return asyncio.run(create(place, keyring.load(home))), key if made else None
     Vault.create(home, keyring.load(home))
     hand_over(home, vault)
     return str(vault), key if made else None

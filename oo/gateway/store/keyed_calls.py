@@ -8,8 +8,8 @@ from typing import Literal
 from ..errors import StoreError
 from ..models import Denial, StoredResponse, Token
 from . import claim_rows
+from .answer_pieces import Call
 from .database import Database
-from .result_rows import Call
 from .results import Results
 
 FENCE = 16  # random bytes

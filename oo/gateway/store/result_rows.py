@@ -1,19 +1,18 @@
-"""The rows of kept answers: each sealed in pieces, so that none takes long to seal, to read or to send.
+"""The rows of kept answers, each sealed in pieces. A piece's id is its answer's times MAX_PIECES, and its number.
 
 An answer is known by its call and by the fence of the claim under which that was made, so a call that was made again
-never gets an earlier answer. The first piece begins with the status and the headers.
+never gets an earlier answer.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import kept
 from ..models import StoredResponse
 from ..sealing import Keyring
+from .answer_pieces import MAX_PIECES, Call, Cut
 
 FORMAT = 2
 """The `user_version` of a file with these tables."""
@@ -28,24 +27,9 @@ CREATE INDEX results_of_token ON results (token, at);
 CREATE TABLE pieces (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);
 CREATE TABLE totals (token TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID
 """
-_PIECE = 256 << 10  # bytes
-_PIECES = 256  # at most, of one answer: a piece's id is its answer's times this, and its number
-_ROWS = 512  # bytes that the rows of an answer take beside its pieces, about
 _STEP = 256  # answers that are dropped in one transaction
 _STEP_BYTES = 64 << 20
 _ALL = ""  # whose total is that of all tokens
-
-
-class Call(NamedTuple):
-    """A call that was made: its token's id, the keyed hash of its key, the fence of its claim."""
-
-    token: str
-    key: bytes
-    fence: bytes
-
-    def name(self, pieces: int) -> str:
-        """What each of its answer's pieces is bound to."""
-        return f"{self.token}.{self.key.hex()}.{self.fence.hex()}.{pieces}"
 
 
 class Found(NamedTuple):
@@ -58,23 +42,16 @@ class Found(NamedTuple):
 
 def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredResponse, now: float, room: int) -> bool:
     """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes."""
-    body = response.body
-    if not isinstance(body, bytes):
-        raise TypeError("an answer is kept once it was read whole")
-    length = len(body)
-    head = json.dumps([response.status, response.headers, length]).encode()
-    head = len(head).to_bytes(4, "big") + head
-    start = max(_PIECE - len(head), 0)  # where the second piece begins in the body
-    pieces = 1 + -(-max(length - start, 0) // _PIECE)
-    size = len(head) + length + _ROWS
-    if size > min(room, kept.MAX_OF_TOKEN) or pieces > _PIECES:
+    cut = Cut(response)
+    size, pieces = cut.size, cut.pieces
+    if size > min(room, kept.MAX_OF_TOKEN) or pieces > MAX_PIECES:
         return False
     _make_room(db, "WHERE token = ?", (call.token,), kept.MAX_OF_TOKEN - size)
     _make_room(db, "", (), room - size)
     identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, now, size, pieces)).lastrowid
-    for number, value in enumerate(_split(head, body, start)):
+    for number, value in enumerate(cut):
         sealed = ring.seal(ring.current, "result", call.name(pieces), number, value)
-        db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * _PIECES + number, sealed))
+        db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * MAX_PIECES + number, sealed))
     _add(db, call.token, size)
     return True
 
@@ -88,15 +65,8 @@ def find(db: sqlite3.Connection, call: Call) -> Found | None:
 
 def piece(db: sqlite3.Connection, ring: Keyring, call: Call, found: Found, number: int) -> bytes | None:
     """A piece of an answer, or None where it was dropped."""
-    row = db.execute("SELECT sealed FROM pieces WHERE id = ?", (found.id * _PIECES + number,)).fetchone()
+    row = db.execute("SELECT sealed FROM pieces WHERE id = ?", (found.id * MAX_PIECES + number,)).fetchone()
     return None if row is None else ring.open(ring.current, "result", call.name(found.pieces), number, row[0])
-
-
-def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:
-    """What a first piece holds: the status, the headers, the length of the body, and how that begins."""
-    end = 4 + int.from_bytes(first[:4], "big")
-    status, headers, length = json.loads(first[4:end])
-    return status, tuple((name, value) for name, value in headers), length, first[end:]
 
 
 def has_older(db: sqlite3.Connection, before: float) -> bool:
@@ -116,8 +86,8 @@ def drop(db: sqlite3.Connection, rows: list[tuple[int, str, int]]) -> int:
     for identity, token, size in rows:
         if dropped >= _STEP_BYTES:
             break
-        start = identity * _PIECES
-        db.execute("DELETE FROM pieces WHERE id BETWEEN ? AND ?", (start, start + _PIECES - 1))
+        start = identity * MAX_PIECES
+        db.execute("DELETE FROM pieces WHERE id BETWEEN ? AND ?", (start, start + MAX_PIECES - 1))
         db.execute("DELETE FROM results WHERE id = ?", (identity,))
         _add(db, token, -size)
         dropped += size
@@ -145,9 +115,3 @@ def _add(db: sqlite3.Connection, token: str, size: int) -> None:
     db.executemany(query, [(token, size), (_ALL, size)])
     if size < 0:
         db.execute("DELETE FROM totals WHERE token = ? AND size <= 0", (token,))
-
-
-def _split(head: bytes, body: bytes, start: int) -> Iterator[bytes]:
-    yield head + body[:start]
-    for begin in range(start, len(body), _PIECE):
-        yield body[begin : begin + _PIECE]

