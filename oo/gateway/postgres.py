@@ -8,6 +8,7 @@ every gateway has seen it. What is counted is counted by the engine (`uses.py`, 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -81,10 +82,15 @@ class PostgresStore(RecordKeeper):
             await connections.close()
 
     async def warnings(self) -> list[str]:
+        if os.environ.get("OO_STORE_REPLICATED"):
+            return []  # its storage keeps copies by itself, as some clouds have it
         names, commit = await self._connections.run(lambda db: db.fetchrow(_STANDBYS), writes=False)
         if names and commit not in ("local", "off"):
             return []
-        return ["the store has no synchronous standby: what it acknowledged is lost with its disk"]
+        return [
+            "the store has no synchronous standby, and what it acknowledged is lost with its disk; where its storage "
+            "keeps copies by itself, set OO_STORE_REPLICATED=1"
+        ]
 
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         for _ in range(_RESTARTS):
@@ -186,6 +192,7 @@ class PostgresStore(RecordKeeper):
         if flight is None:  # else what it reads began after somebody looked at the same epoch
             flight = self._flights[version, key] = asyncio.ensure_future(self._read(work))
             flight.add_done_callback(partial(self._landed, (version, key)))
+        value: T
         version, value = await asyncio.shield(flight)
         # A missing thing isn't kept: callers could ask for ever more names.
         if value is not None and version == self._version:

@@ -159,19 +159,32 @@ def running() -> Iterator[str]:
 def database(url: str) -> Iterator[str]:
     """A new database there, whose URL this gives."""
     name = f"oo_{secrets.token_hex(6)}"
-
-    async def say(statement: str) -> None:
-        connection = await asyncpg.connect(url)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    run(say(f"CREATE DATABASE {name}"))
+    run(say(url, f"CREATE DATABASE {name}"))
     try:
         yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
     finally:
-        run(say(f"DROP DATABASE {name} WITH (FORCE)"))
+        run(say(url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@contextmanager
+def forbidding(url: str) -> Iterator[None]:
+    """A database that nobody is connected to, or can connect to."""
+    name, server = urlsplit(url).path[1:], urlunsplit(urlsplit(url)._replace(path="/postgres"))
+    run(say(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+    run(say(server, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
+    try:
+        yield
+    finally:
+        run(say(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+
+
+async def say(url: str, statement: str) -> None:
+    """Have one statement done, on a connection of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 def run(work: object) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -133,7 +132,7 @@ async def connect(place: Place) -> Connection:
     except (*_LOST, asyncpg.TargetServerAttributeNotMatched) as error:
         failure = _named(error)
     except asyncpg.PostgresError as error:
-        raise _refused(error, place) from None
+        failure = _refusal(error)
     except ValueError:
         raise StoreError(f"the store {place} cannot be reached like that") from None
     if failure:
@@ -165,9 +164,11 @@ def _named(error: BaseException) -> str:
     return type(error).__name__
 
 
+def _refusal(error: asyncpg.PostgresError) -> str:
+    return f"{type(error).__name__} ({getattr(error, 'sqlstate', None)})"
+
+
 def _refused(error: asyncpg.PostgresError, place: Place) -> StoreError:
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)):
-        return StoreError(_NONE.format(place))
-    with suppress(AttributeError):
-        return StoreError(f"the store at {place} refused: {type(error).__name__} ({error.sqlstate})")
-    return StoreError(f"the store at {place} refused: {type(error).__name__}")
+        return StoreUnavailable(_NONE.format(place))
+    return StoreError(f"the store at {place} refused: {_refusal(error)}")
