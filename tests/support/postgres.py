@@ -16,9 +16,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -83,15 +85,11 @@ class Engine:
         assert self.process is not None
         assert self.process.poll() is None, (self.home / "log").read_text()
 
-        async def ask() -> bool:
-            try:
-                connection = await asyncpg.connect(self.url, timeout=5)
-            except (OSError, asyncpg.PostgresError, asyncio.TimeoutError):
-                return False
-            await connection.close()
-            return True
-
-        return asyncio.run(ask())
+        try:
+            run(say(self.url, "SELECT 1"))
+        except (OSError, asyncpg.PostgresError, asyncio.TimeoutError):
+            return False
+        return True
 
     @property
     def _as_user(self) -> dict[str, str]:
@@ -180,30 +178,17 @@ def forbidding(url: str) -> Iterator[None]:
 
 async def say(url: str, statement: str) -> None:
     """Have one statement done, on a connection of its own."""
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, timeout=10)
     try:
         await connection.execute(statement)
     finally:
         await connection.close()
 
 
-def run(work: object) -> None:
-    """Await something in a process of a loop that may run already."""
-    import threading
-
-    failed: list[BaseException] = []
-
-    def inside() -> None:
-        try:
-            asyncio.run(work)  # type: ignore[arg-type]
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=inside)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Await something, also where a loop runs already."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def free_port() -> int:
