@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -139,11 +139,8 @@ def run_supervisor(
     failed_starts = 0
     errors, again = ThrottledLog(), 0.0
     while not stopping and failed_starts < _FAILED_STARTS:
-        for worker in [worker for worker in running if worker.poll() is not None]:
-            age = time.monotonic() - running.pop(worker)
-            failed = age < _STARTED or worker.returncode > 0  # on a slow machine it may live longer before it fails
+        for failed in _ended(running):
             failed_starts = failed_starts + 1 if failed else 0
-            logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
         try:
             while len(running) < workers and time.monotonic() >= again:
                 running[_start(sock, tls, plugins, audit, place)] = time.monotonic()
@@ -162,6 +159,14 @@ def run_supervisor(
     if not stopping:
         logger.error("%d workers in a row did not come up", failed_starts)
     return 0 if stopping else 1
+
+
+def _ended(running: dict[subprocess.Popen[bytes], float]) -> Iterator[bool]:
+    """Whether each worker that has ended failed to start. They are taken out."""
+    for worker in [worker for worker in running if worker.poll() is not None]:
+        age = time.monotonic() - running.pop(worker)
+        logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
+        yield age < _STARTED or worker.returncode > 0  # on a slow machine it may live longer before it fails
 
 
 def _log() -> None:
