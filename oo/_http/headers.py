@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from ..exceptions import DoubleOError
@@ -21,7 +21,10 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_pairs",)
 
     def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        self._pairs: tuple[tuple[str, str], ...] = tuple(pairs.items() if isinstance(pairs, Mapping) else pairs)
+        # A list is asked for first: whether something is a Mapping takes three times as long.
+        if not isinstance(pairs, (list, tuple)) and isinstance(pairs, Mapping):
+            pairs = pairs.items()
+        self._pairs: tuple[tuple[str, str], ...] = tuple(pairs)
 
     def __getitem__(self, name: str) -> str:
         values = self.get_all(name)
@@ -64,7 +67,7 @@ NO_HEADERS = Headers()
 """The headers of a message without any."""
 
 
-def validated_headers(headers: Headers) -> Iterable[tuple[str, str]]:
+def validated_headers(headers: Headers) -> Sequence[tuple[str, str]]:
     """The request's header fields, checked. A repeated field takes the first one's spelling. DoubleOError for a
     character that HTTP does not allow, which a middleware may have put in."""
     pairs = headers.pairs()
@@ -74,7 +77,7 @@ def validated_headers(headers: Headers) -> Iterable[tuple[str, str]]:
     names, together = _validated_names(written), "".join(values)
     if names is None or not (together.isprintable() or VALUE.fullmatch(together)):
         raise DoubleOError("a header holds a character that no header has", reason="argument")
-    return pairs if names == written else zip(names, values, strict=True)
+    return pairs if names == written else tuple(zip(names, values, strict=True))
 
 
 @lru_cache(256)

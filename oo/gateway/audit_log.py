@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from .._http.headers import Headers
 from .audit_lines import begin_line, end_line, lost_line, refusal, shared_line
 from .audit_sinks import Sink, open_sink
 from .context import GatewayContext
@@ -51,7 +51,7 @@ class AuditSettings:
 class Audit(Protocol):
     """Where calls are written down."""
 
-    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
+    def forwarded_for(self, peer: str | None, headers: Headers) -> str | None:
         """The caller's address that a trusted proxy tells in its X-Forwarded-For headers, or None."""
 
     def begin(self, context: GatewayContext) -> None:
@@ -77,8 +77,8 @@ class AuditLog:
         self._lost = 0
         self._errors = ThrottledLog()
 
-    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
-        return self._proxies.caller(peer, fields) if self._proxies else None
+    def forwarded_for(self, peer: str | None, headers: Headers) -> str | None:
+        return self._proxies.caller(peer, headers.get_all("X-Forwarded-For")) if self._proxies else None
 
     def begin(self, context: GatewayContext) -> None:
         if not self._write(begin_line(context)) and self._required:

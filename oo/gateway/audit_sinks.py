@@ -7,7 +7,6 @@ import os
 import select
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -40,8 +39,9 @@ class AppendedFile:
     or to none: logrotate(8) renames it. One that was truncated goes on from its beginning (O_APPEND)."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = str(path)
         self._file = self._open()
+        self._identity = _identity(os.fstat(self._file))
         self._checked = time.monotonic()
         self._whole = True
 
@@ -61,7 +61,7 @@ class AppendedFile:
     def reopen(self) -> None:
         file = self._open()
         os.close(self._file)
-        self._file, self._whole = file, True
+        self._file, self._identity, self._whole = file, _identity(os.fstat(file)), True
 
     def close(self) -> None:
         os.close(self._file)
@@ -72,10 +72,14 @@ class AppendedFile:
         return os.open(self._path, flags, 0o600)
 
     def _is_current(self) -> bool:
-        with suppress(OSError):
-            named, held = os.stat(self._path), os.fstat(self._file)
-            return (named.st_ino, named.st_dev) == (held.st_ino, held.st_dev)
-        return False
+        try:
+            return _identity(os.stat(self._path)) == self._identity
+        except OSError:
+            return False
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_ino, found.st_dev
 
 
 class StandardOutput:

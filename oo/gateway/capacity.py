@@ -38,14 +38,14 @@ class Capacity:
         """`calls` at once, and `size` bytes of what they keep."""
         self.max_calls = calls
         self.max_size = size
+        self._share = _share(calls)
         self.calls = self.size = 0
         self._tokens: dict[str, _Holding] = {}
 
     def take(self, token_id: str, concurrency: int | None = None) -> Place:
         """A place for one call of a token, which may have no more than `concurrency` at once; Busy if there is none."""
         held = self._tokens.get(token_id)
-        share = _share(self.max_calls)
-        most = share if concurrency is None else min(concurrency, share)
+        most = self._share if concurrency is None else min(concurrency, self._share)
         if held is not None and held.calls >= most:
             raise Busy(429, f"this token has {most} calls under way, which is its limit")
         if self.calls >= self.max_calls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 # RFC 9110, 7.6.1, and what older agents send as well.
 HOP_BY_HOP = frozenset(
@@ -53,7 +54,7 @@ FAMILIES = tuple(
 """Beginnings of the names of such headers."""
 
 _OTHER = re.compile("[^a-z0-9]")
-_MOST = 512  # names that a route remembers
+_MOST = 64  # rows of names that a route remembers
 
 
 DROP, CODINGS, HOP, PASS, RANGE = range(5)
@@ -61,22 +62,42 @@ DROP, CODINGS, HOP, PASS, RANGE = range(5)
 kept back; CODINGS says which codings the caller takes, HOP names other headers that are kept back."""
 
 
-class HeaderRules(dict[str, int]):
-    """The verdict of each name, as it was written. A name is judged once, and remembered."""
+class Verdicts(NamedTuple):
+    """What is done with the headers of a call, by their places: those that go up, those that say which codings the
+    caller takes; whether one names others that are kept back, and whether one asks for a part of the answer."""
+
+    passed: tuple[int, ...]
+    codings: tuple[int, ...]
+    names_hops: bool
+    asks_for_range: bool
+
+
+class HeaderRules:
+    """A route's rules for its callers' headers."""
 
     def __init__(self, passed: Iterable[str], dropped: Iterable[str]) -> None:
         """`passed` and `dropped` are a route's own words on some headers, `dropped` before all else."""
-        super().__init__()
         self._passed = frozenset(map(plain, passed))
         self._dropped = frozenset(map(plain, dropped))
+        self._kept: dict[tuple[str, ...], Verdicts] = {}
 
-    def __missing__(self, name: str) -> int:
-        if len(self) >= _MOST:  # callers could send ever more names
-            self.clear()
-        verdict = self[name] = self._judged(plain(name))
-        return verdict
+    def judge(self, names: tuple[str, ...]) -> Verdicts:
+        """What is done with headers of such names, as they were written. Most calls of a route have the same, so what
+        was found last is kept."""
+        found = self._kept.get(names)
+        if found is None:
+            verdicts = [self.verdict(name) for name in names]
+            passed = tuple(index for index, verdict in enumerate(verdicts) if verdict >= PASS)
+            codings = tuple(index for index, verdict in enumerate(verdicts) if verdict == CODINGS)
+            found = Verdicts(passed, codings, HOP in verdicts, RANGE in verdicts)
+            if len(self._kept) >= _MOST:  # callers could send ever more names
+                self._kept.clear()
+            self._kept[names] = found
+        return found
 
-    def _judged(self, name: str) -> int:
+    def verdict(self, name: str) -> int:
+        """What is done with a header, however its name is written."""
+        name = plain(name)
         if name == "connection":
             return HOP
         if name in self._dropped:

@@ -12,7 +12,7 @@ from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
 from .context import GatewayContext, passes_encoding
-from .header_rules import CODINGS, HOP, HOP_BY_HOP, PASS, RANGE, plain
+from .header_rules import HOP_BY_HOP, plain
 from .models import Route
 
 OWN_ID = "X-OO-Request-Id"
@@ -55,18 +55,17 @@ def upstream_request(
 
 def _passed(route: Route, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     """The headers that go up, in their order, repeats kept."""
-    rules = route.header_rules
-    verdicts = [rules[name] for name, _ in pairs]
-    passed = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict >= PASS]
-    if HOP in verdicts:
+    verdicts = route.header_rules.judge(tuple([name for name, _ in pairs]))
+    passed = [pairs[index] for index in verdicts.passed]
+    if verdicts.names_hops:
         passed = _of_no_hop(pairs, passed)
     if not "".join([value for _, value in passed]).isprintable():
         passed = [(name, _sendable(value)) for name, value in passed]
-    if RANGE in verdicts:  # RFC 9110, 14.2: it would be a range of the compressed bytes
+    if verdicts.asks_for_range:  # RFC 9110, 14.2: it would be a range of the compressed bytes
         passed.append(("Accept-Encoding", "identity"))
     elif not route.texts:
         # The answer is passed on in its coding, so the caller says in which.
-        codings = [_sendable(pair[1]) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict == CODINGS]
+        codings = [_sendable(pairs[index][1]) for index in verdicts.codings]
         passed.append(("Accept-Encoding", ", ".join(codings) or "identity"))
     return passed
 
@@ -74,12 +73,12 @@ def _passed(route: Route, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str,
 def caller_headers(response: Response) -> list[tuple[str, str]]:
     """The upstream's headers that are forwarded to the caller."""
     pairs = response.headers.pairs()
-    kept = set()
+    dropped = STRIPPED_RESPONSE
     if response.request.method == "HEAD" and "Content-Encoding" not in response.headers:
-        kept.add("content-length")  # the length of the body that a GET would get
+        dropped = dropped - {"content-length"}  # the length of the body that a GET would get
     if passes_encoding(response.request):
-        kept.add("content-encoding")
-    passed = [pair for pair in pairs if (name := plain(pair[0])) not in STRIPPED_RESPONSE or name in kept]
+        dropped = dropped - {"content-encoding"}
+    passed = [pair for pair in pairs if plain(pair[0]) not in dropped]
     if len(passed) < len(pairs):
         passed = _of_no_hop(pairs, passed)
     if not "".join([value for _, value in passed]).isprintable():

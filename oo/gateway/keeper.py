@@ -192,10 +192,13 @@ class RecordKeeper(ABC):
         return outcome if isinstance(outcome, Denial) else found
 
     async def _find_token(self, token: str) -> Token | Denial:
-        if not is_token(token):
-            return Denial("malformed")
-        hashed = fingerprint(self._token_key, token)
-        return await self._kept(hashed, lambda records: token_rows.find(records, hashed)) or Denial("unknown")
+        # What is kept is found by a hash that takes a third of the time of the one that is stored.
+        kept = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        found = await self._kept(kept, lambda records: self._found(records, token))
+        return found or Denial("unknown" if is_token(token) else "malformed")
+
+    async def _found(self, records: Records, token: str) -> Token | None:
+        return await token_rows.find(records, fingerprint(self._token_key, token)) if is_token(token) else None
 
     def _call(self, key: str) -> bytes:
         return self._hashed(key.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -14,7 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -38,6 +39,7 @@ _STOP_TIMEOUT = 10.0  # seconds that workers are given to end
 _STARTED = 1.0  # seconds that a worker must live to count as started
 _FAILED_STARTS = 5  # workers in a row that may fail to start
 _RETRY_DELAY = 1.0  # seconds until a failed start is tried again
+_ALLOCATIONS = 20_000  # objects between two looks for cycles; 700 by default
 _AUDIT = AuditSettings()
 
 
@@ -112,6 +114,7 @@ async def _work(
             open_store(place) as store,
             Gateway(store, sock=sock, tls=_context(tls), audit=audit, plugins=plugins),
         ):
+            _spare_collector()
             await stop.wait()
     finally:
         audit.close()
@@ -149,12 +152,7 @@ def run_supervisor(
             again = time.monotonic() + _RETRY_DELAY
             failed_starts += not running  # the remaining workers continue
         time.sleep(0.05)
-    for worker in running:
-        worker.terminate()
-    for worker in running:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(_STOP_TIMEOUT)
-        worker.kill()  # does nothing if it has ended
+    _end(running)
     sock.close()
     if not stopping:
         logger.error("%d workers in a row did not come up", failed_starts)
@@ -167,6 +165,15 @@ def _ended(running: dict[subprocess.Popen[bytes], float]) -> Iterator[bool]:
         age = time.monotonic() - running.pop(worker)
         logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
         yield age < _STARTED or worker.returncode > 0  # on a slow machine it may live longer before it fails
+
+
+def _end(running: Iterable[subprocess.Popen[bytes]]) -> None:
+    for worker in running:
+        worker.terminate()
+    for worker in running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(_STOP_TIMEOUT)
+        worker.kill()  # does nothing if it has ended
 
 
 def _log() -> None:
@@ -211,6 +218,14 @@ def _context(tls: TLSFiles) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
     return context
+
+
+def _spare_collector() -> None:
+    """Have the garbage collector pass over what is there for good, and look for cycles less often: a call makes
+    hundreds of objects and hardly one cycle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS, 10, 10)
 
 
 async def _outlive(parent: int) -> None:

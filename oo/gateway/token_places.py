@@ -33,11 +33,11 @@ def take_token(request: Request, *, in_query: bool) -> tuple[str, Request]:
     """
     found, kept = [], []
     for pair in request.headers.pairs():
-        texts = [text for text in _texts_in(*pair) if has_form(text)] if _is_place(pair[0]) else []
-        found += texts
-        if not texts:
+        if not _is_place(pair[0]) or not (texts := [text for text in _texts_in(*pair) if has_form(text)]):
             kept.append(pair)
-        elif pair[0].lower() == PROTOCOLS:  # the others are for the upstream to choose from
+            continue
+        found += texts
+        if pair[0].lower() == PROTOCOLS:  # the others are for the upstream to choose from
             kept.append((pair[0], _without(pair[1], texts)))
     if found:
         request = request.replace(headers=Headers(kept))

@@ -4,13 +4,16 @@
 |---|---|
 | `client_proto.ResponseHandler`: `transport`, `should_close`, `is_connected`, `close`, `abort` | what is kept |
 | `ResponseHandler`: `set_exception`, `connection_lost`, `data_received` | how an answer ends, and whether it began |
+| `ResponseHandler._reading_paused` | what was not paused is not resumed |
 | `ResponseHandler._payload` | a body whose connection has ended is told so |
 | `TCPConnector._factory`, called without arguments | the connector makes these connections |
 | `TCPConnector._create_connection` | closing the client ends the making of a connection |
 | `TCPConnector._get`, which asks `is_connected` of what is kept | a kept one is known, and left where it must be new |
 | `TCPConnector._waiters`, futures by key | who waits for a connection is told that the client was closed |
 | `TCPConnector._close`, called without a loop | the connections of a loop that ended without order |
-| `Connection._notify_release` | the timer of an answer's head ends, though the body goes on |
+| `TCPConnector.connect` of a ClientRequest, its `connection_key` and `Connection` | a connection without a session |
+| `ResponseHandler.set_response_params`, `read` | an answer without a session |
+| `ClientSession._request`, unless it was patched | a test's mocks see each request |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
 | `ClientResponse._protocol`, `EMPTY_PAYLOAD` | whether a body without a length was cut short |
 | `ClientWebSocketResponse._response` | the connection of a WebSocket is ended without its closing handshake |
@@ -24,10 +27,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextvars import ContextVar
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -44,7 +47,13 @@ fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 """Whether this task's request goes over a new connection: a kept one may be as stale as the one it was lost with."""
 
 _PIECE = 64 << 10  # bytes
-_DEFAULTS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
+DEFAULT_FIELDS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
+"""The fields that a request has unless it brings its own, in their order."""
+
+_NEWEST = (3, 14)
+"""The newest aiohttp whose connections were seen to work without a session."""
+_TRIED = tuple(map(int, aiohttp.__version__.split(".")[:2])) <= _NEWEST
+_REQUEST = aiohttp.ClientSession._request
 _FRAMING = ("Content-Length", "Transfer-Encoding")
 
 
@@ -60,12 +69,19 @@ def session_over(connector: aiohttp.BaseConnector | None, **settings: Any) -> ai
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=NoCookies(),
-        headers=_DEFAULTS,
+        headers=DEFAULT_FIELDS,
         auto_decompress=False,
         max_line_size=LONGEST_LINE,
         max_field_size=LONGEST_LINE,
         **settings,
     )
+
+
+class Target(NamedTuple):
+    """What aiohttp's connector asks for: a request, and the key of the connections that it may take."""
+
+    request: aiohttp.ClientRequest
+    key: Any
 
 
 class Connector(aiohttp.TCPConnector):
@@ -75,6 +91,16 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(**settings)
         self._factory = partial(Connection, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
         self._unfinished: set[asyncio.Task[ResponseHandler]] = set()
+        self.target = lru_cache(64)(self._target)
+        """Where a connection to an origin is looked for and made, by the TLS context that is given."""
+
+    def _target(self, origin: URL, ssl: Any) -> Target:
+        request = aiohttp.ClientRequest("GET", origin, loop=self._loop, ssl=ssl)
+        return Target(request, request.connection_key)
+
+    def kept(self, target: Target) -> Awaitable[Any]:
+        """A connection that was kept, or None. Never suspends."""
+        return self._get(target.key, [])
 
     async def close(self, **settings: Any) -> None:
         for making in self._unfinished:
@@ -116,6 +142,26 @@ class Connector(aiohttp.TCPConnector):
             del making  # its error holds this frame
 
 
+def goes_without_session() -> bool:
+    """Whether an exchange may go around aiohttp's session: it is of a version that was tried, and nobody mocks it."""
+    return _TRIED and aiohttp.ClientSession._request is _REQUEST
+
+
+def start_reading(connection: Any, has_body: bool) -> Any:
+    """Have a connection read one answer. Gives its protocol. ClientError where the connection is lost already."""
+    protocol = connection.protocol
+    if protocol.transport is None:
+        raise aiohttp.ServerDisconnectedError
+    protocol.set_response_params(
+        skip_payload=not has_body,
+        read_until_eof=True,
+        auto_decompress=False,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
+    )
+    return protocol
+
+
 class Connection(ResponseHandler):
     """aiohttp's end of a connection, less some habits."""
 
@@ -131,6 +177,11 @@ class Connection(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         self._answered = True
         super().data_received(data)
+
+    def resume_reading(self, *args: Any, **keywords: Any) -> None:
+        # aiohttp has the parser and the transport go on after each body, paused or not.
+        if self._reading_paused:
+            super().resume_reading(*args, **keywords)
 
     def is_connected(self) -> bool:
         # Asked of a kept connection that is about to be used.
@@ -242,7 +293,7 @@ def is_stale(error: BaseException) -> bool:
     return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)) and hasattr(error, "stale")
 
 
-def connection_reset(answer: aiohttp.ClientResponse) -> BaseException | None:
+def connection_reset(answer: Any) -> BaseException | None:
     # The end of the connection is the end of a body that has no other; to aiohttp a reset is such an end as well, and
     # so is one without close_notify (RFC 9112, 9.8).
     if answer.content is aiohttp.EMPTY_PAYLOAD or not answer.headers.keys().isdisjoint(_FRAMING):

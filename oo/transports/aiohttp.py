@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
@@ -14,10 +14,17 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
-from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from ._aiohttp_patches import Connector, check_tunnel, connection_reset, fresh, is_stale, session_over
+from ._aiohttp_patches import (
+    Connector,
+    check_tunnel,
+    connection_reset,
+    fresh,
+    goes_without_session,
+    is_stale,
+    session_over,
+)
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -31,6 +38,8 @@ from .._http.request import Request
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
+from .aiohttp_errors import ERRORS, UNCONNECTED, translated
+from .direct import Answer, exchange, message_of
 from .exchange import (
     MAX_CONNECTIONS,
     connection_limit,
@@ -38,10 +47,9 @@ from .exchange import (
     is_streaming,
     limits,
     note_resent,
-    timed_out,
 )
 from .localhost_names import SUFFIX, is_here
-from .network_errors import closed, invalid_http, network_error, on_the_way, proxy_refusal
+from .network_errors import invalid_http, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
 from .reader import Framing, streamed, unsent, whole
 from .strict_http import MOST_FIELDS
@@ -52,11 +60,7 @@ from .uploads import Data, uploaded, whole_data
 _EXACT = float("inf")  # aiohttp rounds long timeouts up to a whole second unless told where to begin with that
 _NO_TYPE = (hdrs.CONTENT_TYPE,)  # what the body is, is for the request to say
 _TYPED = frozenset({"DELETE", "PATCH", "POST", "PUT"})  # methods whose lack of a body aiohttp gives a type as well
-_SOON = 0.001  # seconds; aiohttp takes 0 for no limit
 _VERSIONS = (aiohttp.HttpVersion11, aiohttp.HttpVersion10, None)  # None: that of an answer made up by a test
-UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-_NONSENSE = (aiohttp.ClientResponseError, HttpProcessingError, ValueError)
-ERRORS = (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError, ValueError)
 
 
 class AiohttpTransport:
@@ -109,9 +113,8 @@ class AiohttpTransport:
                 check_tunnel(url, proxy)
                 if session.closed:  # meanwhile
                     raise aiohttp.ClientConnectionError
-            left = request.timeout if limit == "timeout" else until - now
             try:
-                answer = await self._begin(session, request, url, proxy, left)
+                answer = await self._begin(session, request, url, proxy, until)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 if not is_stale(error) or session.closed or not is_repeatable(request):
                     raise
@@ -119,10 +122,10 @@ class AiohttpTransport:
                 note_resent(request, now)
                 before = fresh.set(True)
                 try:
-                    answer = await self._begin(session, request, url, proxy, max(until - time.monotonic(), _SOON))
+                    answer = await self._begin(session, request, url, proxy, until)
                 finally:
                     fresh.reset(before)
-            return await self._response(answer, request, lambda: Source(answer, request, limit, session, proxy), proxy)
+            return await self._response(Source(answer, request, (until, limit), session, proxy))
         except BaseException as error:
             if answer is not None:
                 answer.close()
@@ -133,34 +136,39 @@ class AiohttpTransport:
         # Out here: the foreign error holds the request and so the token, and must not become the context.
         raise failure
 
-    def _begin(
-        self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, left: float
-    ) -> Awaitable[aiohttp.ClientResponse]:
+    async def _begin(
+        self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, until: float
+    ) -> Answer | aiohttp.ClientResponse:
         tls = url.scheme == "https" or (proxy is not None and proxy.startswith("https:"))
+        context = self._trust.of(request) if tls else True
+        connecting = _timeout(self._connect_timeout)
+        left, body, fields = until - time.monotonic(), request.body, fields_of(request)
+        connector = session.connector
+        if proxy is None and isinstance(connector, Connector) and goes_without_session():
+            message = message_of(request.method, url, fields, body)
+            if message is not None:
+                return await exchange(connector, url, message, left, connecting, context, request.method != "HEAD")
 
-        def sent(data: Data, left: float | None) -> Awaitable[aiohttp.ClientResponse]:
+        def sent(data: Data) -> Awaitable[aiohttp.ClientResponse]:
             return session.request(
                 request.method,
                 url,
                 data=data,
-                headers=fields_of(request),
-                skip_auto_headers=_NO_TYPE if request.body is not None or request.method in _TYPED else None,
+                headers=fields,
+                skip_auto_headers=_NO_TYPE if body is not None or request.method in _TYPED else None,
                 allow_redirects=False,
                 proxy=proxy,
-                timeout=_timeout(left, self._connect_timeout),
-                ssl=self._trust.of(request) if tls else True,
+                timeout=connecting,
+                ssl=context,
             )
 
-        if request.stream_response and isinstance(request.body, Body):
-            return uploaded(request, request.body, left, lambda pieces: sent(pieces, None))
-        return sent(whole_data(request.body), left)
+        if request.stream_response and isinstance(body, Body):
+            return await uploaded(request, body, left, sent)
+        async with timeout(left):
+            return await sent(whole_data(body))
 
-    async def _response(
-        self, answer: aiohttp.ClientResponse, request: Request, open_source: Callable[[], Source], proxy: str | None
-    ) -> Response:
-        if is_streaming(request, answer.status) and answer.connection is not None:
-            # The headers had to come in time, however they dripped; the body may take longer.
-            answer.connection._notify_release()
+    async def _response(self, source: Source) -> Response:
+        answer, request, proxy = source.answer, source.request, source.proxy
         if proxy is not None and answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             raise on_the_way(proxy_refusal(answer.status), request, proxy)
         if answer.status < 100 or answer.version not in _VERSIONS:
@@ -172,7 +180,6 @@ class AiohttpTransport:
             if not answer.closed:
                 answer.release()
             return Response(answer.status, headers, body, request=request)
-        source = open_source()
         if request.stream_response:
             return Response(answer.status, headers, request=request, stream=streamed(source, framing))
         return Response(answer.status, headers, await whole(source, framing, request.max_body_bytes), request=request)
@@ -243,52 +250,51 @@ class AiohttpTransport:
 
 
 class Source:
-    """The bytes of an answer of aiohttp's."""
+    """The bytes of an answer of aiohttp's, which must be here within an instant, or the limit that it is named by."""
 
-    __slots__ = ("_answer", "_limit", "_request", "_session", "proxy")
+    __slots__ = ("_session", "_within", "answer", "proxy", "request")
 
     def __init__(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: Answer | aiohttp.ClientResponse,
         request: Request,
-        limit: str,
+        within: tuple[float, str],
         session: aiohttp.ClientSession,
         proxy: str | None,
     ) -> None:
-        self._answer = answer
-        self._request = request
-        self._limit = limit
-        self._session = session
+        self.answer = answer
+        self.request = request
         self.proxy = proxy
+        self._within = within
+        self._session = session
 
     @property
     def over(self) -> bool:
-        return self._answer.content.at_eof()
+        return self.answer.content.at_eof()
 
     async def read(self) -> bytes:
-        content, limit, left = self._answer.content, self._limit, None
+        content, (until, limit) = self.answer.content, self._within
         try:
-            if is_streaming(self._request, self._answer.status):
-                # A stream takes as long as it takes, but must not stall.
-                now = time.monotonic()
-                until, limit = limits(self._request, now)
-                left = until - now
             data = content.read_nowait()
             if not data and not content.is_eof():
-                async with timeout(left):
+                now = time.monotonic()
+                if is_streaming(self.request, self.answer.status):
+                    # A stream takes as long as it takes, but must not stall.
+                    until, limit = limits(self.request, now)
+                async with timeout(until - now):
                     data = await content.readany()
-            if data or not (lost := connection_reset(self._answer)):
+            if data or not (lost := connection_reset(self.answer)):
                 return data
             failure = network_error(lost)
         except ERRORS as error:
             failure = translated(error, limit, self._session)
-        raise on_the_way(failure, self._request, self.proxy)
+        raise on_the_way(failure, self.request, self.proxy)
 
     def release(self) -> None:
-        self._answer.release()
+        self.answer.release()
 
     def abort(self) -> None:
-        self._answer.close()
+        self.answer.close()
 
 
 def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> bool:
@@ -304,11 +310,11 @@ def url_of(text: str) -> URL:
 
 
 @lru_cache(64)
-def _timeout(seconds: float | None, connect: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=_EXACT)
+def _timeout(connect: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect, ceil_threshold=_EXACT)
 
 
-def fields_of(request: Request) -> Iterable[tuple[str, str]]:
+def fields_of(request: Request) -> Sequence[tuple[str, str]]:
     """The fields of a request, checked, with those of its connection."""
     fields, body = validated_headers(request.headers), request.body
     if request.url.startswith(UNIX):
@@ -324,19 +330,3 @@ def _headers(came: Mapping[str, str]) -> Headers:
     if "".join(came.values()).isascii():
         return Headers(came)
     return Headers([(name, field_text(value)) for name, value in came.items()])
-
-
-def translated(error: BaseException, limit: str, session: aiohttp.ClientSession | None) -> DoubleOError:
-    """What an error of aiohttp's or the system's means to the caller."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return DoubleOError("no connection in time", reason="timeout", retryable=True)
-    if isinstance(error, asyncio.TimeoutError):
-        return timed_out(limit)
-    if session is not None and session.closed:
-        return closed()
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return proxy_refusal(error.status)
-    # aiohttp.InvalidURL is a ValueError, and so is a certificate's error.
-    if isinstance(error, _NONSENSE) and not isinstance(error, OSError):
-        return invalid_http()
-    return network_error(error)

@@ -26,7 +26,8 @@ from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
 from ._aiohttp_patches import abort_socket, check_tunnel, session_over
-from .aiohttp import ERRORS, UNCONNECTED, AiohttpTransport, Source, fields_of, translated, url_of
+from .aiohttp import AiohttpTransport, Source, fields_of, url_of
+from .aiohttp_errors import ERRORS, UNCONNECTED, translated
 from .exchange import limits
 from .network_errors import on_the_way
 
@@ -74,7 +75,7 @@ class WebSocketTransport(AiohttpTransport):
                 answer = await _connected(kept, request, url, proxy=proxy, ssl=self._trust.of(request))
             if isinstance(answer, Response):
                 return answer
-            return await self._response(answer, request, lambda: Source(answer, request, limit, kept, proxy), proxy)
+            return await self._response(Source(answer, request, (until, limit), kept, proxy))
         except ERRORS as error:
             failure = on_the_way(translated(error, limit, kept), request, proxy)
             failure.unsent = isinstance(error, UNCONNECTED)

@@ -13,7 +13,7 @@ import logging
 import posixpath
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from yarl import URL
 
 import oo
 from oo._http.body import read_whole
+from oo._http.headers import Headers
 from oo._http.urls import base_url, proxied
 from oo.gateway.context import GatewayContext
 from oo.gateway.egress import check_literal, is_public
@@ -87,7 +88,7 @@ class Memory:
     async def release(self, token_id: str, key: str, until: float) -> None:
         pass
 
-    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
+    def forwarded_for(self, peer: str | None, headers: Headers) -> str | None:
         return None
 
     def begin(self, context: GatewayContext) -> None:

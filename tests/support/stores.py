@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
+from oo._http.headers import Headers
 from oo.gateway.context import GatewayContext
 from oo.gateway.errors import GatewayError
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
@@ -88,8 +88,8 @@ class Notes:
     def outcomes(self) -> list[str]:
         return [note["outcome"] for note in self.ended]
 
-    def forwarded_for(self, peer: str | None, fields: Sequence[str]) -> str | None:
-        return fields[0] if peer == "proxy" and fields else None
+    def forwarded_for(self, peer: str | None, headers: Headers) -> str | None:
+        return headers.get("X-Forwarded-For") if peer == "proxy" else None
 
     def begin(self, context: GatewayContext) -> None:
         self.begun.append(context.id)

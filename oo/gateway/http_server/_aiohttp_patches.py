@@ -10,6 +10,7 @@
 | RequestHandler._waiter                     | tell whether the connection waits for a request                      |
 | RequestHandler._current_request            | fail the body that is being read                                     |
 | _ErrInfo as a message, HttpProcessingError | refuse a head that is too large, in its turn                         |
+| RequestHandler._reading_paused             | do not resume what was not paused                                    |
 | RequestHandler._upgraded                   | tell what is no HTTP any more                                        |
 | RequestHandler._max_msg_queue_size         | tell whether the parser keeps requests back, from 3.14.3 on          |
 | LineTooLong                                | tell that a header was too large                                     |
@@ -38,7 +39,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
-from .head_size import HEAD_TOO_LARGE, HeadSize
+from .head_size import HEAD_TOO_LARGE, MAX_URL, HeadSize
 
 logger = logging.getLogger("oo.gateway")
 
@@ -96,6 +97,11 @@ class BaseConnection(web.RequestHandler):
         for at in range(0, len(data), _SLICE):
             self._parse(data[at : at + _SLICE])
 
+    def resume_reading(self, *args: Any, **keywords: Any) -> None:
+        # aiohttp has the parser and the transport go on after each body, paused or not.
+        if self._reading_paused:
+            super().resume_reading(*args, **keywords)
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 400, exc: BaseException | None = None, *_what: object
     ) -> web.StreamResponse:
@@ -130,13 +136,20 @@ class BaseConnection(web.RequestHandler):
             return
         body, size = self._body, len(data)
         had = -1 if body is None or body.is_eof() else body.total_bytes
-        if had < 0 and not self._is_full():
-            size, status = self._head.add(data)
-            if status is not None:
-                self._refuse_head(status)
-                return
+        counts = had < 0 and not self._is_full()
         before = self._request_count
-        super().data_received(data)
+        if counts and len(data) <= MAX_URL and self._head.is_empty:  # too little to be refused
+            super().data_received(data)
+            if self._request_count == before + 1 and self._has_come_whole(data):
+                return
+            size, _ = self._head.add(data)
+        else:
+            if counts:
+                size, status = self._head.add(data)
+                if status is not None:
+                    self._refuse_head(status)
+                    return
+            super().data_received(data)
         new = self._request_count - before
         rest = data[size:]
         if body is not None and had >= 0 and body.is_eof() and self._length_known:
@@ -147,6 +160,18 @@ class BaseConnection(web.RequestHandler):
         elif not new:
             return
         self._count_rest(rest, new)
+
+    def _has_come_whole(self, data: bytes) -> bool:
+        """Whether `data` is the request that came last, and nothing else: as most are."""
+        if not self._messages:
+            return False
+        message, body = self._messages[-1]
+        if isinstance(message, _ErrInfo) or message.chunked or not body.is_eof():
+            return False
+        if data.find(b"\r\n\r\n") + 4 + body.total_bytes != len(data):
+            return False
+        self._body, self._length_known = body, True
+        return True
 
     def _count_rest(self, rest: bytes, new: int) -> None:
         """Count what the parser has already, behind the last body or the heads of `new` requests."""

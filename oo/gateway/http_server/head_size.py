@@ -19,6 +19,11 @@ class HeadSize:
     def __init__(self) -> None:
         self._head = bytearray()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of a head has come."""
+        return not self._head
+
     def add(self, data: bytes) -> tuple[int, int | None]:
         """Take more of a head. Returns how many bytes of `data` are its own, the others being what follows it; and the
         status that refuses it, if it is too large."""

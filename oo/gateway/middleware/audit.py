@@ -30,7 +30,7 @@ class WriteAudit:
         if audit is None or context.endpoint == "health":
             return await call_next(request)
         context.method, context.path = request.method, request.url.partition("?")[0]
-        context.forwarded_for = audit.forwarded_for(context.peer, request.headers.get_all("X-Forwarded-For"))
+        context.forwarded_for = audit.forwarded_for(context.peer, request.headers)
         try:
             response = await call_next(request)
         except BaseException as error:

@@ -60,6 +60,7 @@ class Database:
 
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
         self.path = path
+        self._name = str(path)
         self._keys = keys
         self._open = _Connections(path, keys)
         self._replaced = 0
@@ -86,7 +87,7 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if _identity(self.path) != self._open.identity:
+        if _identity(self._name) != self._open.identity:
             self._reopen()
         seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
         if seen != self._seen:  # somebody has committed something
@@ -141,7 +142,7 @@ def create(path: Path, ring: Keyring) -> None:
         raise StoreError(f"there is a vault at {path} already") from None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | str) -> tuple[int, int] | None:
     """What tells one file from another at the same path; None if there is none."""
     try:
         found = os.stat(path)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from oo._http.headers import Headers
 from oo.gateway.audit_log import AUDIT_FILE, AuditLog, AuditSettings
 from oo.gateway.audit_reader import read
 from oo.gateway.context import GatewayContext
@@ -387,8 +388,8 @@ def test_a_file_is_opened_anew_when_it_is_asked_to(tmp_path: Path, caplog: pytes
 @pytest.mark.parametrize(("proxies", "told"), [((), None), (("10.0.0.0/8",), "203.0.113.9")])
 def test_who_called_is_told_by_a_trusted_proxy_alone(tmp_path: Path, proxies: tuple[str, ...], told: str) -> None:
     audit = kept(tmp_path, proxies=proxies)
-    assert audit.forwarded_for("10.0.0.1", ["203.0.113.9"]) == told
-    assert audit.forwarded_for("11.0.0.1", ["203.0.113.9"]) is None
+    assert audit.forwarded_for("10.0.0.1", Headers([("X-Forwarded-For", "203.0.113.9")])) == told
+    assert audit.forwarded_for("11.0.0.1", Headers([("X-Forwarded-For", "203.0.113.9")])) is None
     audit.close()
 
 

@@ -20,7 +20,10 @@ from oo.gateway.http_server import _aiohttp_patches as patches
 RAW = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 # What is ours of the names that begin with an underscore.
-OWN = set("_body _count_rest _fail_bodies _head _is_full _length_known _parse _refuse _refuse_head _refused".split())
+OWN = set(
+    "_body _count_rest _fail_bodies _has_come_whole _head _is_full _length_known _parse _refuse _refuse_head "
+    "_refused".split()
+)
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:
