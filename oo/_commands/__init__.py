@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import calls, chat, env, explain, gateway, plugins, proxy, route, run, secret, token, vault
+from . import calls, chat, env, explain, gateway, plugins, proxy, route, run, secret, store, token, vault
 from ._errors import Program
 from ._vault import add_store_option
 
@@ -34,6 +34,8 @@ for command in (
     gateway.serve,
     vault.audit,
     vault.rekey,
+    store.store,
+    store.migrate,
     *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
     explain.explain,
     plugins.plugins,
@@ -43,6 +45,6 @@ for command in (
 
 for command in (
     *(vault.init, vault.audit, vault.rekey, secret.secret, env.env, route.route, token.token),
-    *(gateway.serve, explain.explain),
+    *(gateway.serve, explain.explain, store.store, store.migrate),
 ):
     add_store_option(command)

@@ -13,7 +13,14 @@ from .._http.request import TOKEN
 from ..exceptions import DoubleOError
 from ._output import printable
 
-_EXTRAS = {"aiohttp": "server", "cryptography": "server", "platformdirs": "server", "dotenv": "cli", "rich": "cli"}
+_EXTRAS = {
+    "asyncpg": "postgres",
+    "aiohttp": "server",
+    "cryptography": "server",
+    "platformdirs": "server",
+    "dotenv": "cli",
+    "rich": "cli",
+}
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
 

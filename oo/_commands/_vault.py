@@ -50,16 +50,20 @@ def add_store_option(command: click.Command) -> None:
     )
 
 
-def _note(context: click.Context, _option: click.Parameter, place: str | None) -> None:
+def check_place(place: str) -> None:
+    """Refuse a place with a password in it: an argument is seen by everybody on the machine."""
     from ..gateway.store.postgres.place import has_password
 
-    if place is None:
-        return
     if has_password(place):
         raise click.UsageError(
             "a password is never an argument: set PGPASSWORD or OO_STORE, or use a passfile (PGPASSFILE)"
         )
-    context.meta[_STORE] = place
+
+
+def _note(context: click.Context, _option: click.Parameter, place: str | None) -> None:
+    if place is not None:
+        check_place(place)
+        context.meta[_STORE] = place
 
 
 def warn(warnings: Iterable[str]) -> None:

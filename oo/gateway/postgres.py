@@ -19,6 +19,7 @@ from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, StoredResponse, Token
 from .sealing import Keyring, ReloadingKeyring
 from .spending import has_use
+from .store.moving import MOVED, unavailable
 from .store.postgres import schema
 from .store.postgres.calls import Calls
 from .store.postgres.connections import Connection, Connections
@@ -39,7 +40,7 @@ _CONNECTIONS = 6  # of one process, besides one for epochs and one for the lease
 _RESTARTS = 5  # of a judgement whose token's terms were changed meanwhile
 _STEP = 256  # records that are looked for at once
 _RAISE = "UPDATE oo.epoch SET version = version + 1 RETURNING version"
-_EPOCH = "SELECT version FROM oo.epoch"
+_EPOCH = "SELECT version, (SELECT value FROM oo.meta WHERE name = 'moved') FROM oo.epoch"
 _STANDBYS = "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
 
 
@@ -214,7 +215,9 @@ class PostgresStore(RecordKeeper):
 
         async def read(connection: Connection) -> tuple[int, T]:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                version: int = await connection.fetchval(_EPOCH)
+                version, moved = await connection.fetchrow(_EPOCH)
+                if moved is not None:
+                    raise unavailable(moved)
                 return version, await work(Records(PostgresRows(connection), self._keys))
 
         return await self._connections.run(read, writes=False)
@@ -223,6 +226,8 @@ class PostgresStore(RecordKeeper):
         async def change(connection: Connection) -> T:
             async with connection.transaction():
                 await connection.execute(_RAISE)  # its row is the lock of all who change something
+                if (moved := await PostgresRows(connection).meta(MOVED)) is not None:
+                    raise unavailable(moved)
                 return await work(Records(PostgresRows(connection), self._keys))
 
         try:

@@ -140,12 +140,15 @@ class Vault(RecordKeeper):
         return time.time()
 
     async def _look(self, work: Work[T]) -> T:
+        self._database.version()
         return self._database.read(lambda records: run_sync(work(records)))
 
     async def _kept(self, key: tuple[str, str] | bytes, work: Work[T]) -> T:
         return self._reads.get(key, lambda: self._database.read(lambda records: run_sync(work(records))))
 
     async def _change(self, work: Work[T]) -> T:
+        self._database.version()
+
         def changed(records: SQLiteRecords) -> T:
             records.rows.draw_epoch()
             return run_sync(work(records))

@@ -51,7 +51,7 @@ def test_the_metadata_say_what_an_installer_asks(about: Distribution) -> None:
     said = about.metadata
     assert (about.name, about.version) == ("double-o", oo.__version__)
     assert (said["License-Expression"], said["Requires-Python"]) == ("MIT", ">=3.10")
-    assert set(said.get_all("Provides-Extra") or ()) == {"async", "retry", "server", "cli", "all", "dev"}
+    assert set(said.get_all("Provides-Extra") or ()) == {"async", "retry", "server", "cli", "postgres", "all", "dev"}
     assert {(each.name, each.value) for each in about.entry_points} == {("oo", "oo.cli:main")}
 
 
@@ -66,10 +66,11 @@ def test_each_extra_brings_what_it_is_for(about: Distribution) -> None:
     assert brings(about, "retry") == set()
     assert brings(about, "server") >= {"aiohttp", "cryptography", "multidict"}
     assert brings(about, "cli") >= {"click", "rich"}
+    assert brings(about, "postgres") == {"asyncpg"}
 
 
 def test_all_is_every_other_extra_and_dev_has_it_too(about: Distribution) -> None:
-    everything = set().union(*(brings(about, extra) for extra in ("async", "retry", "server", "cli")))
+    everything = set().union(*(brings(about, extra) for extra in ("async", "retry", "server", "cli", "postgres")))
     assert brings(about, "all") == everything
     assert brings(about, "dev") > {*everything, "pytest", "mypy", "black", "ruff"}
 

@@ -15,6 +15,7 @@ from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import Keyring, ReloadingKeyring, new_key
 from ..throttled_log import ThrottledLog
 from . import sqlite
+from .moving import MOVED, unavailable
 from .schema import SCHEMA, upgrade
 from .sqlite_rows import SQLiteRecords
 from .writer import Writer
@@ -66,6 +67,7 @@ class Database:
         self._replaced = 0
         self._seen = (-1, -1)
         self._epoch: str | None = None
+        self._moved: str | None = None
         self._again = float("-inf")
         self._errors = ThrottledLog()
 
@@ -86,12 +88,15 @@ class Database:
 
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
-        removed, or replaced by one that can't be opened: what was read before must not be used any more."""
+        removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
         if _identity(self._name) != self._open.identity:
             self._reopen()
         seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
         if seen != self._seen:  # somebody has committed something
+            self._moved = run_sync(self.records.rows.meta(MOVED))
             self._seen, self._epoch = seen, self.records.rows.epoch()
+        if self._moved is not None:
+            raise unavailable(self._moved)
         return self._replaced, self._epoch
 
     def read(self, read: Callable[[SQLiteRecords], T]) -> T:

@@ -7,6 +7,7 @@ never gets an earlier answer.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from .. import kept
@@ -48,12 +49,17 @@ def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredRespo
         return False
     _make_room(db, "WHERE token = ?", (call.token,), kept.MAX_OF_TOKEN - size)
     _make_room(db, "", (), room - size)
-    identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, now, size, pieces)).lastrowid
-    for number, value in enumerate(cut):
-        sealed = ring.seal(ring.current, "result", call.name(pieces), number, value)
+    sealed = (ring.seal(ring.current, "result", call.name(pieces), n, value) for n, value in enumerate(cut))
+    put_sealed(db, call, now, size, pieces, sealed)
+    return True
+
+
+def put_sealed(db: sqlite3.Connection, call: Call, at: float, size: int, count: int, pieces: Iterable[bytes]) -> None:
+    """Write an answer whose `count` pieces are sealed already."""
+    identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, at, size, count)).lastrowid
+    for number, sealed in enumerate(pieces):
         db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * MAX_PIECES + number, sealed))
     _add(db, call.token, size)
-    return True
 
 
 def find(db: sqlite3.Connection, call: Call) -> Found | None:

@@ -32,7 +32,7 @@ from .result_rows import Found
 
 T = TypeVar("T")
 RESULTS_FILE = "results.db"
-_PRAGMAS = (
+PRAGMAS = (
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     "synchronous = NORMAL",
@@ -184,7 +184,7 @@ class _File:
             if not make:
                 return None
             self._create()
-        db = self._connect(self._path, _PRAGMAS)
+        db = self._connect(self._path, PRAGMAS)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version != result_rows.FORMAT:
@@ -202,7 +202,7 @@ class _File:
         with lock_dir(self._path.parent, _LOCK_TIMEOUT):
             if self._there() is None:  # else another process has made it
                 self._delete()  # the log of one that was deleted would be carried over into this one
-                sqlite.create(self._path, result_rows.SCHEMA, fill, _PRAGMAS)
+                sqlite.create(self._path, result_rows.SCHEMA, fill, PRAGMAS)
                 hand_over(self._path.parent, self._path)
 
     def _there(self) -> tuple[int, int] | None:

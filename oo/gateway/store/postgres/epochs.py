@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...errors import StoreUnavailable
+from ..moving import unavailable
 from .batches import Batches
 from .connections import Connection, Connections
 
 _FRESH = 0.001  # seconds
 _WITHIN = 1.0  # seconds until a look that is not answered fails
-_LOOK = "SELECT version, pg_is_in_recovery(), extract(epoch FROM clock_timestamp())::float8 FROM oo.epoch"
+_LOOK = "SELECT version, pg_is_in_recovery(), extract(epoch FROM clock_timestamp())::float8, "
+_LOOK += "(SELECT value FROM oo.meta WHERE name = 'moved') FROM oo.epoch"
 
 
 class Epoch(NamedTuple):
@@ -62,6 +64,8 @@ class Epochs:
                 self._connections.drop()
                 connection.terminate()
                 raise StoreUnavailable("the store has become a standby" if row else "the store says no epoch")
+            if row[3] is not None:
+                raise unavailable(row[3])
             return Epoch(row[0], began, row[2] - time.monotonic())
 
         self._last = await self._connections.run(look, writes=False, within=_WITHIN)

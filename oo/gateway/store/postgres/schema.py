@@ -84,12 +84,18 @@ async def create(place: Place, ring: Keyring) -> None:
         if await exists(connection):
             raise StoreError(f"there is a store at {place} already")
         async with connection.transaction():
-            await connection.execute(_TABLES + _CLAIM)
-            await connection.execute("INSERT INTO oo.meta VALUES ('key', $1), ('schema', $2)", ring.current, VERSION)
+            await make_tables(connection)
+            await connection.execute("INSERT INTO oo.meta VALUES ('key', $1)", ring.current)
             root = ring.seal(ring.current, "root", "root", 1, new_key())
             await connection.execute("INSERT INTO oo.records VALUES ('root', 'root', 1, $1, $2)", ring.current, root)
     finally:
         connection.terminate()
+
+
+async def make_tables(connection: Connection) -> None:
+    """Make the tables of an empty store, in a transaction of whoever asks."""
+    await connection.execute(_TABLES + _CLAIM)
+    await connection.execute("INSERT INTO oo.meta VALUES ('schema', $1)", VERSION)
 
 
 async def exists(connection: Connection) -> bool:
