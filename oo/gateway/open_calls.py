@@ -12,6 +12,9 @@ from .models import Denial
 from .store.base import Store
 
 _INTERVAL = 0.4  # seconds between two looks
+UNAVAILABLE = Denial("unavailable")
+"""Why a call is ended where no store says that its token opens anything still."""
+
 _STEP = 64  # tokens that are looked at before others have their turn
 
 
@@ -84,5 +87,5 @@ class OpenCalls:
         try:
             found = await self._store.opens(token, "route")
         except StoreError:
-            return Denial("store failed")
+            return UNAVAILABLE
         return found if isinstance(found, Denial) else None
