@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .errors import IntegrityError, StoreError, StoreUnavailable
-from .keeper import RecordKeeper, Work
+from .keeper import RecordKeeper, Work, kept_as
 from .models import Denial, Grant, Kind, StoredResponse, Token
 from .sealing import Keyring, ReloadingKeyring
 from .spending import has_use
@@ -28,8 +28,9 @@ from .store.postgres.lease import Lease
 from .store.postgres.place import parse
 from .store.postgres.reaper import Reaper
 from .store.postgres.rows import PostgresRows
-from .store.postgres.uses import Uses
+from .store.postgres.uses import Counted, Uses
 from .store.records import Records
+from .store.rows import Place
 from .tokens import is_token
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class PostgresStore(RecordKeeper):
         self._connections = Connections(self._place, _CONNECTIONS)
         self._leases, self._looks = Connections(self._place), Connections(self._place)
         self._epochs = Epochs(self._looks)
-        self._lease = Lease(self._leases, self._epochs)
+        self._lease = Lease(self._leases, self._epochs, self._connections.abandon)
         self._uses = Uses(self._connections)
         self._calls = Calls(self._connections, lambda: self._own_root, self._epochs.now)
         self._reaper = Reaper(self._connections)
@@ -96,11 +97,12 @@ class PostgresStore(RecordKeeper):
 
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         for _ in range(_RESTARTS):
+            early = self._ask_early(token)
             found = await self._opened(token, kind)
             if isinstance(found, Denial):
                 return found
             if found.uses is not None:
-                counted = await self._uses.counted(found)
+                counted = await (early[1] if early and early[0] is found else self._uses.counted(found))
                 is_used_up = counted is not None and not has_use(found, counted.used)
                 if is_used_up and (key is None or not await self._calls.is_known(found.id, self._call(key))):
                     return Denial("used up", found.id, label=found.label)
@@ -113,8 +115,8 @@ class PostgresStore(RecordKeeper):
         raise _moving()
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
-        for _ in range(_RESTARTS):
-            found = await self._opened(token, kind)
+        for turn in range(_RESTARTS):
+            found = await self._judged_by_engine(token, kind, turn, counted=True)
             if isinstance(found, Denial):
                 return found
             if found.uses is None:
@@ -133,8 +135,8 @@ class PostgresStore(RecordKeeper):
         return Denial("unknown") if counted is None else (replace(found, used=counted.used), counted.tat)
 
     async def claim(self, token: str, key: str, seconds: float) -> bytes | Denial | Literal["taken"]:
-        for _ in range(_RESTARTS):
-            found = await self._opened(token, "route")
+        for turn in range(_RESTARTS):
+            found = await self._judged_by_engine(token, "route", turn, counted=False)
             if isinstance(found, Denial):
                 return found
             outcome = await self._calls.claim(found, self._call(key), seconds)
@@ -164,8 +166,7 @@ class PostgresStore(RecordKeeper):
         self._keys.ring = ring
         count = 0
         while places := await self._look(lambda records: records.rows.sealed_otherwise(ring.current, _STEP)):
-            for place in places:
-                count += await self._change(partial(Records.reseal, ring=ring, place=place))
+            count += await self._locked(partial(_resealed, ring, places))
         return count
 
     @property
@@ -179,6 +180,28 @@ class PostgresStore(RecordKeeper):
         self._reaper.begin()
         await self._lease.check()
         return await super()._opened(token, kind)
+
+    async def _judged_by_engine(self, token: str, kind: Kind, turn: int, *, counted: bool) -> Token | Denial:
+        """The terms of a token for a statement that compares their revision: as they were read last, at the first turn.
+        Where only those who are `counted` have such a statement, others' are read anew."""
+        known = self._known(token) if turn == 0 else None
+        if known is None or (counted and known.uses is None) or isinstance(known.opens(kind, self._now()), Denial):
+            return await self._opened(token, kind)
+        await self._lease.check()
+        return known
+
+    def _ask_early(self, token: str) -> tuple[Token, asyncio.Future[Counted | None]] | None:
+        """What was counted of a token, asked while its terms are looked at anew."""
+        known = self._known(token)
+        if known is None or known.uses is None:
+            return None
+        asking = asyncio.ensure_future(self._uses.counted(known))
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        return known, asking
+
+    def _known(self, token: str) -> Token | None:
+        known = self._reads.get(kept_as(token))
+        return known if isinstance(known, Token) else None
 
     async def _find_token(self, token: str) -> Token | Denial:
         # What cannot be one costs the engine nothing.
@@ -235,6 +258,16 @@ class PostgresStore(RecordKeeper):
         finally:
             self._epochs.expire()
 
+    async def _locked(self, work: Work[T]) -> T:
+        """Do some work while no owner changes anything. What it writes says the same as before, so the epoch stays."""
+
+        async def locked(connection: Connection) -> T:
+            async with connection.transaction():
+                await connection.execute(f"{_EPOCH} FOR UPDATE")
+                return await work(Records(PostgresRows(connection), self._keys))
+
+        return await self._connections.run(locked)
+
     async def _acknowledged(self) -> None:
         await self._lease.acknowledged((await self._epochs.current()).version)
 
@@ -244,6 +277,10 @@ async def create(place: str, ring: Keyring) -> str:
     found = parse(place)
     await schema.create(found, ring)
     return str(found)
+
+
+async def _resealed(ring: Keyring, places: list[Place], records: Records) -> int:
+    return sum([await records.reseal(ring, place) for place in places])
 
 
 def _moving() -> StoreUnavailable:

@@ -102,10 +102,9 @@ class Engine:
 
 
 @contextmanager
-def installed() -> Iterator[Path]:
+def installed(memory: Path = Path("/dev/shm")) -> Iterator[Path]:
     """A folder that `nobody` can enter, with the engine's binaries in it."""
     # On the disk that is made of memory, a commit is on the disk at once. A folder of 0700 would hide it from nobody.
-    memory = Path("/dev/shm")
     base = str(memory) if memory.is_dir() else None
     home = Path(tempfile.mkdtemp(prefix="oo-postgres-", dir=base))
     try:
@@ -137,13 +136,13 @@ def engine_in(home: Path, name: str = "one") -> Engine:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """The URL of an engine that runs, as a superuser."""
+def running(memory: Path = Path("/dev/shm")) -> Iterator[str]:
+    """The URL of an engine that runs, as a superuser. Its files are in `memory`, if there is such a folder."""
     named = os.environ.get("OO_TEST_POSTGRES")
     if named:
         yield named
         return
-    with installed() as home:
+    with installed(memory) as home:
         engine = engine_in(home)
         engine.init()
         engine.start()

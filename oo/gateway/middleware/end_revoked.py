@@ -14,8 +14,8 @@ from ..open_calls import UNAVAILABLE, OpenCall, OpenCalls
 
 
 class EndRevoked:
-    """Has a proxied call watched until its body has ended. Unauthorized where it is ended before its answer has come, or
-    StoreUnavailable; an answer that has begun is broken off.
+    """Has a proxied call watched until its body has ended. Unauthorized or StoreUnavailable where it is ended before
+    its answer has come; an answer that has begun is broken off.
 
     A keyed call is watched twice, for its caller and within Idempotency, where it goes on when the caller has left.
     """

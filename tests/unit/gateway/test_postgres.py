@@ -163,3 +163,44 @@ async def test_a_token_expires_by_the_engines_clock(store: PostgresStore, monkey
     token = await store.issue("secret", "a", ttl=3600)
     assert isinstance(await store.opens(token, "secret"), Grant)
     assert (await store.tokens())[0].issued > 1_500_000_000
+
+
+async def test_terms_from_before_are_good_for_what_the_engine_compares_and_for_nothing_else(
+    store: PostgresStore, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put_route(Route("r", "http://127.0.0.1:9"))
+    counted, free = [await store.issue("route", "r", uses=uses) for uses in (9, None)]
+    for token in (counted, free):
+        assert isinstance(await store.opens(token, "route"), Grant)
+    looks: list[object] = []
+    opened = store._opened
+
+    async def looked(token: str, kind: Any) -> Any:
+        looks.append(token)
+        return await opened(token, kind)
+
+    monkeypatch.setattr(store, "_opened", looked)
+    assert isinstance(await store.consume(counted, "route"), Grant)
+    assert isinstance(await store.claim(counted, "k", 60), bytes)
+    assert isinstance(await store.claim(free, "k", 60), bytes)
+    assert looks == []
+    assert isinstance(await store.consume(free, "route"), Grant)
+    assert isinstance(await store.consume(counted, "secret"), Denial)  # what is refused is refused by what is true
+    assert looks == [free, counted]
+    async with PostgresStore(place, lambda: RING) as other:
+        for token in (counted, free):
+            await other.revoke(other.id_of(token))
+    for asked in (store.consume(counted, "route"), store.claim(counted, "l", 60), store.claim(free, "l", 60)):
+        found = await asked
+        assert isinstance(found, Denial)
+        assert found.why == "revoked"
+
+
+async def test_what_was_asked_early_of_other_terms_is_asked_again(store: PostgresStore, place: str) -> None:
+    token = await store.issue("secret", "a", uses=1)
+    assert isinstance(await store.consume(token, "secret"), Grant)
+    await store.put_secret("a", "y")
+    assert await store.authorize(token, "secret") == Denial("used up", store.id_of(token))
+    assert await store.authorize(token, "secret") == Denial("used up", store.id_of(token))
+    with forbidding(place), pytest.raises(StoreUnavailable):
+        await store.authorize(token, "secret")

@@ -46,6 +46,7 @@ class Connections:
         self._place = place
         self._free = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Work[T], *, writes: bool = True, within: float = ANSWER) -> T:
@@ -60,6 +61,12 @@ class Connections:
         """Close the connections that are not in use: whatever they led to is not what it was."""
         while self._idle:
             self._idle.pop().terminate()
+
+    def abandon(self) -> None:
+        """Close all connections: the engine does not answer, so what is under way on them is not waited for."""
+        self.drop()
+        for connection in self._busy:
+            connection.terminate()
 
     async def close(self) -> None:
         """Wait for what was begun, and close the connections."""
@@ -85,6 +92,7 @@ class Connections:
 
     async def _answer(self, connection: Connection, work: Work[T], writes: bool, within: float) -> T:
         running = asyncio.ensure_future(work(connection))
+        self._busy.add(connection)
         failure = ""
         try:
             await asyncio.wait([running], timeout=within)
@@ -103,6 +111,7 @@ class Connections:
         except asyncpg.PostgresError as error:
             raise _refused(error, self._place) from None
         finally:
+            self._busy.discard(connection)
             if not connection.is_closed():
                 self._idle.append(connection)
         raise StoreUnavailable(f"the store at {self._place} does not answer: {failure}", unsure=writes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from ...errors import StoreError, StoreUnavailable
@@ -35,9 +36,10 @@ SELECT EXISTS (SELECT 1 FROM oo.replicas
 
 
 class Lease:
-    """The lease of this process. It begins when it is first asked for."""
+    """The lease of this process. It begins when it is first asked for. `lost` is called where it is not renewed."""
 
-    def __init__(self, connections: Connections, epochs: Epochs) -> None:
+    def __init__(self, connections: Connections, epochs: Epochs, lost: Callable[[], object] = lambda: None) -> None:
+        self._lost = lost
         self._connections = connections
         self._epochs = epochs
         self._id = secrets.token_hex(8)
@@ -83,6 +85,7 @@ class Lease:
             try:
                 pause = await self._renew()
             except StoreError as error:
+                self._lost()
                 self._errors.say(f"the lease of this replica is not renewed: {error}")
             self._begun.set()
             await asyncio.sleep(pause)

@@ -185,3 +185,13 @@ async def test_a_database_or_user_that_is_none_is_said(place: str) -> None:
         await connect(parse(place.rpartition("/")[0] + "/none"))
     with pytest.raises(StoreError, match="cannot be"):
         await connect(parse(f"postgres://127.0.0.1:{free_port()}/db?passfile=/nowhere&sslmode=disable"))
+
+
+async def test_what_is_abandoned_is_not_waited_for(connections: Connections) -> None:
+    working = asyncio.create_task(connections.run(lambda db: db.execute("SELECT pg_sleep(30)")))
+    await asyncio.sleep(0.1)
+    connections.abandon()
+    with pytest.raises(StoreUnavailable) as caught:
+        await working
+    assert caught.value.unsure
+    assert await read(connections) is None
