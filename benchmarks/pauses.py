@@ -1,7 +1,8 @@
-"""How long a gateway's loop is held while a caller sends and receives 64 MiB through it, keyed and masked.
+"""How long a gateway's loop is held while a caller sends and receives 64 MiB through it, masked, keyed and not, or as
+much as is kept for a repeat.
 
-`python -m benchmarks.pauses` prints the milliseconds of the longest turn, plain and keyed: of the loop's own processor
-time, so that what else the machine does counts nothing.
+`python -m benchmarks.pauses` prints the milliseconds of the longest turn of each: of the loop's own processor time, so
+that what else the machine does counts nothing.
 """
 
 from __future__ import annotations
@@ -19,19 +20,22 @@ from urllib.parse import urlsplit
 from benchmarks.measure import ROOT, Row
 from benchmarks.streams import streaming
 
-MIB = 64
 PIECE = b"data: " + b"x" * 56 + b"\n\n"
-KINDS: dict[str, dict[str, str]] = {"plain": {}, "keyed": {"Idempotency-Key": "k"}}
-"""What the large call says of itself."""
+CALLS: dict[str, tuple[int, dict[str, str]]] = {
+    "64 MiB plain": (64, {}),
+    "64 MiB keyed": (64, {"Idempotency-Key": "k"}),
+    "15 MiB kept": (15, {"Idempotency-Key": "kept"}),
+}
+"""The large calls: their size either way in MiB, and what they say of themselves."""
 
 
 def pause_rows(rounds: int) -> Iterator[Row]:
     """The longest turn of the loop."""
     command = [sys.executable, "-m", "benchmarks.pauses"]
     runs = [subprocess.run(command, capture_output=True, check=True, cwd=ROOT).stdout.split() for _ in range(rounds)]
-    for number, kind in enumerate(KINDS):
+    for number, call in enumerate(CALLS):
         longest = statistics.median(float(run[number]) for run in runs)
-        yield Row(f"longest turn, {MIB} MiB {kind}", "ms", {"ours": longest}, {}, 5.0)
+        yield Row(f"longest turn, {call}", "ms", {"ours": longest}, {}, 5.0)
 
 
 class Watch:
@@ -48,12 +52,12 @@ class Watch:
         self.longest = max(self.longest, time.thread_time() - began)
 
 
-def send(url: str, token: str, fields: dict[str, str]) -> None:
+def send(url: str, token: str, mib: int, fields: dict[str, str]) -> None:
     """Make the large call, and read its answer."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     block = PIECE * ((1 << 20) // len(PIECE))
-    headers = {"Authorization": f"Bearer {token}", "Content-Length": str(MIB << 20), **fields}
-    connection.request("POST", f"/api/proxy/stream/{MIB}", (block for _ in range(MIB)), headers)
+    headers = {"Authorization": f"Bearer {token}", "Content-Length": str(mib << 20), **fields}
+    connection.request("POST", f"/api/proxy/stream/{mib}", (block for _ in range(mib)), headers)
     answer = connection.getresponse()
     assert answer.status == 200, answer.status
     while answer.read(1 << 20):
@@ -68,9 +72,9 @@ def main() -> None:
     with streaming() as upstream, oo.testing.gateway() as gateway:
         gateway.secret("key", "the-key-of-the-api")
         token = gateway.route("r", upstream, {"Authorization": "Bearer {key}"})
-        for fields in KINDS.values():
+        for mib, fields in CALLS.values():
             watch.longest = 0.0
-            sender = threading.Thread(target=send, args=(gateway.url, token, fields))
+            sender = threading.Thread(target=send, args=(gateway.url, token, mib, fields))
             sender.start()
             sender.join()
             print(round(watch.longest * 1e3, 2))

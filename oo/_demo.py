@@ -1,4 +1,4 @@
-"""`oo demo`: a gateway, an upstream API and real calls through the chain, each seen to do what it says."""
+"""`oo demo`: starts a gateway and an upstream API, makes real calls through the chain, and checks what each one did."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _NEXT = ("oo init", "oo secret set openai-key", "oo serve")
 
 
 async def stamp(request: Request, call_next: CallNext) -> Response:
-    """A middleware: every request carries the name of a team."""
+    """A middleware that puts the name of a team on every request."""
     return await call_next(request.with_header("X-Team", "blue"))
 
 
 class AttemptCounter:
-    """A plugin: counts the attempts of every client with the default chain."""
+    """A plugin that counts the attempts of every client with the default chain."""
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -54,12 +54,12 @@ class AttemptCounter:
 
     @hookimpl
     def oo_middleware(self, client: ClientInfo) -> list[tuple[Slot, object]]:  # noqa: ARG002  # the hook's signature
-        """Stand within the retries."""
+        """Put this middleware inside the retries."""
         return [(Slot.ATTEMPT, self)]
 
 
 class _Audit:
-    """An audit that only counts the requests of callers."""
+    """An audit that only counts requests."""
 
     requests = 0
 
@@ -75,7 +75,7 @@ class _Audit:
 
 
 class _Upstream:
-    """A small API that wants a key, may fail a few times, and then chats; it says what key it saw."""
+    """A small API that answers chat completions. It notes the key of each request, and can be told to fail."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -101,7 +101,7 @@ class _Upstream:
 
 @dataclass
 class _Scene:
-    """The gateway that is called, what stands behind it, and what opens it."""
+    """The gateway that is called, with its vault, its upstream and the tokens for it."""
 
     vault: Keeper
     url: str
@@ -116,7 +116,8 @@ class _Scene:
 
 @dataclass
 class _World:
-    """A client of the default chain, one with a middleware of one's own, and how their calls are finished."""
+    """The clients of one world: one with the default chain, one with a middleware of the caller's own. `finish` waits
+    for a call's result."""
 
     client: Any
     stamped: Any
@@ -128,7 +129,7 @@ class _World:
 
 
 def run(show: Callable[[str], None]) -> bool:
-    """Run the demonstration, a line for each claim; whether all of them held."""
+    """Run the demonstration and show a line for each claim. Returns whether all of them held."""
     show("starting a gateway and an API on loopback ...")
     audit, upstream, counter = _Audit(), _Upstream(), AttemptCounter()
     with BackgroundLoop() as background:
@@ -217,7 +218,11 @@ def _refusals(world: _World, scene: _Scene) -> Iterator[Claim]:
     yield "a path that the route does not allow is denied (403)", denied
     token = scene.run(scene.vault.issue("secret", "greeting", label="to be revoked"))
     world.call("get_secret", token)
-    [issued] = [each for each in scene.run(scene.vault.tokens()) if each.label == "to be revoked" and not each.revoked]
+    [issued] = [
+        candidate
+        for candidate in scene.run(scene.vault.tokens())
+        if candidate.label == "to be revoked" and not candidate.revoked
+    ]
     scene.run(scene.vault.revoke(issued.id))
     error = _refused(lambda: world.call("get_secret", token))
     yield "a token that was revoked opens nothing from then on (401)", isinstance(error, AuthenticationError)
@@ -232,7 +237,7 @@ def _refused(call: Callable[[], Any]) -> DoubleOError | None:
 
 
 def _worlds(url: str) -> Iterator[tuple[str, _World]]:
-    # Each world with a store of its own, so that the second has to fetch as the first did.
+    # Each world has a store of its own, so that the second has to fetch as the first did.
     own = [stamp, *default_middleware()]
     with Client(url, cache=SecretCache(), **_RETRIES) as client, Client(url, middleware=own) as stamped:
 

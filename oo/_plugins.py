@@ -57,8 +57,8 @@ class Plugins:
 
     def _add(self, manager: pluggy.PluginManager, name: str) -> None:
         plugin = manager.get_plugin(name)
-        for other, each in self._managers.items():
-            if other == name or each.get_plugin(other) is plugin:
+        for other, existing in self._managers.items():
+            if other == name or existing.get_plugin(other) is plugin:
                 raise ValueError(f"plugin {other} is there already")
         self._managers[name] = manager
 
@@ -119,10 +119,10 @@ class Plugins:
         with self._lock:
             if name in self._managers:
                 return Plugin(name, self._distributions.get(name, "")), self._managers[name]
-        found = [entry for entry in self._entries() if entry.name == name]
-        if len(found) != 1:
-            raise ValueError(f"{len(found) or 'no'} installed distributions have a plugin of that name")
-        return Plugin(name, _name(found[0].dist)), _managed(found[0].load(), name)
+        entries = [entry for entry in self._entries() if entry.name == name]
+        if len(entries) != 1:
+            raise ValueError(f"{len(entries) or 'no'} installed distributions have a plugin of that name")
+        return Plugin(name, _name(entries[0].dist)), _managed(entries[0].load(), name)
 
     def credentials(self, names: Iterable[str]) -> list[type]:
         """The kinds of credentials that the plugins of these names add. No other is loaded; ValueError as above."""
@@ -161,8 +161,8 @@ class Plugins:
             return list(entry_points(group=GROUP))
         # One that cannot be read keeps all others from being read together.
         found: dict[str, list[EntryPoint]] = {}
-        for each in distributions():
-            found.setdefault(_name(each), self._read(each))
+        for distribution in distributions():
+            found.setdefault(_name(distribution), self._read(distribution))
         return [entry for entries in found.values() for entry in entries]
 
     def _read(self, distribution: Distribution) -> list[EntryPoint]:
@@ -237,7 +237,8 @@ class Plugins:
             elif code.co_flags & inspect.CO_ASYNC_GENERATOR:
                 owners = self._origins.get(code.co_filename, [])
         named = (
-            f"{each.name} of distribution {each.distribution}" if each.distribution else each.name for each in owners
+            f"{owner.name} of distribution {owner.distribution}" if owner.distribution else owner.name
+            for owner in owners
         )
         return f"raised by the middleware of plugin {' or '.join(named)}" if owners else ""
 
@@ -289,14 +290,14 @@ def _managed(plugin: object, name: str) -> pluggy.PluginManager:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise ValueError(str(error)) from None
-    found = [*manager.hook.oo_middleware.get_hookimpls(), *manager.hook.oo_credentials.get_hookimpls()]
-    if not found:
+    implementations = [*manager.hook.oo_middleware.get_hookimpls(), *manager.hook.oo_credentials.get_hookimpls()]
+    if not implementations:
         raise ValueError(f"plugin {name} has no `@oo.hookimpl def oo_middleware(client)`")
-    for each in found:
-        if inspect.iscoroutinefunction(each.function):
+    for implementation in implementations:
+        if inspect.iscoroutinefunction(implementation.function):
             raise ValueError(f"the hook of plugin {name} is an `async def`: write it with `def`")
         try:
-            inspect.signature(each.function).bind(*each.argnames)
+            inspect.signature(implementation.function).bind(*implementation.argnames)
         except TypeError:
             raise ValueError(f"plugin {name} is a class: give an object of it") from None
     return manager

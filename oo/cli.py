@@ -7,7 +7,7 @@ import warnings
 
 
 def main() -> None:
-    """Run the command; where click is missing, say what to install."""
+    """Run the command. If click or rich is missing, say what to install."""
     try:
         from ._commands import oo
     except ModuleNotFoundError as error:
@@ -15,7 +15,7 @@ def main() -> None:
             raise
         print('oo: the command needs click and rich: pip install "double-o[cli]"', file=sys.stderr)
         sys.exit(1)
-    # A warning is for whoever runs the command, who has no use for a line of its source.
+    # The user of the command has no use for the line of source that Python prints with a warning.
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"oo: {message}\n"
     oo.main(prog_name="oo")
 

@@ -1,4 +1,4 @@
-"""Test tools: a transport that answers from a script, a clock that does not wait, a gateway on loopback.
+"""Test tools: a transport that answers from a script, a clock that does not wait, and a gateway on loopback.
 
 from oo.testing import MockTransport
 
@@ -35,14 +35,14 @@ T = TypeVar("T")
 _LOOP_TIMEOUT = 10.0  # seconds
 
 Scripted: TypeAlias = "Response | Streamed | Exception | int | bytes | dict[str, Any] | list[Any]"
-"""One scripted answer: a status, a body, JSON for a 200, an exception to raise, pieces, or a whole Response."""
+"""One scripted answer: a status, a 200's bytes or JSON, an exception to raise, a Streamed, or a whole Response."""
 
 Handler: TypeAlias = Callable[[Request], Scripted]
 """Answers a request."""
 
 
 class Streamed(Body):
-    """A body in pieces, each bytes or an exception to raise there; `left` tells whether it was left before its end."""
+    """An answer whose body comes in pieces. Each piece is bytes, or an exception to raise at that place."""
 
     def __init__(self, pieces: Iterable[bytes | Exception], status: int = 200, headers: Headers | None = None) -> None:
         super().__init__(_script(pieces))
@@ -51,7 +51,7 @@ class Streamed(Body):
 
     @property
     def left(self) -> bool | None:
-        """Whether it ended before all of it was read; None while it goes on."""
+        """Whether the reader left before the body's end; None while it is being read."""
         return None if self.outcome is None else self.outcome != "complete"
 
 
@@ -63,9 +63,9 @@ async def _script(pieces: Iterable[bytes | Exception]) -> AsyncIterator[bytes]:
 
 
 class MockTransport:
-    """Answers from a handler, or from a script, one item a request; serves Client and AsyncClient alike.
+    """A transport for Client and AsyncClient that answers from a handler, or from a script, one item for each request.
 
-    `requests` holds what was sent. `io` gives the chain another clock. A script that runs out is an AssertionError.
+    `requests` holds what was sent. `io` is the clock that the chain waits by. AssertionError if the script runs out.
     """
 
     def __init__(self, answers: Handler | Iterable[Scripted], *, io: IO | None = None) -> None:
@@ -79,7 +79,7 @@ class MockTransport:
         self.closed = False
 
     async def send(self, request: Request) -> Response:
-        """The next answer."""
+        """Record the request, and return the next answer."""
         self.requests.append(request)
         try:
             scripted = self._answer(request)
@@ -88,12 +88,12 @@ class MockTransport:
         return await respond(request, scripted)
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
 
 async def respond(request: Request, scripted: Scripted) -> Response:
-    """The Response that a scripted answer stands for; raises where it is an exception."""
+    """The Response that a scripted answer stands for. An exception is raised."""
     if isinstance(scripted, Exception):
         raise scripted
     if isinstance(scripted, Streamed):
@@ -110,10 +110,10 @@ async def respond(request: Request, scripted: Scripted) -> Response:
 
 
 class VirtualClock:
-    """An IO whose time passes only by sleeping, at once. `sleeps` holds the seconds that were asked for."""
+    """An IO whose sleeps take no time: each moves the clock on. `sleeps` holds the seconds of each."""
 
     def __init__(self, real: IO | None = None) -> None:
-        """`real` makes the events and says who shares them; the blocking one by default."""
+        """`real` is the IO whose events are used; the blocking one by default."""
         self._real = BlockingIO() if real is None else real
         self._now = 0.0
         self.sleeps: list[float] = []
@@ -132,13 +132,13 @@ class VirtualClock:
         return self._real.event()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock on."""
         self._now += seconds
 
 
 class BackgroundLoop:
-    """An event loop on a thread of its own, for a server that a blocking program starts. It runs coroutines and keeps
-    async context managers entered until its `with` block ends."""
+    """An event loop on a thread of its own, for a server that a blocking program starts. It runs coroutines, and leaves
+    the async context managers that it entered when its `with` block ends."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -150,7 +150,7 @@ class BackgroundLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_LOOP_TIMEOUT)
 
     def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
-        """Enter an async context manager, which is left when the block ends."""
+        """Enter an async context manager. It is left when the `with` block ends."""
         return self.run(self._stack.enter_async_context(manager))
 
     def __enter__(self) -> Self:
@@ -169,8 +169,8 @@ class BackgroundLoop:
 
 
 class LocalGateway:
-    """A gateway over a vault of its own on a free loopback port, as `gateway()` gives it. Each method that adds a
-    thing returns a token for it."""
+    """What `gateway()` gives: a gateway on a free loopback port, over a vault of its own. Each method that adds a thing
+    returns a token for it."""
 
     def __init__(self, url: str, vault: Keeper, background: BackgroundLoop) -> None:
         self.url = url
@@ -188,7 +188,7 @@ class LocalGateway:
         return self.issue("env", name)
 
     def route(self, name: str, upstream: str, inject: Mapping[str, str] | None = None, **settings: Any) -> str:
-        """Add a route, to a private address or any other; `settings` are the other fields of a Route."""
+        """Add a route. Private addresses are allowed; `settings` are the other fields of a Route."""
         from .gateway.models import Route
 
         settings = {"allow_private": True, "allow_weak": True, **settings}
@@ -196,17 +196,17 @@ class LocalGateway:
         return self.issue("route", name)
 
     def issue(self, kind: Kind, name: str, **terms: Any) -> str:
-        """A further token for a thing; `terms` are those of `Keeper.issue`."""
+        """Issue another token for a thing. `terms` are those of `Keeper.issue`."""
         return self.run(self.vault.issue(kind, name, **terms))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine of the vault returns, awaited where the gateway runs."""
+        """Await a coroutine of the vault on the gateway's loop, and return its result."""
         return self._background.run(coroutine)
 
 
 @contextmanager
 def gateway(store: str | None = None) -> Iterator[LocalGateway]:
-    """A gateway that listens on loopback, on a thread of its own, while the block runs. Needs `double-o[server]`.
+    """A gateway that listens on loopback while the `with` block runs, on a thread of its own. Needs `double-o[server]`.
     `store` is the place of one that is there, as `oo serve --store` takes it; by default it is a temporary vault.
 
     As a pytest fixture:
@@ -234,7 +234,7 @@ async def _opened(place: str) -> AsyncIterator[Keeper]:
 
 @asynccontextmanager
 async def temporary_vault() -> AsyncIterator[Keeper]:
-    """A vault in a temporary directory, its master key in memory alone."""
+    """A vault in a temporary directory. Its master key is in memory alone."""
     from .gateway.sealing import Keyring, new_key
     from .gateway.vault import Vault
 

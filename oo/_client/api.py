@@ -6,13 +6,14 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, overload
 
-from .._http.json import JSON
+from .._http.response import JSON
 from .._plugins import plugins
-from ..exceptions import ERROR_OF, Operation
+from ..exceptions import Operation
 from ..middleware import shared_cache
 from .client import Client
 from .content import Data, Files, Params
 from .env_formats import Format
+from .operations import refused
 from .streaming import Chunks
 
 _MOST = 64  # clients kept; the one made first goes first, its connections with it
@@ -263,12 +264,12 @@ def _client(base_url: str | None, operation: Operation) -> Client:
         return _made(url)
     except (TypeError, ValueError) as error:
         why = str(error)
-    raise ERROR_OF[operation](f"this {operation} call was refused before it was sent: {why}", reason="argument")
+    raise refused(operation, why)
 
 
 def _made(url: str | None) -> Client:
-    # Without a lock: making a client runs plugins, which may use the functions of `oo`. One that a plugin registered
-    # meanwhile has no part in goes into a dict that is no longer looked into.
+    # Without a lock, because making a client runs plugins, which may use the functions of `oo`. If a plugin is
+    # registered meanwhile, this client lacks it; but by then it goes into a dict that is not used any more.
     clients = _clients
     client = clients.setdefault(url, Client(url))
     for oldest in list(clients)[:-_MOST]:

@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._core.pipeline import Transport
-from .._http.json import JSON
-from .._http.response import Response
+from .._http.response import JSON, Response
 from . import dotenv as _dotenv
 from . import operations as _operations
 from . import proxied as _proxied

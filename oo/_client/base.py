@@ -6,27 +6,24 @@ import os
 import warnings
 from collections.abc import Sequence
 from copy import copy
+from functools import partial, update_wrapper
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from .. import _plugins
-from .._core.errors import buffer_if_error, to_call_error
 from .._core.io import IO, BlockingIO, LoopIO
-from .._core.pipeline import Middleware, Pipeline, Transport, no_response
+from .._core.pipeline import Middleware, Pipeline, Transport
 from .._core.slots import compose
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http import urls
-from .._http.request import MAX_BODY_BYTES, Request
-from .._http.response import UNPARSED, Response
-from .._plugins import name_plugin
-from ..exceptions import ERROR_OF
+from .._http.request import MAX_BODY_BYTES
 from ..hooks import ClientInfo
 from ..middleware import SecretCache, default_chain, shared_cache
 from ..middleware.retry import Retry
-from .operations import DEFAULT_TIMEOUT, RequestFactory
-from .proxied import unchecked_answer
+from .operations import DEFAULT_TIMEOUT, Gate, RequestFactory, perform
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +34,7 @@ _warned: set[str] = set()
 
 
 class BaseClient:
-    """What the two clients share: how one is made, and the ends of a call.
+    """What the two clients share: how one is made, changed and closed.
 
     Args:
         base_url: the server; None for `OO_BASE_URL`, else http://127.0.0.1:3001.
@@ -61,6 +58,16 @@ class BaseClient:
     """
 
     _blocking: bool
+
+    def __init_subclass__(cls) -> None:
+        """Give a client an `__init__` of its own name, which the error of a wrong argument says."""
+        super().__init_subclass__()
+        if BaseClient in cls.__bases__:  # not a subclass of a user's, whose other bases may have one
+            made = BaseClient.__init__
+            own = FunctionType(made.__code__, made.__globals__, made.__name__, made.__defaults__)
+            update_wrapper(own, made)
+            own.__kwdefaults__, own.__qualname__ = made.__kwdefaults__, f"{cls.__name__}.__init__"
+            cls.__init__ = own  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -87,8 +94,7 @@ class BaseClient:
         check_whole("retries", retries, 0)
         check_whole("max_response_bytes", max_response_bytes, 1)
         check_whole("max_connections", max_connections, 1)
-        self.timeout, self.retries, self.backoff_factor = timeout, retries, backoff_factor
-        self._deadline = deadline
+        self.timeout, self.retries, self.backoff_factor, self._deadline = timeout, retries, backoff_factor, deadline
         self._store = shared_cache() if cache is None else cache
         self._factory = RequestFactory(self.base_url, timeout, max_response_bytes)
         chain = self._default_chain(plugins, logging, cache) if middleware is None else list(middleware)
@@ -96,11 +102,12 @@ class BaseClient:
             raise ValueError(
                 "retries, backoff_factor, logging and cache shape the default chain: give them to default_middleware()"
             )
-        self._pipeline = self._composed(chain, transport, verify, cert, max_connections)
-        self._lookup = self._pipeline.lookup
-        self._closed = False
-        self._derived: WeakSet[BaseClient] = WeakSet()
-        self._owns_transport = True
+        if transport is None:
+            transport = self._transport(verify=verify, cert=cert, max_connections=max_connections)
+        elif (verify, cert, max_connections) != (None, None, 256):
+            raise ValueError("verify, cert and max_connections shape the default transport: give them to your own")
+        self._compose(chain, transport)
+        self._derived, self._owns_transport = WeakSet[BaseClient](), True
         _warn_of_plain_http(self.base_url)
 
     def _default_chain(self, plugins: bool, logging: bool, cache: SecretCache | None) -> list[Middleware]:
@@ -108,53 +115,18 @@ class BaseClient:
         info = ClientInfo(self.base_url, self._blocking, self.retries)
         return compose(chain, _plugins.plugins.middleware(info) if plugins else {})
 
-    def _composed(
-        self,
-        chain: Sequence[Middleware],
-        transport: Transport | None,
-        verify: Verify,
-        cert: Certificate,
-        max_connections: int,
-    ) -> Pipeline:
-        if transport is None:
-            transport = self._transport(verify=verify, cert=cert, max_connections=max_connections)
-        elif verify is not None or cert is not None or max_connections != 256:
-            raise ValueError("verify, cert and max_connections shape the default transport: give them to your own")
+    def _compose(self, chain: Sequence[Middleware], transport: Transport) -> None:
         io: IO = getattr(transport, "io", None) or (BlockingIO() if self._blocking else LoopIO())
-        return Pipeline(chain, transport, io)
+        self._gate = Gate(transport, io)
+        self._pipeline = Pipeline(chain, transport, io, self._gate)
+        self._lookup = self._pipeline.lookup
+        self._perform = partial(perform, self._pipeline, self._gate, self._deadline)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.base_url}>"
 
     def _transport(self, **settings: Any) -> Transport:
         raise NotImplementedError
-
-    async def _perform(self, request: Request) -> Response:
-        """The whole call, the same for both clients. Returns the parsed answer, or raises the operation's error."""
-        if self._closed:
-            raise ERROR_OF[request.operation]("this client is closed; make a new one", reason="closed")
-        pipeline = self._pipeline
-        request.context.started = now = pipeline.io.now()
-        seconds = self._deadline if request.context.max_seconds is None else request.context.max_seconds
-        if seconds is not None:
-            request = request.replace(deadline=now + seconds)
-        try:
-            response = await pipeline.handle(request)
-            if not isinstance(response, Response):
-                raise no_response(response, pipeline)
-            if response.stream is not None:
-                response = await buffer_if_error(response)
-            if response.value is UNPARSED:  # a chain of the caller's own, without ErrorMapping
-                response.parse()
-            return response
-        except Exception as error:
-            failure = to_call_error(error, request)
-            name_plugin(failure or error, error.__traceback__, pipeline)
-            if failure is None:
-                raise
-            if (answer := unchecked_answer(request, failure)) is not None:
-                return answer
-        raise failure
 
     def with_options(
         self, *, timeout: float | None = None, deadline: float | None = None, retries: int | None = None
@@ -174,14 +146,17 @@ class BaseClient:
         other._factory = RequestFactory(self.base_url, other.timeout, self._factory.max_body_bytes)
         chain = self._pipeline.middleware
         if retries is not None:
-            if not any(isinstance(each, Retry) for each in chain):
+            if not any(isinstance(middleware, Retry) for middleware in chain):
                 raise ValueError("this client's chain holds no Retry: retries= has nothing to change")
-            chain = tuple(each.with_retries(retries) if isinstance(each, Retry) else each for each in chain)
+            chain = tuple(
+                middleware.with_retries(retries) if isinstance(middleware, Retry) else middleware
+                for middleware in chain
+            )
             other.retries = retries
-        other._pipeline = Pipeline(chain, self._pipeline.transport, self._pipeline.io)
-        if not self._closed:
-            other._lookup = other._pipeline.lookup
+        other._compose(chain, self._pipeline.transport)
         other._derived, other._owns_transport = WeakSet(), False
+        if self._gate.closed:
+            other._mark_closed()
         self._derived.add(other)
         return other
 
@@ -197,10 +172,10 @@ class BaseClient:
     def _mark_closed(self) -> bool:
         """Close it, and the clients derived from it, for further calls. Returns whether to close the connections
         too: it was open until now, and they are its own."""
-        was_open, self._closed, self._lookup = not self._closed, True, None
-        self._pipeline.shut()
-        for each in list(self._derived):
-            each._mark_closed()
+        was_open, self._lookup = not self._gate.closed, None
+        self._gate.close()
+        for client in list(self._derived):
+            client._mark_closed()
         return was_open and self._owns_transport
 
 

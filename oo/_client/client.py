@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._core.pipeline import Transport, run_sync
-from .._http.json import JSON
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import JSON, Response
 from . import dotenv as _dotenv
 from . import operations as _operations
 from . import proxied as _proxied
@@ -321,4 +320,13 @@ class Client(BaseClient):
         return RequestsTransport(**settings)
 
     def _send(self, request: Request) -> Response:
-        return self._pipeline.drive(self._perform(request))
+        call = self._perform(request)
+        try:
+            call.send(None)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # StopIteration.value is Any
+        except (RuntimeError, AttributeError) as error:
+            if (failure := self._pipeline.no_loop(error)) is None:
+                raise
+            raise failure from error
+        raise self._pipeline.suspended(call)

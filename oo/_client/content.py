@@ -10,15 +10,15 @@ from typing import IO, Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 from .._http.body import Body
-from .._http.json import JSON
+from .._http.response import JSON
 from ..exceptions import DoubleOError
 
 Data: TypeAlias = (
     "bytes | bytearray | memoryview | str | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes] | Body"
-    " | Mapping[str, object]"
+    " | Mapping[str, object] | Sequence[tuple[str, object]]"
 )
 """A body as it is: bytes, text (as UTF-8), a file opened for reading bytes, an iterator of bytes of either kind, a
-Body; or a form's fields."""
+Body; or a form's fields, as a mapping or as pairs."""
 
 Contents: TypeAlias = "bytes | str | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes] | Body"
 File: TypeAlias = "Contents | tuple[str | None, Contents] | tuple[str | None, Contents, str]"
@@ -49,7 +49,7 @@ def content(
         return encode_json(payload), "application/json"
     if files is not None:
         return _multipart(data, files, content_type)
-    if isinstance(data, Mapping):
+    if _is_form(data):
         return urlencode(_pairs(data)).encode("ascii"), "application/x-www-form-urlencoded"
     return None if data is None else _body(data), None
 
@@ -78,6 +78,12 @@ def encode_json(payload: JSON) -> bytes:
         why = "it holds itself" if "Circular" in said else "it holds NaN, an infinity or a number of too many digits"
     # Out here: json's errors quote the payload.
     raise ValueError(f"the payload is not JSON: {why}")
+
+
+def _is_form(data: object) -> bool:
+    if isinstance(data, (list, tuple)):
+        return bool(data) and all(isinstance(each, tuple) and len(each) == 2 for each in data)
+    return isinstance(data, Mapping)
 
 
 def _body(data: Any) -> bytes | Body:
@@ -145,8 +151,8 @@ def _multipart(data: object, files: Files, content_type: str | None) -> tuple[Bo
     """A form with files (RFC 7578), which are read as they are sent."""
     if content_type is not None:
         raise ValueError("with files= the Content-Type is the library's own: it names the boundary between them")
-    if data is not None and not isinstance(data, Mapping):
-        raise ValueError("with files=, data= is the other fields of the form, a mapping")
+    if data is not None and not _is_form(data):
+        raise ValueError("with files=, data= is the other fields of the form, a mapping or pairs")
     boundary = os.urandom(16).hex()
     parts: list[bytes | Body] = []
     for name, value in _pairs(data or {}):
@@ -204,10 +210,10 @@ def _pairs(fields: Any) -> list[tuple[str, str]]:
     try:
         items = list(fields.items() if isinstance(fields, Mapping) else fields)
         pairs = [
-            (name, each)
+            (name, item)
             for name, value in items
-            for each in (value if isinstance(value, (list, tuple)) else (value,))
-            if each is not None
+            for item in (value if isinstance(value, (list, tuple)) else (value,))
+            if item is not None
         ]
     except (TypeError, ValueError):
         raise ValueError("fields and parameters must be a mapping, or pairs of a name and a value") from None

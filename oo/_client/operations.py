@@ -1,21 +1,24 @@
 """The operations that fetch: a secret, an environment, the server's health. What each asks, and what its answer means.
+And how any operation is performed.
 
-Pure functions without I/O, the same in both worlds. The proxied calls stand in `proxied.py`.
+The same in both worlds, and without I/O of its own. The proxied calls stand in `proxied.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from .._core.errors import answer_error, check_status, with_operation
+from .._core.errors import answer_error, buffer_if_error, check_status, to_call_error, with_operation
+from .._core.io import IO
+from .._core.pipeline import Pipeline, Transport, no_response
 from .._core.validation import check_seconds, is_number
 from .._http.context import Context, Parser
 from .._http.headers import Headers
-from .._http.json import JSON, MAX_ANSWER
 from .._http.request import MAX_BODY_BYTES, Request
-from .._http.response import Response
+from .._http.response import JSON, MAX_ANSWER, UNPARSED, Response
+from .._plugins import name_plugin
 from .._version import __version__
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError, Operation
 
@@ -89,6 +92,57 @@ def health(factory: RequestFactory, timeout: float | None = None, deadline: floa
     return limited(request, timeout, deadline)
 
 
+class Gate:
+    """The end of a client's chain: its transport, until the client is `closed`. After that it refuses every request,
+    also a retry of a call under way."""
+
+    __slots__ = ("_send", "closed", "io")
+
+    def __init__(self, transport: Transport, io: IO) -> None:
+        self._send: Callable[[Request], Coroutine[Any, Any, Response]] = transport.send
+        self.io = io
+        self.closed = False
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        return self._send(request)
+
+    def close(self) -> None:
+        """Let nothing more through."""
+        self._send, self.closed = _refused, True
+
+
+async def _refused(_request: Request) -> Response:
+    raise DoubleOError("the client was closed during the call", reason="closed")
+
+
+async def perform(pipeline: Pipeline, gate: Gate, deadline: float | None, request: Request) -> Response:
+    """The whole call, the same for both clients. Returns the parsed answer, or raises the operation's error."""
+    context = request.context
+    if gate.closed:
+        raise ERROR_OF[context.operation]("this client is closed; make a new one", reason="closed")
+    context.started = now = pipeline.io.now()
+    seconds = deadline if context.max_seconds is None else context.max_seconds
+    if seconds is not None:
+        request = request.replace(deadline=now + seconds)
+    try:
+        response = await pipeline.handle(request)
+        if not isinstance(response, Response):
+            raise no_response(response, pipeline)
+        if response.stream is not None:
+            response = await buffer_if_error(response)
+        if response.value is UNPARSED:  # a chain of the caller's own, without ErrorMapping
+            response.parse()
+        return response
+    except Exception as error:
+        failure = to_call_error(error, request)
+        name_plugin(failure or error, error.__traceback__, pipeline)
+        if failure is None:
+            raise
+        if (answer := _unchecked_answer(request, failure)) is not None:
+            return answer
+    raise failure
+
+
 def parse_secret(response: Response) -> str:
     """The value of `{"value": "..."}`."""
     value = _member(response, "value")
@@ -111,6 +165,31 @@ def parse_health(response: Response) -> bool:
     """True for any 2xx."""
     check_status(response)
     return True
+
+
+def parse_answer(response: Response) -> None:
+    """Nothing, for any 2xx, and for a 304, which answers a conditional request (RFC 9110, 15.4.5)."""
+    if response.status != 304:
+        check_status(response)
+
+
+class AnyStatus:
+    """Parses as `parse_answer` does, so that a failed call is retried, and keeps the last answer for the caller."""
+
+    def __init__(self) -> None:
+        self.answer: Response | None = None
+
+    def __call__(self, response: Response) -> None:
+        """Keep the answer; raise where its status is no success."""
+        self.answer = response
+        parse_answer(response)
+        self.answer = None
+
+
+def _unchecked_answer(request: Request, failure: DoubleOError) -> Response | None:
+    """The answer that `failure` is about, if the call accepts any status; else None."""
+    parse = request.context.parse
+    return parse.answer if isinstance(parse, AnyStatus) and failure.reason == "status" else None
 
 
 def check_cache_ttl(operation: Operation, cache_ttl: object) -> None:

@@ -9,17 +9,16 @@ from .._core.errors import check_status
 from .._http.body import Body
 from .._http.context import Parser
 from .._http.headers import NAME, VALUE, Headers
-from .._http.json import JSON
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import JSON, Response
 from .._http.urls import sent
-from ..exceptions import DoubleOError
 from .content import Data, Files, Params, content, with_params
 from .operations import (
     ACCEPT,
     DEFAULT_TIMEOUT,
     PLAIN,
     USER_AGENT,
+    AnyStatus,
     ClientContext,
     RequestFactory,
     check_token,
@@ -27,6 +26,7 @@ from .operations import (
     json_of,
     limited,
     object_of,
+    parse_answer,
     refused,
 )
 
@@ -58,25 +58,6 @@ def parse_object(response: Response) -> dict[str, Any]:
 def parse_status(response: Response) -> None:
     """Nothing, for any 2xx: the body is the caller's to read."""
     check_status(response)
-
-
-def parse_answer(response: Response) -> None:
-    """Nothing, for any 2xx, and for a 304, which answers a conditional request (RFC 9110, 15.4.5)."""
-    if response.status != 304:
-        check_status(response)
-
-
-class AnyStatus:
-    """Parses as `parse_answer` does, so that a failed call is retried, and keeps the last answer for the caller."""
-
-    def __init__(self) -> None:
-        self.answer: Response | None = None
-
-    def __call__(self, response: Response) -> None:
-        """Keep the answer; raise where its status is no success."""
-        self.answer = response
-        parse_answer(response)
-        self.answer = None
 
 
 def proxy(
@@ -152,12 +133,6 @@ def image(
     """Generated images, in OpenAI's shape."""
     payload = {"model": model, "prompt": prompt, "n": n, "size": size, **extra}
     return _openai(factory, "v1/images/generations", token, payload, **limits)
-
-
-def unchecked_answer(request: Request, failure: DoubleOError) -> Response | None:
-    """The answer that `failure` is about, if the call accepts any status; else None."""
-    parse = request.context.parse
-    return parse.answer if isinstance(parse, AnyStatus) and failure.reason == "status" else None
 
 
 def _openai(

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._core.errors import stream_error, to_call_error, with_operation
 from .._core.pipeline import iterate_sync, run_sync
 from .._http.headers import Headers
-from .._http.json import parse_json
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import Response, parse_json
 from .._http.sse import EventDecoder, LineDecoder, ServerEvent
 from .._plugins import name_plugin
 from ..exceptions import DoubleOError
@@ -100,8 +99,8 @@ class BaseStream:
         pieces = self._bytes()
         try:
             async for piece in pieces:
-                for each in feed(piece):
-                    yield each
+                for item in feed(piece):
+                    yield item
             return
         except DoubleOError as error:
             failure = with_operation(error, self._request)

@@ -1,4 +1,4 @@
-"""The commands of `oo`, a room for each. They import what they need when they run, so that `oo --help` is quick."""
+"""The commands of `oo`, a file for each. A command imports what it needs when it runs, so that `oo --help` is quick."""
 
 from __future__ import annotations
 

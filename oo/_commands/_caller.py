@@ -1,4 +1,4 @@
-"""What the commands that call a gateway share: where the token comes from, and the client."""
+"""The options of the commands that call a gateway, the client they call it with, and the token."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 base_url_option: Callable[[F], F] = click.option(
     "--base-url", metavar="URL", help="The gateway; OO_BASE_URL or http://127.0.0.1:3001, unless told."
 )
-"""Where the gateway is."""
+"""The option that says where the gateway is."""
 
 only_option: Callable[[F], F] = click.option(
     "--only", multiple=True, metavar="'DB_*'", help="Take the variables of this name or pattern, and no other."
 )
-"""Which variables are taken."""
+"""The option that says which variables are taken."""
 
 allow_option: Callable[[F], F] = click.option(
     "--allow", multiple=True, metavar="NAME", help="Take this variable though it steers how programs load."
 )
-"""Which variables are taken though they steer."""
+"""The option for variables that are refused unless they are named here."""
 
 
 def caller(command: F) -> F:
-    """The options of a command that calls with a token."""
+    """Give a command the options it needs to call with a token."""
     file = FilePath(exists=True, dir_okay=False)
     return base_url_option(
         click.option("--token-file", type=file, help="A file that holds the token; else OO_TOKEN or standard input.")(
@@ -43,7 +43,7 @@ def caller(command: F) -> F:
 
 
 def client_at(base_url: str | None, timeout: float = 30.0) -> Client:
-    """A client of the gateway there."""
+    """A client of the gateway at `base_url`."""
     from .. import Client
 
     try:
@@ -53,7 +53,7 @@ def client_at(base_url: str | None, timeout: float = 30.0) -> Client:
 
 
 def token_from(path: str | None) -> str:
-    """The token: of a file, else of OO_TOKEN, else the first line of standard input."""
+    """The token: read from a file if one is given, else from OO_TOKEN, else from the first line of standard input."""
     if path is not None:
         from .._core.files import decode_text
 
@@ -70,7 +70,7 @@ def token_from(path: str | None) -> str:
 def _line() -> str:
     if sys.stdin is None or sys.stdin.isatty():
         return ""
-    # One line and not a byte more: what follows is for the command that `oo run` starts.
+    # Read one line and not a byte more: what follows is for the command that `oo run` starts.
     line = bytearray()
     while (byte := os.read(0, 1)) not in (b"", b"\n") and len(line) < 4096:
         line += byte

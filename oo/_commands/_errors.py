@@ -1,4 +1,4 @@
-"""The outermost group: whatever goes wrong is one line on stderr, and an exit code."""
+"""The group of all commands. It turns every error into one line on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _TOKEN = "; a token is never an argument: set OO_TOKEN, give --token-file, or pi
 
 
 class Program(click.Group):
-    """A group that ends every error as one line and exit code 1, or 2 where the command was not used right."""
+    """A group that reports every error as one line. The exit code is 1, or 2 if the command was used wrongly."""
 
     def main(self, *args: Any, **settings: Any) -> NoReturn:
         """Run the program and exit."""
         try:
             code = super().main(*args, **{**settings, "standalone_mode": False})
-            # What is still to be printed may not fit any more: the end of the process would only complain.
+            # Output that is still buffered may not fit either: then the exit of the process would print a second error.
             if sys.stdout is not None:
                 sys.stdout.flush()
             sys.exit(code)
@@ -47,7 +47,7 @@ class Program(click.Group):
             sys.exit(error.exit_code)
         except click.UsageError as error:
             command = "oo" if error.ctx is None else error.ctx.command_path
-            # Whoever gives a secret as an argument does not want to read it again in a log.
+            # The argument may be a secret, which must not appear in a log.
             usage = _EXTRA.sub(r"\1", error.format_message().rstrip("."))
             _fail(f"{usage}{_near(error, usage)}{_instead(error)} (see {command} --help)", error.exit_code)
         except click.ClickException as error:
@@ -56,7 +56,7 @@ class Program(click.Group):
             sys.exit(130)  # 128 and SIGINT
         except BrokenPipeError:
             _give_up_output()
-            sys.exit(141)  # 128 and SIGPIPE, as a shell says it of a program that wrote on
+            sys.exit(141)  # 128 and SIGPIPE, as a shell reports it
         except Exception as error:
             said = _explained(error)
             if said is None:
@@ -65,12 +65,12 @@ class Program(click.Group):
             _fail(said)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """The commands in the order in which somebody new needs them."""
+        """The commands, in the order in which a new user needs them."""
         return list(self.commands)
 
 
 def _explained(error: Exception) -> str | None:
-    """The line that tells the user of an error; None for a bug."""
+    """The line that reports an error to the user; None if it is a bug."""
     from ..gateway.errors import StoreError
 
     if isinstance(error, (DoubleOError, StoreError)):
@@ -79,6 +79,8 @@ def _explained(error: Exception) -> str | None:
         name = (error.name or "").partition(".")[0]
         extra = _EXTRAS.get(name)
         return f'this needs {name}: pip install "double-o[{extra}]"' if extra else None
+    if isinstance(error, ImportError) and error.name is None:  # of a library that cannot be used, in our words
+        return str(error)
     if isinstance(error, UnicodeError):
         return "what was given is not UTF-8 text"
     if isinstance(error, OSError):
@@ -87,7 +89,7 @@ def _explained(error: Exception) -> str | None:
 
 
 def _near(error: click.UsageError, usage: str) -> str:
-    """The commands that a mistyped one may have meant, which click says itself from 8.5 on."""
+    """The commands that a mistyped one may have meant. From click 8.5 on, click says this itself."""
     from ..gateway.rules import nearest
 
     mistyped = _NO_COMMAND.search(usage)
@@ -97,12 +99,12 @@ def _near(error: click.UsageError, usage: str) -> str:
 
 
 def _instead(error: click.UsageError) -> str:
-    """What to do where there was one argument too many: it may be what has to come another way."""
+    """What to do after one argument too many: it may be a value that the command takes in another way."""
     if error.ctx is None or not _EXTRA.search(error.message):
         return ""
     if hint := _ARGUMENTS.get(error.ctx.command_path.partition(" ")[2]):
         return hint
-    return _TOKEN if any(each.name == "token_file" for each in error.ctx.command.params) else ""
+    return _TOKEN if any(parameter.name == "token_file" for parameter in error.ctx.command.params) else ""
 
 
 def _give_up_output() -> None:
@@ -112,12 +114,12 @@ def _give_up_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        # Else the end of the process tries once more, and complains.
+        # Otherwise the exit of the process tries to write once more, and prints an error.
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    # A token that somebody gave as an argument is not said again.
+    # A token that was given as an argument is not repeated.
     click.echo(f"oo: {printable(' '.join(TOKEN.sub('oo_***', message).split()))}", err=True)
     sys.exit(code)

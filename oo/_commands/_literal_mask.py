@@ -1,4 +1,4 @@
-"""Masking within the strings of JSON that is printed as it came, numbers and spaces included."""
+"""Masks values in the strings of JSON, and leaves the rest of it as it came, spaces and numbers included."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _LONGEST_ESCAPE = 12  # bytes: a pair of surrogates, \ud83d\ude48
 
 
 class LiteralMask:
-    """Masks what the strings of a text mean, where that differs from how they are written.
+    """Masks values in JSON strings whose text holds escapes: the value may be in what the string means, though not in
+    how it is written.
 
-    A text without JSON passes as it is: a string ends within its line, and one that no JSON parser takes is left.
+    A string ends within its line. What no JSON parser takes for a string is left as it is; so is a text without JSON.
     """
 
     def __init__(self, mask: Mask) -> None:
@@ -22,7 +23,7 @@ class LiteralMask:
         self._held = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """What can be printed once a piece has come: all but a string that has not ended."""
+        """Take a piece. Returns what can be printed so far: all but a string that has not ended."""
         if self._held and b'"' not in piece and b"\n" not in piece:
             self._held += piece
             return b""
@@ -36,7 +37,7 @@ class LiteralMask:
         return b"".join([*shown, data[done:cut]])
 
     def finish(self) -> bytes:
-        """What is left: a string that never ended, as far as it means something."""
+        """What is left at the end: a string that never ended, masked as far as it can be decoded."""
         held, self._held = self._held, b""
         if b"\\" not in held:
             return held
@@ -47,7 +48,7 @@ class LiteralMask:
         return held
 
     def _masked(self, literal: bytes) -> bytes:
-        # Without an escape it means what it says, which is masked as it stands.
+        # Without an escape, a string means what is written, which the plain mask covers.
         if b"\\" not in literal:
             return literal
         try:

@@ -17,8 +17,7 @@ as_json: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
 
 
 def emit(text: str | bytes, newline: bool = True) -> None:
-    """Print what a command is for, at once; OSError where standard output is closed or full. Text is UTF-8, whatever
-    the locale."""
+    """Print a command's result at once, as UTF-8 in any locale. OSError if standard output is closed or full."""
     check_output()
     data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
     click.echo(data + (b"\n" if newline else b""), nl=False)
@@ -26,7 +25,7 @@ def emit(text: str | bytes, newline: bool = True) -> None:
 
 
 def check_output() -> None:
-    """OSError where standard output is closed."""
+    """Raise OSError if standard output is closed."""
     if sys.stdout is None or sys.stdout.closed:
         raise OSError("standard output is closed")
 
@@ -36,7 +35,7 @@ def table(
 ) -> None:
     """Print rows: as a JSON list, as a coloured table on a terminal, or as lines of tab-separated text.
 
-    The table has the columns `shown`, where they differ from those of the other two.
+    `shown` names the columns of the table, if they differ from those of the other two.
     """
     if as_json:
         print_json([{column: row[column] for column in columns} for row in rows])
@@ -48,7 +47,7 @@ def table(
 
 
 def show(known: Mapping[str, Any], as_json: bool) -> None:
-    """Print what is known of one thing."""
+    """Print one thing: its fields by name."""
     if as_json:
         print_json(known)
     else:
@@ -56,7 +55,7 @@ def show(known: Mapping[str, Any], as_json: bool) -> None:
 
 
 def print_json(data: Any) -> None:
-    """Print as JSON, times as ISO 8601 has them."""
+    """Print as JSON, with times in ISO 8601."""
     emit(json.dumps(data, indent=2, default=_iso))
 
 
@@ -72,12 +71,12 @@ def on_terminal() -> bool:
 
 
 def printable(text: str, kept: str = "") -> str:
-    """The text with a ? in the place of each character that a terminal might obey, but for those `kept`."""
+    """The text, with a ? for each character that a terminal might obey. Characters in `kept` stay."""
     return "".join(character if character.isprintable() or character in kept else "?" for character in text)
 
 
 def moment(seconds: float | None) -> datetime | None:
-    """A time as the tables show it."""
+    """A time as tables show it."""
     return None if seconds is None else datetime.fromtimestamp(seconds).astimezone()
 
 
@@ -86,7 +85,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    # Names and labels are data: no [markup] in them is obeyed.
+    # Names and labels are data, so rich must not read [markup] in them.
     console = Console(markup=False, highlight=False)
     if not rows:
         console.print("nothing yet")
@@ -94,7 +93,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     shown = [column for column in columns if any(_text(row[column]) for row in rows)]
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
     for column in shown:
-        # What comes first is what other commands want: a name, an id.
+        # The first column is what other commands take: a name or an id.
         drawn.add_column(column.replace("_", " "), no_wrap=column == columns[0], overflow="fold")
     for row in rows:
         drawn.add_row(*(_text(row[column], "%Y-%m-%d %H:%M") for column in shown))

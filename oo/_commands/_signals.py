@@ -1,4 +1,4 @@
-"""Signals that would end the process, put off while something is half done."""
+"""Delays the signals that would end the process while something is half done."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 class PutOff:
-    """While its block runs, what would end the process waits until its end: Ctrl-C, SIGTERM, SIGHUP. In the main thread
-    alone, as Python has it of every handler."""
+    """Delays Ctrl-C, SIGTERM and SIGHUP until its `with` block has ended. It works in the main thread alone, because
+    Python sets handlers of signals only there."""
 
     def __init__(self) -> None:
         self._before: dict[int, Any] = {}
@@ -36,7 +36,7 @@ class PutOff:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A part of the block that such a signal ends with KeyboardInterrupt, one that came before it as well."""
+        """A part of the block that such a signal ends with KeyboardInterrupt, as does one that came before it."""
         self._may_interrupt = True
         try:
             if self._came is not None:

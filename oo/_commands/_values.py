@@ -16,15 +16,15 @@ T = TypeVar("T")
 
 
 class FilePath(click.Path):
-    """A path, `~` expanded: shells leave it as it is in --token-file=~/token."""
+    """A path with `~` expanded, because a shell does not expand it in --token-file=~/token."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, `~` expanded and checked."""
+        """The path with `~` expanded, checked as click checks it."""
         return super().convert(os.path.expanduser(value), param, ctx)
 
 
 def text_file(name: str) -> str:
-    """The text of a file, or of standard input for `-`, without a mark of byte order."""
+    """The text of a file, or of standard input for `-`, without a byte order mark."""
     from .._core.files import decode_text
 
     try:
@@ -40,7 +40,7 @@ def text_file(name: str) -> str:
 
 
 def opened(name: str) -> IO[bytes]:
-    """A file to read, or standard input for `-`. OSError where it cannot be read, or standard input is closed."""
+    """A file to read, or standard input for `-`. OSError if it cannot be read or is closed."""
     if name != "-":
         return open(os.path.expanduser(name), "rb")
     if sys.stdin is None or sys.stdin.closed:

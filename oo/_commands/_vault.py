@@ -73,7 +73,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 
 def add_rm(group: click.Group, kind: Kind) -> None:
-    """Give the group of a kind its command `rm`."""
+    """Add the command `rm` to the group of a kind of things."""
 
     @group.command("rm", help=f"Forget the {kind} NAME, and revoke its tokens.\n\nExample: oo {kind} rm old")
     @click.argument("name")

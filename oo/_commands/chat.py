@@ -1,4 +1,4 @@
-"""`oo chat`: something said to a model, and what it answers."""
+"""`oo chat`: sends a message to a model and prints its answer."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from ._values import opened
 def chat(
     text: str | None, model: str, system: str | None, timeout: float, token_file: str | None, base_url: str | None
 ) -> None:
-    """Say something to a model, and print its answer.
+    """Send a message to a model, and print its answer.
 
-    The answer is printed as it comes. Without TEXT, or with -, what is said comes from standard input. The token opens
-    a route to an API of OpenAI's kind.
+    The answer is printed as it comes. Without TEXT, or with -, the message is read from standard input. The token must
+    open a route to an API of OpenAI's kind.
 
     Example: OO_TOKEN=... oo chat "Hello!"
     """
@@ -49,7 +49,7 @@ def chat(
                 answered = True
                 _show(hidden.feed(part.encode("utf-8", "surrogatepass")))
         finally:
-            # Also where it breaks off: the error has a line of its own.
+            # Also if the answer breaks off: the error needs a line of its own.
             _show(hidden.finish())
             if answered:
                 emit("")
@@ -69,7 +69,7 @@ def _said() -> str:
 
 
 def _text(chunk: dict[str, Any]) -> str:
-    """What a chunk adds to the answer's text: "" for one that tells of something else, such as the usage."""
+    """The text that a chunk adds to the answer; "" if it holds something else, such as the usage."""
     try:
         text = chunk["choices"][0]["delta"]["content"]
     except (KeyError, IndexError, TypeError):

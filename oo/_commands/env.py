@@ -30,7 +30,7 @@ _from_file: Callable[[F], F] = click.option(
 
 @click.group()
 def env() -> None:
-    """Keep environments, sets of variables that one token opens.
+    """Keep environments: sets of variables that one token opens.
 
     Example: oo env set web API_KEY=@openai-key MODE=production
     """
@@ -42,9 +42,9 @@ def env() -> None:
 @_from_file
 @click.option("--replace", is_flag=True, help="Put it in the place of the one that is there.")
 def env_set(name: str, variables: tuple[str, ...], source: str | None, replace: bool) -> None:
-    """Keep an environment. One that is there is kept, unless --replace.
+    """Keep an environment. One that exists is replaced only with --replace.
 
-    KEY=@SECRET takes the value that a secret has when somebody asks; KEY=@@x stands for the literal @x.
+    KEY=@SECRET is the value that the secret has when the environment is fetched. KEY=@@x is the literal @x.
 
     Example: oo env set web API_KEY=@openai-key MODE=production
     """
@@ -61,7 +61,7 @@ def env_set(name: str, variables: tuple[str, ...], source: str | None, replace: 
 @_from_file
 @click.option("--drop", multiple=True, metavar="KEY", help="Forget this variable.")
 def env_update(name: str, variables: tuple[str, ...], source: str | None, drop: tuple[str, ...]) -> None:
-    """Change the variables that are named, and no other; says which changed.
+    """Change the named variables and no others, and say which changed.
 
     Example: oo env update web MODE=staging --drop DEBUG
     """
@@ -84,7 +84,7 @@ def _variable(text: str) -> tuple[str, Variable]:
 
     key, equals, value = text.partition("=")
     if not equals:
-        # It may be a value, and is not said again.
+        # It may be a value, and so is not repeated.
         raise click.ClickException("an argument without '=' is no KEY=@SECRET and no KEY=literal")
     if value.startswith("@@"):
         return key, value[1:]
@@ -121,7 +121,7 @@ def env_list(as_json: bool) -> None:
 @click.argument("name", metavar="ENV")
 @as_json
 def env_show(name: str, as_json: bool) -> None:
-    """Show an environment's variables, the values masked.
+    """Show an environment's variables, with their values masked.
 
     Example: oo env show web
     """

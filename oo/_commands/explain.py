@@ -1,4 +1,4 @@
-"""`oo explain`: what would become of a call."""
+"""`oo explain`: what the gateway would do with a call."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 )
 @named_plugins
 def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
-    """Say what would become of a call, step by step.
+    """Say what the gateway would do with a call, step by step.
 
-    Where a step refuses it, say which, and what would mend that; the exit code is then 1. The call runs through the
-    gateway's own chain here, over the vault: nothing is sent, counted or written down. PATH is the API's, or
+    If a step refuses the call, say which, and what to do about it; the exit code is then 1. The call runs here, through
+    the gateway's own chain over the vault. Nothing is sent, counted or written. PATH is a path of the API, or
     /api/secret, /api/env or /health.
 
     Example: OO_TOKEN=... oo explain 'POST /v1/chat/completions'
@@ -59,4 +59,4 @@ def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
 
 
 def _say(what: str, word: str) -> None:
-    click.echo(printable(f"{what:9} {TOKEN.sub('oo_***', word)}"))  # one may stand in the path, by mistake
+    click.echo(printable(f"{what:9} {TOKEN.sub('oo_***', word)}"))  # a token may stand in the path by mistake

@@ -41,7 +41,7 @@ def serve(
 ) -> None:
     """Answer callers from the vault, until interrupted.
 
-    Listens on loopback alone unless there are TLS files, or something with TLS in front.
+    Listens on loopback alone, unless TLS files are given or something in front of it does TLS.
 
     Example: oo serve --port 3001 --workers 2
     """
@@ -81,7 +81,7 @@ def _listening(host: str, port: int, encrypted: bool) -> socket.socket:
     if not is_loopback(sock) and not encrypted:
         sock.close()
         raise click.ClickException(f"{host} is not loopback: {_NEED_TLS}")
-    sock.listen(1024)  # before the workers are up: the system keeps early callers waiting
+    sock.listen(1024)  # before the workers are up: until then the system holds callers in its queue
     return sock
 
 
@@ -89,7 +89,7 @@ def _listening(host: str, port: int, encrypted: bool) -> socket.socket:
 def demo() -> None:
     """Show real calls through the chain, in both worlds.
 
-    Starts a gateway and an API on free loopback ports for them.
+    It starts a gateway and an API on free loopback ports, and calls them.
 
     Example: oo demo
     """

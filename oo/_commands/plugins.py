@@ -1,4 +1,4 @@
-"""`oo plugins`, and how plugins of a gateway are named."""
+"""`oo plugins`, and the options that name a gateway's plugins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ plugin_kinds = click.option(
 @named_plugins
 @as_json
 def plugins(gateway: bool, plugins: list[str], as_json: bool) -> None:
-    """List the plugins found, and the chain they make.
+    """List the plugins found, and the chain with them.
 
     Example: oo plugins --gateway --plugins timer
     """
@@ -44,20 +44,20 @@ def plugins(gateway: bool, plugins: list[str], as_json: bool) -> None:
     from .._core.pipeline import name_of
 
     listed, middleware = _of_gateway(plugins) if gateway else _of_client()
-    chain = [name_of(each) for each in middleware]
-    rows = [{"plugin": each.name, "distribution": each.distribution} for each in listed]
+    chain = [name_of(layer) for layer in middleware]
+    rows = [{"plugin": plugin.name, "distribution": plugin.distribution} for plugin in listed]
     kinds = {"credentials": kinds_of(plugins).kinds} if gateway else {}
     if as_json:
         click.echo(json.dumps({"plugins": rows, "chain": chain, **kinds}, indent=2))
         return
     table(rows, ("plugin", "distribution"), False)
     click.echo(printable(" -> ".join(chain)))
-    for name, each in kinds.items():
-        click.echo(printable(f"{name}: {', '.join(each)}"))
+    for name, added in kinds.items():
+        click.echo(printable(f"{name}: {', '.join(added)}"))
 
 
 def kinds_of(plugins: list[str]) -> Registry:
-    """The kinds of credentials, with those of the plugins that an option names."""
+    """The kinds of credentials, those of the named plugins included."""
     from ..gateway.app import kinds_with
 
     try:
@@ -73,7 +73,7 @@ def _of_client() -> tuple[list[Plugin], list[Middleware]]:
     from ..hooks import ClientInfo
     from ..middleware import default_chain
 
-    # The chain first: a plugin that breaks in its hook is left out with a warning.
+    # Compose the chain first: it leaves out a plugin whose hook fails, with a warning.
     chain = compose(default_chain(), plugins.middleware(ClientInfo(DEFAULT_BASE_URL, True, 0)))
     return plugins.found(), chain
 
@@ -92,6 +92,6 @@ def _of_gateway(names: list[str]) -> tuple[list[Plugin], list[Middleware]]:
         listed, offers = plugins.named(names, gateway_info(DEFAULT_BASE_URL))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    nothing: Any = None  # no call comes through this chain
+    nothing: Any = None  # no call goes through this chain
     chain = gateway_chain(nothing, None, Background(), OpenCalls(nothing), nothing, Registry())
     return listed, compose(chain, offers)

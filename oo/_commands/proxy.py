@@ -1,4 +1,4 @@
-"""`oo proxy`: one call of the API behind a route."""
+"""`oo proxy`: makes one call to the API behind a route."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def proxy(
 ) -> None:
     """Call the API behind the token's route, and print its answer.
 
-    The answer is printed as it comes, text and bytes alike.
+    The answer is printed as it comes, whether it is text or bytes.
 
     Example: OO_TOKEN=... oo proxy v1/models
     """
@@ -70,14 +70,14 @@ def proxy(
 
 
 def _copy(response: Stream, token: str, write: Write) -> None:
-    """Write the body, the token masked in it, each piece as it comes."""
+    """Write each piece of the body as it comes, with the token masked."""
     mask = Mask([token])
     hidden, strings = StreamMask(mask), LiteralMask(mask)
     try:
         for piece in response.iter_bytes():
             write(hidden.feed(strings.feed(piece)))
     finally:
-        # Also where it breaks off: what has come is shown.
+        # Also if the body breaks off: what has come is shown.
         write(hidden.feed(strings.finish()) + hidden.finish())
 
 
@@ -104,7 +104,7 @@ def _writing(output: str | None, response: Stream) -> Iterator[Write]:
 
 
 class _Screen:
-    """Text for a terminal, which obeys nothing in it."""
+    """Writes text to a terminal, without the characters that a terminal would obey."""
 
     def __init__(self) -> None:
         import codecs
@@ -141,7 +141,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _body(given: str, kind: str) -> bytes | IO[bytes]:
-    """What is sent, as it was given: a text that is JSON, or anything where it is said to be of another type."""
+    """The body to send, as it was given. It must be JSON unless another content type was given."""
     file: IO[bytes]
     if given == "@-":
         file = opened("-")

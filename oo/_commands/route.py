@@ -84,7 +84,7 @@ _FLAGS = {
 
 
 def _settings(command: F) -> F:
-    """The options that say what a route is."""
+    """Give a command the options that describe a route."""
     for flag, text in reversed(_FLAGS.items()):
         command = click.option(f"--{flag}/--no-{flag}", default=None, help=text)(command)
     for name, option in reversed(_OPTIONS.items()):
@@ -94,7 +94,7 @@ def _settings(command: F) -> F:
 
 @click.group()
 def route() -> None:
-    """Keep routes, upstream APIs and what callers may do there.
+    """Keep routes: upstream APIs, and what callers may do there.
 
     \b
     Example:
@@ -108,7 +108,7 @@ def route() -> None:
 @_settings
 @click.option("--replace", is_flag=True, help="Put it in the place of the one that is there.")
 def route_set(name: str, replace: bool, plugins: list[str], **settings: Any) -> None:
-    """Keep a route. One that is there is kept, unless --replace.
+    """Keep a route. One that exists is replaced only with --replace.
 
     \b
     Example:
@@ -133,9 +133,10 @@ def route_set(name: str, replace: bool, plugins: list[str], **settings: Any) -> 
 )
 @click.option("--allow-all", is_flag=True, help="Let callers do anything, as without --allow.")
 def route_update(name: str, drop: tuple[str, ...], allow_all: bool, plugins: list[str], **settings: Any) -> None:
-    """Change what is named of a route, and nothing else; says what changed.
+    """Change the named settings of a route, and say what changed.
 
-    --inject and --query set what they name and leave the others; --allow and --credential stand for the whole list.
+    --inject and --query add to what is there, or replace what has the same name. --allow and --credential replace the
+    whole list.
 
     Example: oo route update openai --timeout 120
     """
@@ -179,7 +180,7 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 def _named(text: str, mark: str, refusal: str) -> tuple[str, str]:
     name, found, value = (part.strip() for part in text.partition(mark))
     if not found:
-        # It may be a key, and is not said again.
+        # It may be a key, and so is not repeated.
         raise click.ClickException(refusal)
     return name, value
 
@@ -187,7 +188,7 @@ def _named(text: str, mark: str, refusal: str) -> tuple[str, str]:
 @route.command("list")
 @as_json
 def route_list(as_json: bool) -> None:
-    """List the routes, what they inject by name only.
+    """List the routes. What they inject is shown by name only.
 
     Example: oo route list
     """
@@ -217,7 +218,7 @@ def route_list(as_json: bool) -> None:
 @click.argument("name")
 @as_json
 def route_show(name: str, as_json: bool) -> None:
-    """Show what is known of a route, what it injects by name only, and the ids of its tokens.
+    """Show a route and the ids of its tokens. What it injects is shown by name only.
 
     Example: oo route show openai
     """

@@ -1,4 +1,4 @@
-"""`oo run`: the command takes the place of this process, with an environment of its own."""
+"""`oo run`: replaces this process by a command that has the environment of a token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 
 from ._caller import allow_option, caller, client_at, only_option, token_from
 
-# Of this program's own variables those that hold no secret. Another is kept back until it stands here.
+# The variables of this program that hold no secret and are passed on. Any other OO_ variable is held back.
 _HANDED_ON = frozenset(("OO_BASE_URL", "OO_HOME", "OO_MASTER_KEY_FILE", "OO_PLUGINS"))
 _SHELL = "/bin/sh"
 
@@ -34,8 +34,8 @@ def run(
     """Run a command with the environment that the token opens.
 
     The command takes this process's place: signals, the terminal and the exit code are its own. OO_TOKEN and
-    OO_MASTER_KEY are not in its environment. It is not started where the environment cannot be had. One that is not
-    there is exit code 127, one that cannot be run 126.
+    OO_MASTER_KEY are not in its environment. If the environment cannot be fetched, the command is not started. The
+    exit code is 127 if there is no such command, and 126 if it cannot be run.
 
     Example: OO_TOKEN=... oo run -- python app.py
     """
@@ -63,8 +63,8 @@ def run(
 
 
 def _become(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
-    """Replace this process by the command, as execvp(3) finds and runs it; OSError where it cannot be."""
-    # Python ignores these for itself, and what is ignored would stay so.
+    """Replace this process by the command, found and run as execvp(3) does. OSError if it cannot be run."""
+    # Python ignores these signals, and the command would inherit that.
     for name in ("SIGPIPE", "SIGXFSZ"):
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, signal.SIG_DFL)
@@ -73,7 +73,7 @@ def _become(command: tuple[str, ...], environment: Mapping[str, str]) -> NoRetur
         try:
             _execute(path, command, environment)
         except OSError as error:  # noqa: PERF203  # few turns
-            # A place where it is but cannot be run is told of, unless a later one has it.
+            # A file that is there but cannot be run is the error to report, unless a later folder has one that can.
             if error.errno in (errno.EACCES, errno.EPERM):
                 failure = error
             elif error.errno not in (errno.ENOENT, errno.ENOTDIR) or "/" in command[0]:
@@ -87,12 +87,12 @@ def _execute(path: str, command: tuple[str, ...], environment: Mapping[str, str]
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-    # No program and no `#!`: a script for the shell (POSIX, XSH exec).
+    # It is neither a program nor begins with `#!`: it is a script for the shell (POSIX, XSH exec).
     os.execve(_SHELL, [_SHELL, path, *command[1:]], environment)  # noqa: S606  # as above
 
 
 def _places(name: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Where a command may be: the path that it is, or each folder of PATH."""
+    """The paths at which a command may be: its own if it has a slash, else one in each folder of PATH."""
     if "/" in name:
         yield name
     elif name:
@@ -101,7 +101,7 @@ def _places(name: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _wait_for(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The command's exit code. Windows has no way of becoming another program."""
+    """Run the command and return its exit code, for Windows, where a process cannot become another program."""
     with subprocess.Popen(command, env=environment, close_fds=False) as child:  # noqa: S603  # the user's own command
         while True:
             try:

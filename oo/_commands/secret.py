@@ -32,7 +32,7 @@ def secret() -> None:
 def secret_set(name: str, value: str | None) -> None:
     """Keep a new version of a secret.
 
-    Asks for the value without showing it, or reads it from a file; one line's end after it is dropped.
+    Asks for the value without showing it, or reads it from a file. One newline at its end is dropped.
 
     Example: oo secret set openai-key
     """
@@ -51,7 +51,7 @@ def _asked(name: str) -> str:
         raise click.ClickException("there is no terminal to ask on: give --from-file - to read the value from a pipe")
     from ..gateway.models import check_name
 
-    # What would be refused is refused before somebody has typed a key twice.
+    # Check the name before the user types the value twice.
     check_name(name)
     with_vault(lambda vault: vault.names("secret"))
     value: str = click.prompt(f"value of {name}", hide_input=True, confirmation_prompt=True, err=True)
@@ -69,7 +69,7 @@ def secret_list(as_json: bool) -> None:
     async def read(vault: Keeper) -> list[dict[str, Any]]:
         rows = []
         for name in await vault.names("secret"):
-            current = next(each for each in await vault.versions(name) if each.current)
+            current = next(version for version in await vault.versions(name) if version.current)
             rows.append({"name": name, "version": current.version, "set": moment(current.created)})
         return rows
 
@@ -81,7 +81,7 @@ def secret_list(as_json: bool) -> None:
 @click.option("--reveal", is_flag=True, help="Print the value, and nothing else.")
 @as_json
 def secret_show(name: str, reveal: bool, as_json: bool) -> None:
-    """Show what is known of a secret: its version, and what needs it.
+    """Show a secret's version, and what uses it.
 
     The value is printed only with --reveal; in a pipe no newline comes after it.
 
@@ -108,8 +108,8 @@ def secret_show(name: str, reveal: bool, as_json: bool) -> None:
         }
 
     if reveal:
-        found = with_vault(value)
-        emit(printable(found, kept="\n\t") if on_terminal() else found, newline=on_terminal())
+        value_text = with_vault(value)
+        emit(printable(value_text, kept="\n\t") if on_terminal() else value_text, newline=on_terminal())
         return
     show(with_vault(read), as_json)
 

@@ -66,9 +66,9 @@ def token_issue(
     as_json: bool,
     **things: str | None,
 ) -> None:
-    """Issue a token, printed here and never again; its id is said on standard error.
+    """Issue a token. It is printed once and never again; its id goes to standard error.
 
-    Where it cannot be printed, or Ctrl-C comes before it is, it is revoked.
+    If it cannot be printed, or Ctrl-C comes before that, it is revoked.
 
     Example: oo token issue --secret openai-key --ttl 24h --uses 10
     """
@@ -91,7 +91,7 @@ def token_issue(
             raise
         return made.id
 
-    # Around the loop too: asyncio takes Ctrl-C for the end of the wait, and the token would be made all the same.
+    # Around the loop as well: on Ctrl-C asyncio ends the wait, but the token would be made all the same.
     with PutOff() as signals:
         identity = with_vault(make)
     if not as_json:
@@ -109,7 +109,7 @@ def token_issue(
 @click.option("--label", metavar="TEXT", help="Only those whose label holds this.")
 @as_json
 def token_list(state: tuple[Any, ...], label: str | None, as_json: bool, **things: tuple[str, ...]) -> None:
-    """List the tokens by id; the tokens themselves are nowhere.
+    """List the tokens by id. The tokens themselves are stored nowhere.
 
     Example: oo token list --route openai --state open
     """
@@ -124,9 +124,9 @@ def token_list(state: tuple[Any, ...], label: str | None, as_json: bool, **thing
 @token.command("revoke")
 @click.argument("token_id", metavar="ID")
 def token_revoke(token_id: str) -> None:
-    """Let a token open nothing from now on.
+    """Revoke a token: it opens nothing from now on.
 
-    ID is what `oo token list` shows first.
+    ID is the first column of `oo token list`.
 
     Example: oo token revoke 3f2a9c01d4e5
     """
@@ -138,7 +138,7 @@ def token_revoke(token_id: str) -> None:
 
 @token.command("prune")
 def token_prune() -> None:
-    """Forget the tokens that are revoked, expired or used up.
+    """Delete the tokens that are revoked, expired or used up.
 
     Example: oo token prune
     """
@@ -166,7 +166,7 @@ def _row(token: Token, now: float) -> dict[str, Any]:
         "rate": None if token.rate is None else format_rate(token.rate),
         "concurrency": token.concurrency,
         "label": token.label,
-        # For the table alone, which has to fit into 80 columns.
+        # For the table alone, which has to fit in 80 columns.
         "opens": f"{token.kind} {token.name}",
         "times": times if counted else None,
         "at once": token.concurrency,

@@ -13,8 +13,9 @@ from ._vault import store_place
 def init() -> None:
     """Make a vault.
 
-    It lies in OO_HOME, else where this platform keeps a program's data, its master key beside it unless OO_MASTER_KEY
-    or OO_MASTER_KEY_FILE gives one. In PostgreSQL it is a schema `oo` of the database that --store or OO_STORE names.
+    It is made in OO_HOME, else where this platform keeps a program's data. Its master key is put beside it, unless
+    OO_MASTER_KEY or OO_MASTER_KEY_FILE gives one. In PostgreSQL it is a schema `oo` of the database that --store or
+    OO_STORE names.
 
     Example: oo init
     """
@@ -30,8 +31,8 @@ def init() -> None:
 def rekey() -> None:
     """Seal the vault with a new master key.
 
-    Servers go on meanwhile. A killed run is taken up by the next. Where OO_MASTER_KEY gives the key, set it to
-    "OLD,NEW" first, for the servers too, and to NEW when this is done.
+    Servers keep running meanwhile. If it is interrupted, run it again: it continues. If OO_MASTER_KEY gives the key,
+    set it to "OLD,NEW" first, for the servers too, and to NEW when this is done.
 
     Example: oo rekey
     """

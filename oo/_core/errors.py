@@ -8,9 +8,8 @@ import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from .._http.json import JSON, parse_json
-from .._http.request import Request
-from .._http.response import Response
+from .._http.request import Request, timed_out
+from .._http.response import JSON, Response, parse_json
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
 from .masking import Mask, seen_values
 from .pipeline import name_of
@@ -149,8 +148,7 @@ def with_operation(error: DoubleOError, request: Request) -> DoubleOError:
 
 def overdue(request: Request) -> DoubleOError:
     """The operation's error for a call whose deadline has passed."""
-    message = _message(request, "the deadline of the call passed")
-    return ERROR_OF[request.operation](message, reason="deadline")
+    return with_operation(timed_out("deadline"), request)
 
 
 def check_status(response: Response) -> None:

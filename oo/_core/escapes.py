@@ -139,7 +139,7 @@ class UnescapedView:
 
 def boundary(data: bytes, cut: int) -> int:
     """The last place up to `cut`, at most 20 bytes before it, that goes through no escape."""
-    mark = max(data.rfind(each, max(0, cut - _LONGEST), cut) for each in (b"%", b"&", b"\\"))
+    mark = max(data.rfind(mark_byte, max(0, cut - _LONGEST), cut) for mark_byte in (b"%", b"&", b"\\"))
     escape = _ANY.match(data, mark) if mark >= 0 else None
     if escape is not None and escape.end() > cut:
         cut = mark

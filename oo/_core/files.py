@@ -76,10 +76,10 @@ def replace_file(
 def owner_of(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """The user and the group that a file or folder belongs to; None where there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return None
-    return found.st_uid, found.st_gid
+    return status.st_uid, status.st_gid
 
 
 def is_root() -> bool:

@@ -17,14 +17,14 @@ class ForkAware(Protocol):
 _kept: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def register(each: ForkAware) -> None:
+def register(holder: ForkAware) -> None:
     """Call `each.after_fork()` in every child, for as long as `each` lives."""
-    _kept.add(each)
+    _kept.add(holder)
 
 
 def _after_fork() -> None:
-    for each in list(_kept):
-        each.after_fork()
+    for holder in list(_kept):
+        holder.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

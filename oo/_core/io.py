@@ -119,3 +119,11 @@ class _LoopEvent:
 def _resolve(waiter: asyncio.Future[bool], value: bool) -> None:
     if not waiter.done():
         waiter.set_result(value)
+
+
+def unwritten(transport: asyncio.WriteTransport) -> int:
+    """The bytes that one of asyncio's transports was given and has not written."""
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:  # Python 3.10's TLS, from the loss of its socket until its protocol is told
+        return 0

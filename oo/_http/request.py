@@ -1,11 +1,11 @@
-"""A Request: one call on its way down."""
+"""A Request: one call on its way down, and how long it may take."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from ..exceptions import Operation
+from ..exceptions import DoubleOError, Operation
 from .body import Body
 from .context import Context
 from .headers import NO_HEADERS, Headers
@@ -118,3 +118,21 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.operation}: {self.method} {self.path}>"
+
+
+def limits(request: Request, now: float) -> tuple[float, str]:
+    """The instant by which this attempt, or this read of a stream, must be over, and which limit says so;
+    DoubleOError where that has passed."""
+    until = now + request.timeout
+    if request.deadline is None or until < request.deadline:
+        return until, "timeout"
+    if request.deadline <= now:
+        raise timed_out("deadline")
+    return request.deadline, "deadline"
+
+
+def timed_out(limit: str) -> DoubleOError:
+    """The error of an attempt that came to the end of its time."""
+    if limit == "deadline":
+        return DoubleOError("the deadline of the call passed", reason="deadline")
+    return DoubleOError("no complete answer in time", reason="timeout", retryable=True)

@@ -1,7 +1,8 @@
-"""A Response: one answer on its way up."""
+"""A Response: one answer on its way up, and the JSON in it, read strictly (RFC 8259)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -9,11 +10,16 @@ from ..exceptions import ERROR_OF, DoubleOError
 from .body import Body, Outcome
 from .context import Context, TimelineEntry
 from .headers import NO_HEADERS, Headers
-from .json import JSON, parse_json
 from .request import Request
 
 ByteStream: TypeAlias = Body | AsyncGenerator[bytes, None]
 """A body that is read as it comes: decoded bytes, in pieces of any size. DoubleOError where it breaks off."""
+
+JSON: TypeAlias = Any
+"""What a JSON text holds: dict, list, str, int, float, bool or None."""
+
+MAX_ANSWER = 1 << 20
+"""The most bytes that a client accepts as the answer to get_secret and get_env."""
 
 UNPARSED: Any = object()
 """The `value` of an answer that was not parsed yet."""
@@ -90,7 +96,7 @@ class Response:
             size += len(part)
             if size > limit:
                 await self.stream.aclose()
-                raise DoubleOError(f"the answer is larger than {limit} bytes", reason="size")
+                raise too_large(limit)
         return self.replace(body=b"".join(parts), stream=None)
 
     def json(self) -> JSON:
@@ -136,3 +142,33 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status} to {self.request!r}>"
+
+
+def too_large(limit: int) -> DoubleOError:
+    """The error for a body of more than `limit` bytes."""
+    return DoubleOError(f"the answer is larger than {limit} bytes", reason="size")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+# RFC 8259 has no NaN and no Infinity; Python's parser takes both unless it is told.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_SPACE = " \t\n\r"
+_BOM = "\ufeff"
+
+
+def parse_json(body: bytes) -> JSON:
+    """Parse strict JSON from UTF-8 bytes. DoubleOError (reason "protocol") if it is not JSON; the error never shows
+    the bytes."""
+    try:
+        text = str(body, "utf-8").removeprefix(_BOM).strip(_SPACE)  # RFC 8259, 8.1: a parser may ignore a BOM
+        data, end = _decode(text)
+        if end == len(text):
+            return data
+    except (ValueError, RecursionError):
+        pass
+    # Raised out here, because json's and the codec's errors carry the whole body and would become the context.
+    what = "an empty body" if not body.strip() else "a body that is not JSON"
+    raise DoubleOError(f"the server answered with {what}", reason="protocol")

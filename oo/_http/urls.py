@@ -146,8 +146,8 @@ def unescaped(text: str) -> str:
 
 
 def _unix_base_url(url: str) -> str:
-    place, _, rest = url.removeprefix(UNIX).partition("/")
-    path = unquote(place)
+    escaped, _, rest = url.removeprefix(UNIX).partition("/")
+    path = unquote(escaped)
     if "?" in url or "#" in url or re.search(r"[^!-~]|[@\\]", url) or _BAD_PERCENT.search(url) or "//" in rest:
         raise ValueError("the base URL of a Unix socket holds its path, percent-encoded, and then a path alone")
     if not path.startswith("/") or "\0" in path or len(path.encode()) > _LONGEST_SOCKET:

@@ -54,7 +54,7 @@ def _of_allow(error: GatewayError, request: Request, route: Route) -> str:
     if "Allow" in error.headers:
         return f"use one of {error.headers['Allow']}"
     asked = f"{request.method} /{request.url[len(PREFIX) :].partition('?')[0]}"
-    patterns = " ".join(f"--allow {shlex.quote(each)}" for each in (*route.allow, asked))
+    patterns = " ".join(f"--allow {shlex.quote(pattern)}" for pattern in (*route.allow, asked))
     return f"`oo route update {route.name} {patterns}` allows it"
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from .._core.errors import SOURCE
 from .._http.headers import Headers
-from .._http.json import JSON
 from .._http.request import Request
-from .._http.response import Response
+from .._http.response import JSON, Response
 
 SERVER = ("Server", "double-o")
 """The header that names the gateway (RFC 9110, 10.2.4), without its version and aiohttp's."""

@@ -56,9 +56,8 @@ class Gateway:
             stack.callback(sock.close)
             self.url = url_of(sock, self._tls is not None)
             _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
-            chain = Stack(
-                self._store, self._audit, offers, kinds=kinds_with(self._plugins), capacity=Capacity(connection_limit())
-            )
+            kinds = kinds_with(self._plugins).load()
+            chain = Stack(self._store, self._audit, offers, kinds=kinds, capacity=Capacity(connection_limit()))
             stack.push_async_callback(chain.close)
             front = Front(chain)
             server = Server(front.handle, front.refuse)

@@ -5,7 +5,6 @@ Addresses are checked where names are resolved, so a name that resolves to anoth
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Collection
 from contextlib import suppress
@@ -16,9 +15,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from .._http.urls import socket_path
 from ..exceptions import DoubleOError
+from .public_addresses import is_public
 
-_IPV4_INSIDE = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215; older Pythons call it global
 _REFUSED = "its address is private, and the route does not allow that (`oo route set --allow-private`)"
 
 
@@ -34,12 +32,12 @@ class PublicResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The public addresses of a host; DoubleOError if it has none."""
-        found = await self._system.resolve(host, port, family)
+        addresses = await self._system.resolve(host, port, family)
         if (host, port) not in self._proxies:
-            found = [each for each in found if is_public(each["host"])]
-        if not found:
+            addresses = [address for address in addresses if is_public(address["host"])]
+        if not addresses:
             raise DoubleOError(_REFUSED, reason="argument")
-        return found
+        return addresses
 
     async def close(self) -> None:
         """Close the system's resolver, which holds nothing."""
@@ -60,18 +58,3 @@ def check_literal(url: str) -> None:
         return
     if not public:
         raise DoubleOError(_REFUSED, reason="argument")
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is on the internet: in none of IANA's special-purpose registries, and not multicast."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        # An embedded IPv4 address: mapped and compatible (RFC 4291, 2.5.5), 6to4 (RFC 3056), NAT64 (RFC 6052).
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if any(ip in network for network in _IPV4_INSIDE):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-        if ip.is_site_local or ip in _LOCAL_NAT64:
-            return False
-    return ip.is_global and not ip.is_multicast

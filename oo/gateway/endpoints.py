@@ -13,6 +13,12 @@ def is_own(path: str) -> bool:
     return path in _OWN
 
 
+def with_slash(target: str) -> str:
+    """A target as it is meant: an SDK whose base URL is /api/proxy calls that itself without the slash behind it."""
+    path, mark, query = target.partition("?")
+    return f"{PREFIX}{mark}{query}" if f"{path}/" == PREFIX else target
+
+
 def endpoint_of(method: str, path: str) -> str:
     """What a request asks for: "secret", "env", "proxy", "health" or "other"."""
     if path.startswith(PREFIX):

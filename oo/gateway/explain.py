@@ -20,7 +20,7 @@ from .background import Background
 from .context import GatewayContext, gateway_context, of_route
 from .credentials.registry import Registry
 from .egress import check_literal
-from .endpoints import PREFIX, endpoint_of, is_own
+from .endpoints import PREFIX, endpoint_of, is_own, with_slash
 from .errors import GatewayError
 from .middleware.allow import Allow
 from .middleware.authorize import Authorize
@@ -90,8 +90,9 @@ async def _refuse(*_: object) -> NoReturn:
 async def explain(vault: LookingStore, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
     """What each step of the chain says of a call with that token. Nothing is sent, counted or written down. `kinds` are
     those of credentials that the gateway has."""
-    own = is_own(path.partition("?")[0]) or path.startswith(PREFIX)  # any other is one of the upstream's
-    target = path if own else PREFIX + path.removeprefix("/")
+    target = with_slash(path)
+    if not (is_own(path.partition("?")[0]) or target.startswith(PREFIX)):  # it is one of the upstream's
+        target = PREFIX + path.removeprefix("/")
     context = GatewayContext()
     context.endpoint = endpoint_of(method, target.partition("?")[0])
     request = Request(method, target, Headers([("Authorization", f"Bearer {token}")]), context=context)
@@ -217,7 +218,7 @@ def _allowed(request: Request, _token: Token, _tat: float) -> Words:
     route = gateway_context(request).route
     if route is not None:
         path = request.url[len(PREFIX) :].partition("?")[0]
-        by = [each for each in route.allow if replace(route, allow=(each,)).allows(request.method, path)]
+        by = [pattern for pattern in route.allow if replace(route, allow=(pattern,)).allows(request.method, path)]
         yield "allowed", f"by {by[0]}" if by else "the route allows everything"
 
 
@@ -233,8 +234,8 @@ def _forwarded(request: Request, _token: Token, _tat: float) -> Words:
 
 def _credentials(request: Request, _token: Token, _tat: float) -> Words:
     if gateway_context(request).route is not None:
-        for each in injected(of_route(request)) or ["nothing"]:
-            yield "injected", each
+        for what in injected(of_route(request)) or ["nothing"]:
+            yield "injected", what
 
 
 _WORDS: dict[type, Callable[[Request, Token, float], Words]] = {

@@ -21,19 +21,16 @@ KEPT_BACK = HOP_BY_HOP | frozenset(
         "api-key apikey authorization cookie cookie2 deploy-token job-token private-token x-access-token x-api-key "
         "x-authorization x-goog-api-key x-vault-token "
         # Where a call comes from and where it goes. `Proxy` is taken for a proxy's address by CGI (httpoxy).
-        "base-url cdn-src-ip client-ip fastly-client-ip fly-client-ip forwarded forwarded-for front-end-https host "
-        "proxy true-client-ip via x-base-url x-cluster-client-ip x-forwarded x-host x-host-override "
-        "x-http-host-override x-originating-ip x-proxyuser-ip x-scheme x-url-scheme "
+        "base-url cdn-src-ip front-end-https host proxy via x-base-url x-custom-ip-authorization x-forward-for x-host "
+        "x-nf-client-connection-ip x-originating-ip x-proxyuser-ip x-scheme x-sucuri-clientip x-url-scheme "
         # Another method than the request's own.
-        "http-method http-method-override method-override x-http-method x-http-method-override x-http-override "
-        "x-method x-method-override "
+        "http-method http-verb x-http-method x-http-override x-http-verb x-method "
         # Who a proxy says that the caller is.
-        "client-cert client-cert-chain proxy-user user x-anonymous-consumer x-credential-identifier "
-        "x-credential-username x-email x-group x-groups x-role x-roles x-user x-user-email x-user-groups x-user-id "
-        "x-user-name x-user-role x-user-roles x-username auth-user do-connecting-ip eppn gap-auth http-remote-user "
-        "incap-client-ip path-info script-name x-akamai-client-ip x-apigateway-api-userinfo "
-        "x-custom-ip-authorization x-endpoint-api-userinfo x-forward-for x-hasura-role x-id-token "
-        "x-nf-client-connection-ip x-override-url x-sucuri-clientip x-userinfo x-vercel-forwarded-for z-forwarded-for"
+        "auth-user authenticated-user client-cert client-cert-chain eppn gap-auth path-info proxy-user script-name "
+        "user x-anonymous-consumer x-apigateway-api-userinfo x-credential-identifier x-credential-username x-email "
+        "x-endpoint-api-userinfo x-group x-groups x-hasura-role x-id-token x-jwt-assertion x-krb-user x-ldap-user "
+        "x-role x-roles x-saml-user x-user x-user-email x-user-groups x-user-id x-user-name x-user-role x-user- "
+        "roles x-userinfo x-username x-verified-user"
     ).split()
 )
 """Headers that do not go up, unless the route passes them on."""
@@ -52,6 +49,14 @@ FAMILIES = tuple(
     ).split()
 )
 """Beginnings of the names of such headers."""
+
+_WORDS = re.compile(
+    "(?:^|-)(?:"
+    "forwarded|remote-(?:addr|email|groups?|host|ident|ip|name|port|user)|(?:client|connecting|real|source)-ip"
+    "|(?:host|http|method|path|scheme|uri|url|verb)-(?:[a-z0-9]+-)?override|override-(?:host|method|path|uri|url|verb)"
+    ")(?:-|$)"
+)
+"""Words that say as much wherever they stand in the name."""
 
 _OTHER = re.compile("[^a-z0-9]")
 _MOST = 64  # rows of names that a route remembers
@@ -111,7 +116,7 @@ class HeaderRules:
 
 def is_kept_back(name: str) -> bool:
     """Whether a header does not go up unless its route says so. `name` is `plain`."""
-    return name in KEPT_BACK or name.startswith(FAMILIES)
+    return name in KEPT_BACK or name.startswith(FAMILIES) or _WORDS.search(name) is not None
 
 
 @lru_cache(512)  # most calls use the same names

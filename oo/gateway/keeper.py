@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._http.json import JSON
+from .._http.response import JSON
 from . import sealing
 from .errors import IntegrityError, StoreError
 from .models import Denial, Grant, Kind, Rate, Route, Token, Variable, Version, check_name
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
-Work = Callable[[Records], Awaitable[T]]
+Work = Callable[[Records], Coroutine[Any, Any, T]]
 
 
 class RecordKeeper(ABC):

@@ -271,7 +271,8 @@ class Denial:
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The first response to an idempotent call. A large body comes back from a store as a Body, in pieces."""
+    """The first response to an idempotent call. A large body is a Body, in pieces, on its way to a
+    store and back."""
 
     status: int
     headers: tuple[tuple[str, str], ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 
 from .._http.response import Response
@@ -11,6 +12,7 @@ from .errors import StoreError
 from .models import Denial
 from .store.base import Store
 
+logger = logging.getLogger("oo.gateway")
 _INTERVAL = 0.4  # seconds between two looks
 UNAVAILABLE = Denial("unavailable")
 """Why a call is ended where no store says that its token opens anything still."""
@@ -68,7 +70,10 @@ class OpenCalls:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_INTERVAL)
-            await self._look()
+            try:
+                await self._look()
+            except Exception as error:  # a plugin's body may do anything, and the others are still to be ended
+                logger.error("ending a call failed: %s", type(error).__name__)  # noqa: TRY400  # it may quote the call
 
     async def _look(self) -> None:
         of_token: dict[str, list[OpenCall]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 # Segments of unreserved characters and sub-delims that do not end with a dot: these have one reading.
@@ -12,6 +13,7 @@ _PLAIN = re.compile(r"(?:/[A-Za-z0-9._~:@!$&'()*+,=-]*[A-Za-z0-9_~:@!$&'()*+,=-]
 _MOST = 64  # readings of one path
 _LONGEST = 1 << 16  # characters of them all
 
+_CLIMBS = re.compile(r"(?:^|/)\s*\.[\s.]*(?:/|\Z)")  # a segment of dots, and blanks
 _UNICODE_ESCAPE = re.compile("%u([0-9A-Fa-f]{4})")  # Microsoft's
 # An ASCII character in two to six bytes, which UTF-8 does not allow (RFC 3629, 3). Of the last byte some decoders look
 # at six bits alone.
@@ -43,7 +45,7 @@ def readings(path: str) -> tuple[str, ...]:
     found, waiting, size = {path: None}, [path], len(path)
     while waiting:
         text = waiting.pop()
-        if any(map(_climbs, text.split("/"))):
+        if _CLIMBS.search(text):
             raise ValueError("the path may be read as one that climbs")
         for looser in _LOOSER:
             read = looser(text)
@@ -54,10 +56,6 @@ def readings(path: str) -> tuple[str, ...]:
         if len(found) > _MOST or size > _LONGEST:
             raise ValueError("the path may be read in too many ways")
     return tuple(found)
-
-
-def _climbs(segment: str) -> bool:
-    return "." in segment and not segment.replace(".", "").strip()
 
 
 def _unescaped(text: str) -> str:
@@ -76,9 +74,11 @@ def _unescaped_bytes(text: str) -> str:
     return text
 
 
+@lru_cache(1)  # asked for twice in a row, and the most of the work
 def _bytes(text: str) -> bytes:
     text = _UNICODE_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
-    return _OVERLONG.sub(_ascii, unquote_to_bytes(text.encode("utf-8", "replace")))
+    data = unquote_to_bytes(text.encode("utf-8", "replace"))
+    return data if data.isascii() else _OVERLONG.sub(_ascii, data)
 
 
 def _ascii(overlong: re.Match[bytes]) -> bytes:

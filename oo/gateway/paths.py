@@ -27,12 +27,12 @@ def check_home(home: Path) -> None:
     if sys.platform == "win32":
         return
     try:
-        found = home.stat()
+        status = home.stat()
     except FileNotFoundError:
         return
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise StoreError(f"others can write into {home} and so change what is kept there: `chmod go-w {_quoted(home)}`")
-    if found.st_uid not in (0, os.geteuid()) and not is_root():
+    if status.st_uid not in (0, os.geteuid()) and not is_root():
         raise StoreError(f"{home} belongs to another user, who can change what is kept there")
 
 
@@ -50,11 +50,11 @@ def exposed(path: Path) -> str:
     if sys.platform == "win32":
         return ""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ""
-    theirs = 0o077 if found.st_uid == os.geteuid() or is_root() else 0o007
-    return f"others can read {path}" if found.st_mode & theirs else ""
+    theirs = 0o077 if status.st_uid == os.geteuid() or is_root() else 0o007
+    return f"others can read {path}" if status.st_mode & theirs else ""
 
 
 def hand_over(home: Path, *files: Path) -> None:

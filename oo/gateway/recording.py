@@ -13,7 +13,7 @@ from .claims import Claim
 from .errors import GatewayError
 from .kept import MAX_KEPT
 from .models import StoredResponse
-from .spool import Spool
+from .spool import Spool, SpooledBody
 
 
 class Recording:
@@ -43,7 +43,9 @@ class Recording:
         try:
             whole = await self._read()
             if whole and self._is_kept:
-                kept = StoredResponse(self._source.status, self._source.headers.pairs(), await self._spool.whole())
+                here = self._spool.here()
+                body = SpooledBody(self._spool) if here is None else here
+                kept = StoredResponse(self._source.status, self._source.headers.pairs(), body)
         except Exception as failure:
             error = failure
         finally:

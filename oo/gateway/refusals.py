@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._http.json import JSON
+from .._http.response import JSON
 from .errors import GatewayError
 
 _KINDS = {

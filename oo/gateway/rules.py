@@ -79,12 +79,12 @@ def check_uses(uses: int) -> None:
 
 def injected(texts: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Names of headers or parameters, and their texts, as a Route has them."""
-    found: dict[str, str] = {}
+    texts_by_name: dict[str, str] = {}
     for name, text in texts:
-        if name.lower() in map(str.lower, found):
+        if name.lower() in map(str.lower, texts_by_name):
             raise StoreError(f"{name} is injected twice: such names differ by more than case")
-        found[name] = text
-    return found
+        texts_by_name[name] = text
+    return texts_by_name
 
 
 def check_passed(names: Iterable[str]) -> None:
@@ -96,13 +96,13 @@ def check_passed(names: Iterable[str]) -> None:
 
 def parse_upstreams(texts: Iterable[str]) -> dict[str, Any]:
     """The fields of a Route that texts such as `https://b.example weight=2` say."""
-    found = []
+    upstreams = []
     for text in texts:
         match = _UPSTREAM.fullmatch(text.strip())
         if match is None:  # it may hold a key, and is not said again
             raise StoreError("an --upstream is a URL, and has a weight or none: 'https://b.example weight=2'")
-        found.append(Upstream(match[1], int(match[2] or 1)))
-    first, *others = found
+        upstreams.append(Upstream(match[1], int(match[2] or 1)))
+    first, *others = upstreams
     return {"upstream": first.url, "weight": first.weight, "others": tuple(others)}
 
 

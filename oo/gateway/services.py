@@ -233,11 +233,15 @@ async def issue(
 
 async def revoke(vault: Keeper, token_id: str) -> None:
     """Let a token open nothing from now on."""
-    ids = [token.id for token in await vault.tokens()]
-    if token_id not in ids:
-        near = rules.nearest(token_id, ids) or "; `oo token list` shows the ids"
-        raise StoreError(f"there is no token {token_id!r}{near}")
-    await vault.revoke(token_id)
+    try:
+        await vault.revoke(token_id)
+        return
+    except StoreError:
+        ids = [token.id for token in await vault.tokens()]
+        if token_id in ids:
+            raise
+    near = rules.nearest(token_id, ids) or "; `oo token list` shows the ids"
+    raise StoreError(f"there is no token {token_id!r}{near}")
 
 
 async def tokens(

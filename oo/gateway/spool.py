@@ -69,11 +69,6 @@ class Spool:
         for piece in self._parts:
             yield piece
 
-    async def whole(self) -> bytes:
-        """All of it, in memory."""
-        here = self.here()
-        return b"".join([piece async for piece in self.pieces()]) if here is None else here
-
     def close(self) -> None:
         """Forget the bytes, and give the disk its space back."""
         self._parts = []

@@ -22,6 +22,7 @@ HEADERS = frozenset({"api-key", "authorization", "private-token", PROTOCOLS, "x-
 PARAMETER = "key"
 """The parameter of the query in which a token may stand."""
 
+_MAY_NAME = re.compile(rf"(?:^|&)(?:{PARAMETER}|[^=&]*[%+])")
 _SIGNER = re.compile(r"\bCredential=([^/,\s]+)/")  # AWS Signature 4: the id of the access key
 
 
@@ -90,7 +91,10 @@ def _decoded(text: str) -> str:
 def _taken_from_query(url: str) -> tuple[list[str], str]:
     """The tokens in a URL's query, and the URL without them."""
     path, _, query = url.partition("?")
-    found, kept = [], []
+    found: list[str] = []
+    if not _MAY_NAME.search(query):  # there may be thousands of others
+        return found, url
+    kept = []
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if unquote_plus(name) == PARAMETER and has_form(text := unquote_plus(value)):

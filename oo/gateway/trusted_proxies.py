@@ -14,7 +14,7 @@ class TrustedProxies:
 
     def __init__(self, named: Sequence[str] = ()) -> None:
         try:
-            self._networks = [ipaddress.ip_network(each.strip("[]"), strict=False) for each in named]
+            self._networks = [ipaddress.ip_network(network.strip("[]"), strict=False) for network in named]
         except ValueError:
             raise StoreError("a trusted proxy is an address or a network, such as 10.0.0.0/8") from None
 

@@ -44,22 +44,22 @@ class Cache:
         while True:
             flight = Flight(io.scope(), key, io.event(), call_next)
             try:
-                found = self.store.join(flight, ttl)
-                if found is flight:
+                joined = self.store.join(flight, ttl)
+                if joined is flight:
                     return await self._lead(flight, request, call_next, ttl)
             except BaseException:
                 # Cancelled, or interrupted at any line: the first waiter to wake makes the call instead.
                 self.store.complete(flight, None)
                 raise
-            if isinstance(found, Response):
-                return _hit(found, request)
+            if isinstance(joined, Response):
+                return _hit(joined, request)
             left = None if request.deadline is None else request.deadline - io.now()
-            if not await found.event.wait(left):
+            if not await joined.event.wait(left):
                 raise overdue(request)
-            if isinstance(found.outcome, Response):
-                return _hit(found.outcome, request)
-            if isinstance(found.outcome, Exception) and (found.chain is call_next or _is_shared(found.outcome)):
-                raise _own(found.outcome)
+            if isinstance(joined.outcome, Response):
+                return _hit(joined.outcome, request)
+            if isinstance(joined.outcome, Exception) and (joined.chain is call_next or _is_shared(joined.outcome)):
+                raise _own(joined.outcome)
 
     async def _lead(self, flight: Flight, request: Request, call_next: CallNext, ttl: float) -> Response:
         try:

@@ -82,8 +82,8 @@ class SecretCache:
         """Forget a key; where it is a token, whatever any server answered to that token."""
 
         def forget(entries: TLRUCache[Any, Entry]) -> None:
-            for each in (key, *((*family, key) for family in list(self._key_prefixes))):
-                entries.pop(each, None)
+            for entry in (key, *((*family, key) for family in list(self._key_prefixes))):
+                entries.pop(entry, None)
 
         with self._lock:
             # Before the change: a flight that completes during it, in another store, must not be in the table any

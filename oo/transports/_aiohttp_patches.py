@@ -36,6 +36,8 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from .._core.io import unwritten
+from .._http.urls import address
 from .._version import __version__
 from ..exceptions import DoubleOError
 from .proxy_env import name_of_proxy
@@ -191,7 +193,7 @@ class Connection(ResponseHandler):
 
     def close(self) -> None:
         # What the server does not read would keep the connection, and itself, for as long as the server likes.
-        if self.transport is not None and self.transport.get_write_buffer_size():
+        if self.transport is not None and unwritten(self.transport):
             self.transport.abort()
         payload = self._payload
         super().close()
@@ -308,6 +310,14 @@ def connection_reset(answer: Any) -> BaseException | None:
 def abort_socket(socket: aiohttp.ClientWebSocketResponse) -> None:
     """End the connection of a WebSocket, without the closing handshake."""
     socket._response.close()
+
+
+def with_canonical_host(url: URL) -> URL:
+    """The URL; its host, where that is an IPv4 address in a form that the C library alone takes (127.1), in the one
+    that aiohttp takes as well."""
+    host = url.raw_host or ""
+    ip = None if ":" in host else address(host)
+    return url if ip is None or str(ip) == host else url.with_host(str(ip))
 
 
 def check_tunnel(url: URL, proxy: str | None) -> None:

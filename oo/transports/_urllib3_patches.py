@@ -1,4 +1,14 @@
-"""What this library leans on inside urllib3, and in the adapter of requests that drives it.
+"""HTTP/1.1 over urllib3's connections: each exchange within its time, and each answer read as RFC 9112 has it.
+
+A socket's own timeout bounds one `recv`, so a server that sends a byte now and then holds a call for ever. http.client
+reads the status line, the headers and the body from `sock.makefile("rb")`. TimedSocket gives it a file that asks before
+every `recv` how much time is left. No watchdog thread is needed.
+
+http.client takes the end of the connection for the end of the headers, stops reading them at a line that is none,
+shows a 103 as the answer, and reads sizes with `int`: what was cut short or tampered with can look whole.
+StrictResponse refuses that, as aiohttp's parser does.
+
+What this leans on inside urllib3 and http.client; `requests.py` has a table for the adapter:
 
 | name | why |
 |---|---|
@@ -9,57 +19,196 @@
 | urllib3 `HTTPSConnection.connect`, ssl `suppress_ragged_eofs` | an answer without a length ends with close_notify |
 | urllib3 `HTTPSConnection.is_verified` | an SSLContext of the caller's own that trusts anyone is no news |
 | urllib3 `HTTPConnection.response_class`, called with a socket | the answer is read strictly and in time |
-| urllib3 `HTTPConnectionPool.ConnectionCls` | the pool makes these connections |
+| urllib3 `HTTPConnectionPool.ConnectionCls` | the pool makes connections that keep to an exchange's time |
 | urllib3 `HTTPConnectionPool._get_conn` | a thread waits for a connection no longer than its exchange may take |
-| urllib3 `PoolManager.pool_classes_by_scheme` | the adapter makes these pools |
-| urllib3 `PoolManager.pools`, requests `HTTPAdapter.proxy_manager` | closing ends the waiting for a connection |
 | urllib3 `util.ssl_.is_ipaddress` | an address needs no name server |
-| urllib3 loggers `urllib3.connection`, `urllib3.connectionpool` | no query in what they log |
-| http.client `HTTPConnection._tunnel`: the text of its OSError | which status a proxy refused a tunnel with |
-| requests `HTTPAdapter.init_poolmanager`, `proxy_manager_for` | the adapter makes these pools |
-| requests `HTTPAdapter.build_response` | no cookies or charsets are looked at |
-| requests `HTTPAdapter.build_connection_pool_key_attributes`, `cert_verify` | one SSLContext for all connections |
-| requests `PreparedRequest._cookies`, its `headers` of another type | a request is filled in without `prepare()` |
+| http.client `HTTPResponse.begin`, `_read_status`, `_get_chunk_left` | the parts that are too tolerant are read here |
+| its `_method`, `_check_close`, `_safe_read`, `_close_conn` | the parts that are not are used |
+| its `fp` (`peek`, `readline`), `chunked`, `chunk_left`, `length`, `will_close` | what its `read1` goes by |
 """
 
 from __future__ import annotations
 
-import logging
+import io
 import re
 import socket
 import ssl
-from http import client as http_client
+import threading
+import time
+from http import client
+from http.client import HTTPException, HTTPMessage, HTTPResponse, RemoteDisconnected
 from typing import Any
-from urllib.parse import urlsplit
 
-from requests import PreparedRequest
-from requests import Response as Answer
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import EmptyPoolError, NewConnectionError
-from urllib3.poolmanager import ProxyManager
 from urllib3.util.ssl_ import is_ipaddress
 
+from .._http.headers import field_text
+from .._http.request import Request
 from .connecting import connect, resolve
-from .exchange import TimedSocket, send_until_answered, thread
-from .strict_http import StrictResponse
-from .trust import Trust
+from .exchange import is_repeatable, note_resent, send_until_answered
+from .strict_http import FIELD, LONGEST_LINE, MOST_FIELDS, SIZE, STATUS
 from .unix_sockets import socket_of
 
-_UNWATCHED = 64 << 10  # bytes of a request that are sent without looking for an early answer
 _LOOK = 0.2  # seconds after which who waits for a connection looks whether the pool was closed
-_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
+_UNWATCHED = 64 << 10  # bytes of a request that are sent without looking for an early answer
 
 
-def check_urllib3() -> None:
-    """ImportError where another library stands under urllib3's name: these connections would not be in use, and so no
-    limit of time or of form would hold."""
-    if not issubclass(HTTPConnection, http_client.HTTPConnection):
-        raise ImportError(
-            "the module urllib3 is another library's (urllib3-future, which niquests installs, takes its name), and "
-            "Client cannot bound its answers: use AsyncClient, or an environment without it"
-        )
+class Exchange:
+    """A request that is sent, and its answer. Both must be over by `until`, an instant of the monotonic clock,
+    which may be moved. `fresh` asks for a new connection. `reused` tells whether a kept connection was used,
+    `answered` whether a byte came back."""
+
+    __slots__ = ("answered", "fresh", "reused", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.fresh = self.reused = self.answered = False
+
+    def left(self) -> float:
+        """Seconds left. Raises TimeoutError at zero, since recv with timeout 0 still returns buffered bytes."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def renew(self, request: Request, began: float) -> bool:
+        """Whether a request whose connection was lost is to be sent once more, over a new one: a kept connection may
+        have been closed as the request went out (RFC 9112, 9.3.1). The timeline notes it."""
+        if self.fresh or not self.reused or self.answered or not is_repeatable(request):
+            return False
+        self.fresh, self.reused = True, False
+        note_resent(request, began)
+        return True
+
+
+class _Current(threading.local):
+    exchange = Exchange(float("inf"))
+    sending = False
+
+
+thread = _Current()
+"""`thread.exchange` is this thread's exchange; `thread.sending` is true until the answer's head has come."""
+
+
+class TimedSocket:
+    """The part of a socket that http.client's response uses. `early` holds bytes of the answer that were read
+    already."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange, early: bytes = b"") -> None:
+        self._sock = sock
+        self._exchange = exchange
+        self._early = early
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Raw(self._sock, self._exchange, self._early))
+
+
+class _Raw(io.RawIOBase):
+    def __init__(self, sock: socket.socket, exchange: Exchange, early: bytes) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)
+        self._exchange = exchange
+        self._early = early
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        exchange = self._exchange
+        self._sock.settimeout(exchange.left())
+        if self._early:
+            size = min(len(buffer), len(self._early))
+            buffer[:size], self._early = self._early[:size], self._early[size:]
+            return size
+        received = self._file.readinto(buffer)
+        if received:
+            exchange.answered = True
+        return received
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+class StrictResponse(HTTPResponse):
+    """An answer as urllib3 reads it. HTTPException where it is not HTTP, RemoteDisconnected where it breaks off. With
+    `must_close` its connection is not kept."""
+
+    must_close = False
+
+    def begin(self) -> None:
+        version, self.status, self.reason = self._read_status()
+        self.code = self.status
+        self.version = 10 if version == "HTTP/1.0" else 11
+        self.headers = self.msg = message = self._fields()
+        empty = self.status < 200 or self.status in (204, 304) or self._method == "HEAD"  # type: ignore[attr-defined]  # http.client's own
+        self.chunked = not empty and message.get("Transfer-Encoding", "").lower() == "chunked"
+        self.chunk_left: int | None = None
+        length = message.get("Content-Length", "")
+        self.length = 0 if empty else int(length) if re.fullmatch("[0-9]{1,18}", length) and not self.chunked else None
+        endless = self.length is None and not self.chunked
+        self.will_close = endless or self.must_close or self._check_close()  # type: ignore[attr-defined]  # http.client's own
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # A tunnel through a proxy is opened with this alone.
+        while True:
+            start = self.fp.peek(1)[:5]
+            if not b"HTTP/".startswith(start):
+                # Before the line is read: it may have no end.
+                raise HTTPException("no status line")
+            match = STATUS.fullmatch(self._line())
+            if match is None:
+                raise HTTPException("no status line")
+            status = int(match[2])
+            if status >= 200 or status == 101:
+                return match[1], status, match[3] or ""
+            # RFC 9110, 15.2: an interim answer may be ignored.
+            self._fields()
+
+    def _fields(self) -> HTTPMessage:
+        pairs: list[tuple[str, str]] = []
+        while (line := self._line()) not in ("\r\n", "\n"):
+            match = FIELD.fullmatch(line)
+            if match is not None and len(pairs) < MOST_FIELDS:
+                value = match[2].strip(" \t")
+                pairs.append((match[1], value if value.isascii() else field_text(value, "latin-1")))
+            elif line[0] in " \t" and pairs and len(pairs[-1][1]) < LONGEST_LINE:
+                # RFC 9112, 5.2: a folded field is one line.
+                pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line.strip()}")
+            else:
+                raise HTTPException("no header field")
+        message = HTTPMessage()
+        for name, value in pairs:
+            message[name] = value
+        return message
+
+    def _get_chunk_left(self) -> int | None:
+        if not self.chunk_left:
+            if self.chunk_left is not None and self._safe_read(2) != b"\r\n":  # type: ignore[attr-defined]  # http.client's own
+                raise HTTPException("no end of chunk")
+            size = SIZE.fullmatch(self._line())
+            if size is None:
+                raise HTTPException("no chunk size")
+            self.chunk_left = int(size[1], 16)
+            if not self.chunk_left:
+                self._fields()
+                self._close_conn()  # type: ignore[attr-defined]  # http.client's own
+                self.chunk_left = None
+        return self.chunk_left
+
+    def _line(self) -> str:
+        line = self.fp.readline(LONGEST_LINE + 1)
+        if line.endswith(b"\n"):
+            return line.decode("latin-1")
+        if len(line) > LONGEST_LINE:
+            raise HTTPException("an endless line")
+        raise RemoteDisconnected("the connection ended within a line")
 
 
 class _Timed:
@@ -106,8 +255,9 @@ class _Timed:
         sock: object = self.sock  # type: ignore[attr-defined]  # as above
         # TLS within TLS, through a proxy, is no socket that could be watched.
         if self._sent > _UNWATCHED and isinstance(sock, socket.socket):
-            self._early = send_until_answered(sock, data, thread.exchange)
+            self._early = send_until_answered(sock, data, thread.exchange.left)
             if self._early is not None:
+                thread.exchange.answered = bool(self._early)
                 # urllib3 goes on to read the answer after this error alone.
                 raise BrokenPipeError
             return
@@ -161,72 +311,11 @@ POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 """urllib3's pools, by scheme, with connections that keep to an exchange's time."""
 
 
-class Adapter(HTTPAdapter):
-    """requests' adapter over these pools, the way through a proxy included."""
-
-    def __init__(self, trust: Trust, connections: int) -> None:
-        self._trust = trust
-        super().__init__(pool_maxsize=connections, pool_block=True)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
-        if proxy.startswith("https:"):
-            kwargs["proxy_ssl_context"] = self._trust.context
-        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = POOLS
-        return manager
-
-    def close(self) -> None:
-        # urllib3 closes a pool when nobody holds it any more; a thread that waits for a connection does.
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118  # it cannot be iterated
-                if (pool := manager.pools.get(key)) is not None:
-                    pool.close()
-        super().close()
-
-    def build_connection_pool_key_attributes(self, request: PreparedRequest, *_verify: Any, **_cert: Any) -> Any:
-        url = urlsplit(request.url or "")
-        host = {"scheme": url.scheme, "host": url.hostname, "port": url.port}
-        if url.scheme != "https":
-            return host, {}
-        context = self._trust.context
-        tls = {"ssl_context": context, "cert_reqs": context.verify_mode}
-        # Whether a host's name counts is for the context to say, as it is in asyncio.
-        return host, tls if context.check_hostname else {**tls, "assert_hostname": False}
-
-    def cert_verify(self, *args: Any) -> None:
-        # Its own has certifi's file read again for each connection.
-        pass
-
-    def build_response(self, req: PreparedRequest, resp: Any) -> Answer:
-        # Its own reads the cookies and the charset, which are not used here: a server could make it stumble over them.
-        answer = Answer()
-        answer.status_code, answer.raw, answer.request = resp.status, resp, req
-        return answer
-
-
-def refused_tunnel(error: BaseException) -> int | None:
-    """The status with which a proxy refused a tunnel, where an error says so."""
-    found = _REFUSED.match(str(error)) if isinstance(error, OSError) else None
-    return int(found[1]) if found else None
-
-
-class _WithoutQueries(logging.Filter):
-    """Takes the query out of the URLs that urllib3 logs: it may hold what nobody else should read."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if thread.sending and isinstance(record.args, tuple):
-            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
-_FILTER = _WithoutQueries()
-
-
-def hide_queries() -> None:
-    """Have urllib3's loggers leave out the queries of this library's requests, and of no other's."""
-    for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_FILTER)
+def check_urllib3() -> None:
+    """ImportError where another library stands under urllib3's name: these connections would not be in use, and so no
+    limit of time or of form would hold."""
+    if not issubclass(HTTPConnection, client.HTTPConnection):
+        raise ImportError(
+            "the module urllib3 is another library's (urllib3-future, which niquests installs, takes its name), and "
+            "Client cannot bound its answers: use AsyncClient, or an environment without it"
+        )

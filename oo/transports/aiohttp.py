@@ -24,6 +24,7 @@ from ._aiohttp_patches import (
     goes_without_session,
     is_stale,
     session_over,
+    with_canonical_host,
 )
 
 if sys.version_info >= (3, 11):
@@ -34,7 +35,7 @@ else:
 from .._core.pipeline import run_sync
 from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
-from .._http.request import Request
+from .._http.request import Request, limits
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
@@ -45,7 +46,6 @@ from .exchange import (
     connection_limit,
     is_repeatable,
     is_streaming,
-    limits,
     note_resent,
 )
 from .localhost_names import SUFFIX, is_here
@@ -275,13 +275,12 @@ class Source:
     async def read(self) -> bytes:
         content, (until, limit) = self.answer.content, self._within
         try:
+            if is_streaming(self.request, self.answer.status):
+                # A stream takes as long as it takes, but must not stall.
+                until, limit = limits(self.request, time.monotonic())
             data = content.read_nowait()
             if not data and not content.is_eof():
-                now = time.monotonic()
-                if is_streaming(self.request, self.answer.status):
-                    # A stream takes as long as it takes, but must not stall.
-                    until, limit = limits(self.request, now)
-                async with timeout(until - now):
+                async with timeout(until - time.monotonic()):
                     data = await content.readany()
             if data or not (lost := connection_reset(self.answer)):
                 return data
@@ -306,7 +305,7 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
 @lru_cache(256)
 def url_of(text: str) -> URL:
     """The URL of a request, as aiohttp takes it."""
-    return URL(as_http(text), encoded=True)
+    return with_canonical_host(URL(as_http(text), encoded=True))
 
 
 @lru_cache(64)

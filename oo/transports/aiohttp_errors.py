@@ -7,8 +7,8 @@ import asyncio
 import aiohttp
 from aiohttp.http import HttpProcessingError
 
+from .._http.request import timed_out
 from ..exceptions import DoubleOError
-from .exchange import timed_out
 from .network_errors import closed, invalid_http, network_error, proxy_refusal
 
 UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)

@@ -23,13 +23,13 @@ _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLO
 
 def resolve(host: str, port: int, left: Callable[[], float], *, local: bool) -> list[Address]:
     """What getaddrinfo gives or raises, in the seconds that are `left`. A `local` name asks no name server."""
-    found: list[Any] = []
+    answers: list[Any] = []
 
     def ask() -> None:
         try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            answers.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except BaseException as error:
-            found.append(error)
+            answers.append(error)
 
     if local:
         ask()
@@ -42,7 +42,7 @@ def resolve(host: str, port: int, left: Callable[[], float], *, local: bool) -> 
             ask()
         else:
             asking.join(left())
-    answer = found.pop() if found else TimeoutError()
+    answer = answers.pop() if answers else TimeoutError()
     try:
         if isinstance(answer, BaseException):
             raise answer

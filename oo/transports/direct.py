@@ -22,6 +22,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from .._core.io import unwritten
 from .._http.body import Body
 from ._aiohttp_patches import DEFAULT_FIELDS, Connector, Target, start_reading
 
@@ -52,7 +53,7 @@ class Answer:
         if not self.closed:
             self.closed = True
             # What the server has not taken of a request would stand before the next one.
-            if self._protocol.transport is None or self._protocol.transport.get_write_buffer_size():
+            if self._protocol.transport is None or unwritten(self._protocol.transport):
                 self._connection.close()
             else:
                 self._connection.release()

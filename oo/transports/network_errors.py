@@ -85,8 +85,8 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     queue = [error]
     while queue:
-        each = queue.pop(0)
-        if isinstance(each, BaseException) and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            queue += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+        cause = queue.pop(0)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            queue += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]

@@ -48,18 +48,23 @@ class Proxies:
 
     def places(self) -> frozenset[tuple[str, int]]:
         """The host and port of each."""
-        found = set()
+        places = set()
         for proxy in self._proxies.values():
             with suppress(ValueError):  # no URL at all, which a call through it will be told
                 url = urlsplit(_with_scheme(proxy))
-                found.add((url.hostname or "", url.port or PORTS.get(url.scheme, 0)))
-        return frozenset(found)
+                places.add((url.hostname or "", url.port or PORTS.get(url.scheme, 0)))
+        return frozenset(places)
 
     def _found(self, scheme: str, host: str, port: int) -> str | None:
         proxy = self._proxies.get(scheme) or self._proxies.get("all")
-        if not proxy or is_loopback_host(host) or any(exempts(host, port) for exempts in self._exempt):
+        if not proxy or _is_here(host) or any(exempts(host, port) for exempts in self._exempt):
             return None
         return _with_scheme(proxy)
+
+
+def _is_here(host: str) -> bool:
+    # 0.0.0.0 and :: are where a server listens; whoever connects to them reaches this machine.
+    return is_loopback_host(host) or ((ip := address(host)) is not None and ip.is_unspecified)
 
 
 def name_of_proxy(proxy: str) -> str:

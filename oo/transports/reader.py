@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
 from .._http.body import Body
+from .._http.response import too_large
 from ..exceptions import DoubleOError
 from .codings import NO_CODINGS, STEP, Inflater, inflater
 
@@ -138,7 +139,7 @@ async def whole(source: Source, framing: Framing, limit: int) -> bytes:
         size += len(chunk)
         # The length says nothing where no body comes, as after HEAD.
         if size > limit or length > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         parts.append(chunk)
         if source.over:
             break
@@ -161,12 +162,12 @@ async def _inflated(source: Source, encoding: str, limit: int) -> bytes:
             if held is not None:
                 held.append(piece)
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             if size > _HELD:
                 held = None
         # What cannot be compressed grows a little; what grows more holds nothing but empty blocks.
         if sent > limit + (limit >> 8) + CHUNK:
-            raise _too_large(limit)
+            raise too_large(limit)
     decoder.finish()
     source.release()
     if held is None:
@@ -201,7 +202,3 @@ def unsent(body: bytes | Body | None) -> DoubleOError | None:
     failure = DoubleOError(f"the request's body could not be read: {type(error).__name__}", reason="body")
     failure.__cause__ = error
     return failure
-
-
-def _too_large(limit: int) -> DoubleOError:
-    return DoubleOError(f"the answer is larger than {limit} bytes", reason="size")

@@ -1,8 +1,24 @@
-"""RequestsTransport: the blocking transport, over requests' adapter."""
+"""RequestsTransport: the blocking transport, over requests' adapter.
+
+What this leans on inside the adapter and its manager of pools; `_urllib3_patches.py` has a table for the connections:
+
+| name | why |
+|---|---|
+| urllib3 `PoolManager.pool_classes_by_scheme` | the adapter makes these pools |
+| urllib3 `PoolManager.pools`, requests `HTTPAdapter.proxy_manager` | closing ends the waiting for a connection |
+| urllib3 loggers `urllib3.connection`, `urllib3.connectionpool` | no query in what they log |
+| http.client `HTTPConnection._tunnel`: the text of its OSError | which status a proxy refused a tunnel with |
+| requests `HTTPAdapter.init_poolmanager`, `proxy_manager_for` | the adapter makes these pools |
+| requests `HTTPAdapter.build_response` | no cookies or charsets are looked at |
+| requests `HTTPAdapter.build_connection_pool_key_attributes`, `cert_verify` | one SSLContext for all connections |
+| requests `PreparedRequest._cookies`, its `headers` of another type | a request is filled in without `prepare()` |
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -13,21 +29,23 @@ from urllib.parse import urlsplit
 
 from requests import PreparedRequest
 from requests import Response as Answer
+from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, RequestException, Timeout
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
+from urllib3.poolmanager import ProxyManager
 from urllib3.util import SKIP_HEADER
 
 from .._core.pipeline import iterate_sync
 from .._http.body import Body
 from .._http.headers import Headers, validated_headers
-from .._http.request import Request
+from .._http.request import Request, limits, timed_out
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
-from ._urllib3_patches import Adapter, check_urllib3, hide_queries, refused_tunnel
+from ._urllib3_patches import POOLS, Exchange, check_urllib3, thread
 from .connecting import resolve
-from .exchange import MAX_CONNECTIONS, Exchange, connection_limit, is_streaming, limits, thread, timed_out
+from .exchange import MAX_CONNECTIONS, connection_limit, is_streaming
 from .localhost_names import SUFFIX, is_here
 from .network_errors import causes, closed, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
@@ -35,6 +53,7 @@ from .reader import ACCEPT_ENCODING, CHUNK, Framing, outgoing, streamed, unsent,
 from .trust import Certificate, Trust, Verify
 from .unix_sockets import HOST, as_http
 
+_REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
 
 
@@ -173,12 +192,9 @@ def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
     body = request.body
     prepared.body = iterate_sync(_in_time(body, exchange)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
     # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
-    headers = HTTPHeaderDict(
-        [
-            (name, value if value.isascii() else value.encode().decode("latin-1"))
-            for name, value in validated_headers(request.headers)
-        ]
-    )
+    headers = HTTPHeaderDict()
+    for name, value in validated_headers(request.headers):
+        headers.add(name, value if value.isascii() else value.encode().decode("latin-1"))
     if request.url.startswith(UNIX):
         headers["Host"] = HOST
     headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
@@ -214,3 +230,74 @@ def _translated(error: Exception, limit: str) -> DoubleOError:
     if isinstance(error, (InvalidHeader, ValueError)):
         return invalid_http()
     return network_error(error)
+
+
+class Adapter(HTTPAdapter):
+    """requests' adapter over these pools, the way through a proxy included."""
+
+    def __init__(self, trust: Trust, connections: int) -> None:
+        self._trust = trust
+        super().__init__(pool_maxsize=connections, pool_block=True)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
+        if proxy.startswith("https:"):
+            kwargs["proxy_ssl_context"] = self._trust.context
+        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
+    def close(self) -> None:
+        # urllib3 closes a pool when nobody holds it any more; a thread that waits for a connection does.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  # it cannot be iterated
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+        super().close()
+
+    def build_connection_pool_key_attributes(self, request: PreparedRequest, *_verify: Any, **_cert: Any) -> Any:
+        url = urlsplit(request.url or "")
+        host = {"scheme": url.scheme, "host": url.hostname, "port": url.port}
+        if url.scheme != "https":
+            return host, {}
+        context = self._trust.context
+        tls = {"ssl_context": context, "cert_reqs": context.verify_mode}
+        # Whether a host's name counts is for the context to say, as it is in asyncio.
+        return host, tls if context.check_hostname else {**tls, "assert_hostname": False}
+
+    def cert_verify(self, *args: Any) -> None:
+        # Its own has certifi's file read again for each connection.
+        pass
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Answer:
+        # Its own reads the cookies and the charset, which are not used here: a server could make it stumble over them.
+        answer = Answer()
+        answer.status_code, answer.raw, answer.request = resp.status, resp, req
+        return answer
+
+
+def refused_tunnel(error: BaseException) -> int | None:
+    """The status with which a proxy refused a tunnel, where an error says so."""
+    match = _REFUSED.match(str(error)) if isinstance(error, OSError) else None
+    return int(match[1]) if match else None
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes the query out of the URLs that urllib3 logs: it may hold what nobody else should read."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if thread.sending and isinstance(record.args, tuple):
+            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+        return True
+
+
+_FILTER = _WithoutQueries()
+
+
+def hide_queries() -> None:
+    """Have urllib3's loggers leave out the queries of this library's requests, and of no other's."""
+    for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
+        logging.getLogger(name).addFilter(_FILTER)

@@ -15,8 +15,7 @@ else:
     from async_timeout import timeout
 
 from .._http.body import Body
-from .._http.request import Request
-from .exchange import limits
+from .._http.request import Request, limits
 from .reader import outgoing
 
 T = TypeVar("T")
@@ -43,12 +42,18 @@ async def uploaded(
     TimeoutError where the connection is not made in `left` seconds, a piece is not taken within the request's timeout,
     or no answer comes within it after the last.
     """
-    loop = asyncio.get_running_loop()
+    loop, caller = asyncio.get_running_loop(), asyncio.current_task()
     timer: Any = None  # asyncio's, or async_timeout's before Python 3.11
 
     def move(until: float) -> None:
-        if timer is not None:  # else the answer is here, and is timed by whoever reads it
-            (timer.reschedule if sys.version_info >= (3, 11) else timer.update)(until - time.monotonic() + loop.time())
+        if timer is None:  # the answer is here, and is timed by whoever reads it
+            return
+        at = until - time.monotonic() + loop.time()
+        if sys.version_info >= (3, 11):
+            timer.reschedule(at)
+        else:
+            timer.update(at)
+            timer._task = caller  # async_timeout cancels whoever moved it last, which is aiohttp's task that writes
 
     async def pieces() -> AsyncIterator[bytes]:
         whole = _NEVER if request.deadline is None else request.deadline

@@ -22,13 +22,12 @@ else:
 from .._http.body import Body
 from .._http.headers import Headers
 from .._http.message import Message
-from .._http.request import Request
+from .._http.request import Request, limits
 from .._http.response import Response
 from ..exceptions import DoubleOError
 from ._aiohttp_patches import abort_socket, check_tunnel, session_over
 from .aiohttp import AiohttpTransport, Source, fields_of, url_of
 from .aiohttp_errors import ERRORS, UNCONNECTED, translated
-from .exchange import limits
 from .network_errors import on_the_way
 
 MAX_MESSAGE = 16 << 20

@@ -27,11 +27,12 @@ from oo._http.body import read_whole
 from oo._http.headers import Headers
 from oo._http.urls import base_url, proxied
 from oo.gateway.context import GatewayContext
-from oo.gateway.egress import check_literal, is_public
+from oo.gateway.egress import check_literal
 from oo.gateway.errors import StoreError
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.http_server.server import Server
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
+from oo.gateway.public_addresses import is_public
 from oo.gateway.stack import Stack
 from oo.gateway.tokens import fingerprint, is_token
 from oo.testing import MockTransport, Streamed
@@ -264,6 +265,9 @@ def _pattern(text: str) -> None:
             assert f"/{unquote(place)}".startswith(prefix)
 
 
+_PRIVATE = [ipaddress.ip_network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
+
+
 def _address(text: str) -> None:
     with suppress(ValueError):
         is_public(text)
@@ -283,7 +287,8 @@ def _address(text: str) -> None:
     for *_, address in found:
         ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
         if is_ip_address(host) or is_public(str(ip)):
-            assert not (ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast), url
+            assert not (ip.is_loopback or ip.is_link_local or ip.is_multicast), url
+            assert not any(ip in network for network in _PRIVATE), url
 
 
 def _token(text: str) -> None:

@@ -24,7 +24,7 @@ import aiohttp.connector
 
 import oo
 from oo._core.errors import retry_after
-from oo._http.json import parse_json
+from oo._http.response import parse_json
 from oo._http.sse import EventDecoder, LineDecoder
 from oo.exceptions import ERROR_OF, Operation
 from oo.transports import _urllib3_patches as _timed

@@ -27,6 +27,7 @@ class Tools:
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.io = VirtualClock(LoopIO())
+        self.allow_weak = True  # the tokens of tests are short
         self.began = now
         self.hidden: set[str] = set()
         self.sent: list[oo.Request] = []

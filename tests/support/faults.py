@@ -128,13 +128,13 @@ class FaultServer(Listener):
                     self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 )
                 connection.do_handshake()  # type: ignore[attr-defined]  # an SSLSocket
-            reader = connection.makefile("rb")
-            if self._play(script, connection, reader):
-                while request := self._read(reader):
-                    reply = self._reply(request)
-                    if not self._play([reply] if isinstance(reply, bytes) else reply, connection, reader):
-                        break
-            reader.close()
+            # A file that is left open keeps its socket, which then warns when it is collected.
+            with connection.makefile("rb") as reader:
+                if self._play(script, connection, reader):
+                    while request := self._read(reader):
+                        reply = self._reply(request)
+                        if not self._play([reply] if isinstance(reply, bytes) else reply, connection, reader):
+                            break
         except (OSError, ValueError):
             # ValueError: the reader of a socket that `close` has shut.
             pass

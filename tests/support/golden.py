@@ -241,6 +241,9 @@ _CHANGING = {
     r"(?m)^X-OO-(Source|Request-Id): \w+\r\n": "",  # came later
     r"(?m)^(Date|X-Request-Id): .*?(?=\r)": r"\1: {\1}",
     re.escape(f"double-o/{oo.__version__}"): "double-o/{version}",
+    # The names that Python 3.13 gives statuses (RFC 9110), as those before it have them.
+    r"^(HTTP/1\.1 422) Unprocessable Content(?=\r)": r"\1 Unprocessable Entity",
+    r"^(HTTP/1\.1 413) Content Too Large(?=\r)": r"\1 Request Entity Too Large",
 }
 
 

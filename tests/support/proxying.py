@@ -31,24 +31,25 @@ class ForwardProxy(Listener):
                 client = self.keep(self._tls.wrap_socket(client, server_side=True))
             except OSError:
                 return  # it is not trusted
-        reader = client.makefile("rb", buffering=0)
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += reader.readline()
+        with client, client.makefile("rb", buffering=0) as reader:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += reader.readline()
+            self._pass_on(client, head)
+
+    def _pass_on(self, client: socket.socket, head: bytes) -> None:
         self.heads.append(head)
         method, target, _ = head.split(b" ", 2)
         place = urlsplit(b"//" + target if method == b"CONNECT" else target)
-        upstream = socket.create_connection((place.hostname.decode(), place.port))
-        if method == b"CONNECT":
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        else:
-            upstream.sendall(head.replace(target, place.path, 1))
-        back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
-        back.start()
-        _pump(client, upstream)
-        back.join(PATIENCE)
-        for each in (reader, client, upstream):
-            each.close()
+        with socket.create_connection((place.hostname.decode(), place.port)) as upstream:
+            if method == b"CONNECT":
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                upstream.sendall(head.replace(target, place.path, 1))
+            back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
+            back.start()
+            _pump(client, upstream)
+            back.join(PATIENCE)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

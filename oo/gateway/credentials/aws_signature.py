@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 ALGORITHM = "AWS4-HMAC-SHA256"
 _PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "-_.~"
+_PLAIN = re.compile("[A-Za-z0-9_.~-]*")
 
 
 class Scope(NamedTuple):
@@ -97,4 +98,6 @@ def signature(secret_key: str, scope: Scope, canonical: str) -> str:
 
 
 def _encoded(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text  # as most are, which is much faster
     return quote(unquote_to_bytes(text), safe=_UNRESERVED)

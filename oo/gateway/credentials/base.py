@@ -30,6 +30,10 @@ class CredentialTools(Protocol):
     def io(self) -> IO:
         """How to wait, on a monotonic clock."""
 
+    @property
+    def allow_weak(self) -> bool:
+        """Whether the route takes values that are too short to be masked."""
+
     def now(self) -> float:
         """Seconds since 1970."""
 

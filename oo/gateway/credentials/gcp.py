@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from ..._http.headers import Headers
-from ..._http.json import JSON, parse_json
 from ..._http.request import Request
+from ..._http.response import JSON, parse_json
 from ..._http.urls import base_url
 from ...exceptions import DoubleOError
 from .base import CredentialTools

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from ..._http.headers import Headers
-from ..._http.json import JSON
 from ..._http.request import Request
+from ..._http.response import JSON
 from ...exceptions import DoubleOError
 from ..errors import StoreError
 from .base import CredentialTools

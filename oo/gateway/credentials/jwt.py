@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..._http.json import JSON
 from ..._http.request import Request
+from ..._http.response import JSON
 from ..errors import StoreError
 from .base import CredentialTools
 from .bearer import FetchedBearer

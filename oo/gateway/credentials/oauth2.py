@@ -49,7 +49,7 @@ class OAuth2Credential(FetchedBearer):
         value, said = token_of(response, "the token endpoint")
         if str(said.get("token_type", "bearer")).lower() != "bearer":
             # RFC 6749, 7.1: a token of a type that is not understood is not used.
-            raise DoubleOError("the token endpoint answered with a token that is no bearer token", reason="protocol")
+            raise DoubleOError("the token endpoint answered with a token that is no bearer token", reason="status")
         token = FetchedToken(value, life_of(said.get("expires_in")))
         rotated = said.get("refresh_token")
         if "refresh_token" in given and isinstance(rotated, str) and rotated and rotated != given["refresh_token"]:

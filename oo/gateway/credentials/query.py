@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus
 
@@ -16,6 +16,7 @@ from .template import Template
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_PIECE = re.compile("(^|[&;])([^&;]*)")
 _NAME = re.compile(r"[A-Za-z0-9._~$\[\]-]{1,128}")
 
 
@@ -43,9 +44,9 @@ class QueryCredential(Credential):
 
     async def apply(self, request: Request, values: Mapping[str, str], tools: CredentialTools) -> Request:
         added = f"{quote(self.name, safe='')}={quote(self._rendered(values), safe='')}"
-        place, _, query = request.url.partition("?")
-        kept = without_parameter(query, self.name)
-        return request.replace(url=f"{place}?{kept}&{added}" if kept else f"{place}?{added}")
+        address, _, query = request.url.partition("?")
+        kept = without_parameters(query, [self.name])
+        return request.replace(url=f"{address}?{kept}&{added}" if kept else f"{address}?{added}")
 
     @property
     def sets(self) -> str:
@@ -68,12 +69,12 @@ class QueryCredential(Credential):
         raise DoubleOError(f"the text it adds as {self.name} cannot be in a query", reason="argument")
 
 
-def without_parameter(query: str, name: str) -> str:
-    """A query without a parameter, however its name is spelled. Some servers also split at ';'."""
-    wanted = _plain(name)
+def without_parameters(query: str, names: Iterable[str]) -> str:
+    """A query without some parameters, however their names are spelled. Some servers also split at ';'."""
+    dropped = frozenset(map(_plain, names))
     kept = [""]
-    for mark, piece in re.findall("(^|[&;])([^&;]*)", query):
-        if _plain(piece.partition("=")[0]) != wanted:
+    for mark, piece in _PIECE.findall(query):
+        if _plain(piece.partition("=")[0]) not in dropped:
             kept += [mark, piece]
     return "".join(kept).lstrip("&;")
 
@@ -81,5 +82,7 @@ def without_parameter(query: str, name: str) -> str:
 def _plain(name: str) -> str:
     # Undone as often as a server behind a server may.
     for _ in range(3):
+        if "%" not in name and "+" not in name:  # most have nothing to undo
+            break
         name = unquote_plus(name)
     return name.strip().casefold()

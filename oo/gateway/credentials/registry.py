@@ -34,12 +34,12 @@ class Registry:
 
     def __init__(self, added: Iterable[object] = ()) -> None:
         self._added: dict[str, type[Credential]] = {}
-        for each in added:
-            if not isinstance(each, type) or not issubclass(each, Credential):
+        for kind in added:
+            if not isinstance(kind, type) or not issubclass(kind, Credential):
                 raise StoreError("what a plugin adds as a kind of credentials is no subclass of Credential")
-            if each.kind in KINDS or each.kind in self._added:
-                raise StoreError(f"there is a kind of credentials {each.kind!r} already")
-            self._added[each.kind] = each
+            if kind.kind in KINDS or kind.kind in self._added:
+                raise StoreError(f"there is a kind of credentials {kind.kind!r} already")
+            self._added[kind.kind] = kind
         self.of = lru_cache(1024)(self._of)
         """`of(texts)`: the credentials of a route. The same object for the same texts: it holds what it fetched."""
 
@@ -47,6 +47,12 @@ class Registry:
     def kinds(self) -> list[str]:
         """The names of all kinds."""
         return [*KINDS, *self._added]
+
+    def load(self) -> Registry:
+        """Import all that the kinds stand on, so that no call has to wait for it. Returns the registry."""
+        for name in self.kinds:
+            self.kind(name)
+        return self
 
     def kind(self, name: str) -> type[Credential]:
         """The class of a kind; UnknownKind where there is none."""

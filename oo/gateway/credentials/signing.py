@@ -8,13 +8,16 @@ import hmac
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-from ..._http.json import JSON
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from ..._http.response import JSON
 from ...exceptions import DoubleOError
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 ALGORITHMS = ("RS256", "ES256", "HS256")
 _SHORTEST_HMAC = 32  # bytes, RFC 7518, 3.2
@@ -38,10 +41,6 @@ def check_key(alg: str, key: str) -> None:
 
 
 def _signature(alg: str, key: str, data: bytes) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     if alg == "HS256":
         raw = key.encode("utf-8", "surrogatepass")
         if len(raw) < _SHORTEST_HMAC:
@@ -57,10 +56,6 @@ def _signature(alg: str, key: str, data: bytes) -> bytes:
 
 
 def _private_key(alg: str, pem: str, *, is_known: bool = True) -> PrivateKeyTypes:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     key: PrivateKeyTypes | None = None
     with suppress(ValueError, TypeError, UnsupportedAlgorithm):
         # It was validated when it was set; that takes longer than an event loop may be held.

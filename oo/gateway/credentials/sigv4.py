@@ -23,7 +23,7 @@ from .aws_signature import (
 )
 from .base import AUTHORIZATION, CredentialTools, with_header, without_headers
 from .options import OptionsCredential
-from .query import without_parameter
+from .query import without_parameters
 from .template import Template
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -33,7 +33,10 @@ _TAKE_UNSIGNED = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"
 _DIGEST = "X-Amz-Content-Sha256"
 # A caller's own signature, in headers and in the query.
 _SIGNATURE_HEADERS = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token", _DIGEST)
-_SIGNATURE_PARAMETERS = ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
+_SIGNATURE_PARAMETERS = tuple(
+    f"X-Amz-{name}"
+    for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
+)
 _KEY = re.compile("[!-~]+")
 _PARTS = re.compile("[!-.0-~]+")  # no slash, which parts a credential
 
@@ -118,14 +121,12 @@ class SigV4Credential(OptionsCredential):
 
 def _without_signature(request: Request) -> Request:
     """The request without what a caller signed, its query in the one spelling that signer and server agree on."""
-    place, _, query = request.url.partition("?")
-    names = [f"X-Amz-{name}" for name in _SIGNATURE_PARAMETERS]
-    if without_parameter(query, "AWSAccessKeyId") != query:  # Signature Version 2, which S3 takes still
-        names += ["AWSAccessKeyId", "Signature", "Expires"]
-    for name in names:
-        query = without_parameter(query, name)
-    query = canonical_query(query)
-    return without_headers(request, _SIGNATURE_HEADERS).replace(url=f"{place}?{query}" if query else place)
+    address, _, query = request.url.partition("?")
+    names = _SIGNATURE_PARAMETERS
+    if without_parameters(query, ["AWSAccessKeyId"]) != query:  # Signature Version 2, which S3 takes still
+        names = (*names, "AWSAccessKeyId", "Signature", "Expires")
+    query = canonical_query(without_parameters(query, names))
+    return without_headers(request, _SIGNATURE_HEADERS).replace(url=f"{address}?{query}" if query else address)
 
 
 def _to_be_signed(request: Request) -> list[tuple[str, str]]:

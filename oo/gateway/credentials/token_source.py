@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from ..._core.errors import overdue
 from ..._core.validation import LONGEST
-from ..._http.json import JSON, parse_json
 from ..._http.request import Request
-from ..._http.response import Response
+from ..._http.response import JSON, Response, parse_json
 from ...exceptions import DoubleOError
 from ...middleware.secret_cache import Flight, SecretCache
 from .base import CredentialTools
@@ -121,7 +120,7 @@ def token_of(response: Response, what: str, field: str = "access_token") -> tupl
             retryable=response.status >= 500 or response.status == 429,
         )
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise DoubleOError(f"{what} answered without a token that can be sent", reason="protocol")
+        raise DoubleOError(f"{what} answered without a token that can be sent", reason="status")
     return token, said
 
 

@@ -13,7 +13,7 @@ from ..._http.headers import Headers
 from ..._http.request import Request
 from ...exceptions import Operation
 from ..context import GatewayContext
-from ..endpoints import PREFIX, endpoint_of
+from ..endpoints import endpoint_of, with_slash
 from ..http_server._aiohttp_patches import has_begun
 from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
 from ..middleware.error_responses import failure_response
@@ -56,7 +56,7 @@ class Front:
                 received.transport.abort()  # half an answer must not look whole
             return whole_answer(failure_response(request, error))
 
-    def refuse(self, received: web.BaseRequest, status: int = 400) -> web.Response:
+    def refuse(self, received: web.BaseRequest, status: int = 400) -> web.StreamResponse:
         """Answer what is not HTTP, or too large a head of it."""
         context = _context(received)
         context.malformed, context.endpoint = _MALFORMED.get(status, _MALFORMED[400]), "other"
@@ -77,11 +77,8 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
     target = received.raw_path
     if "Proxy-Authorization" not in received.headers:
         target = origin_form(target)
-    path, mark, query = target.partition("?")
-    if f"{path}/" == PREFIX:  # an SDK calls its base URL itself
-        path = PREFIX
-        target = path + mark + query
-    context.endpoint = endpoint = endpoint_of(received.method, path)
+    target = with_slash(target)
+    context.endpoint = endpoint = endpoint_of(received.method, target.partition("?")[0])
     if endpoint != "other":
         context.operation = cast("Operation", endpoint)
     hosts = len(received.headers.getall("Host", ()))

@@ -10,8 +10,8 @@ _ABSOLUTE = re.compile(r"https?://[^/?#@\\]+(?=[/?]|$)", re.IGNORECASE)
 def origin_form(target: str) -> str:
     """A target's path and query: what stands behind the authority of an absolute form (RFC 9112, 3.2.2), whatever that
     is, since a gateway has one name as well as another. Any other target is as it was."""
-    found = None if target.startswith("/") else _ABSOLUTE.match(target)
-    if found is None:
+    match = None if target.startswith("/") else _ABSOLUTE.match(target)
+    if match is None:
         return target
-    rest = target[found.end() :]
+    rest = target[match.end() :]
     return rest if rest.startswith("/") else f"/{rest}"

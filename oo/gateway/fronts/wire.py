@@ -13,6 +13,7 @@ from ...exceptions import DoubleOError
 from ..answers import SERVER
 from ..context import GatewayContext
 from ..headers import OWN_ID
+from .one_piece import LARGEST, OnePiece
 
 
 async def relay(request: web.BaseRequest, response: Response) -> web.StreamResponse:
@@ -39,11 +40,14 @@ async def relay(request: web.BaseRequest, response: Response) -> web.StreamRespo
     return outgoing.answer or whole_answer(response)  # there was no body
 
 
-def whole_answer(response: Response, body: bytes | None = None) -> web.Response:
+def whole_answer(response: Response, body: bytes | None = None) -> web.StreamResponse:
     """A response for aiohttp to send, with its body or the one given."""
     body = response.body if body is None else body
     _count(response, body)
-    return web.Response(status=response.status, headers=answer_headers(response), body=body or None)
+    headers = answer_headers(response)
+    if len(body) <= LARGEST:
+        return OnePiece(response.status, headers, body)
+    return web.Response(status=response.status, headers=headers, body=body)
 
 
 def answer_headers(response: Response) -> CIMultiDict[str]:

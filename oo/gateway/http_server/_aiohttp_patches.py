@@ -11,7 +11,7 @@
 | RequestHandler._current_request            | fail the body that is being read                                     |
 | _ErrInfo as a message, HttpProcessingError | refuse a head that is too large, in its turn                         |
 | RequestHandler._reading_paused             | do not resume what was not paused                                    |
-| RequestHandler._upgraded                   | tell what is no HTTP any more                                        |
+| RequestHandler._upgraded                   | tell what is no HTTP any more; `_upgrade` before aiohttp 3.14        |
 | RequestHandler._max_msg_queue_size         | tell whether the parser keeps requests back, from 3.14.3 on          |
 | LineTooLong                                | tell that a header was too large                                     |
 | RequestHandler.handle_error, log_exception | answer and log a failure without quoting what was received           |
@@ -43,10 +43,11 @@ from .head_size import HEAD_TOO_LARGE, MAX_URL, HeadSize
 
 logger = logging.getLogger("oo.gateway")
 
-Refuse: TypeAlias = Callable[[web.BaseRequest, int], web.Response]
+Refuse: TypeAlias = Callable[[web.BaseRequest, int], web.StreamResponse]
 """Answers what was no request with a status: 400, 414 or 431. The connection ends after it."""
 
 PARSED_AT_ONCE = 1 << 10  # requests, where aiohttp sets no limit: more than a connection may have
+_UPGRADED = "_upgraded" if hasattr(web.RequestHandler, "_upgraded") else "_upgrade"
 _SLICE = 64 << 10  # bytes that are parsed at once: what follows a chunked body in them is not counted
 
 
@@ -131,7 +132,7 @@ class BaseConnection(web.RequestHandler):
     def _parse(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._upgraded:  # no more HTTP
+        if getattr(self, _UPGRADED):  # no more HTTP
             super().data_received(data)
             return
         body, size = self._body, len(data)

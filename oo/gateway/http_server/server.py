@@ -13,6 +13,7 @@ from typing import TypeAlias, cast
 
 from aiohttp import web
 
+from ..._core.io import unwritten
 from ._aiohttp_patches import BaseConnection, BaseServer, Refuse
 from .data_rate import MinDataRate
 from .head_size import MAX_HEAD
@@ -168,7 +169,7 @@ class Connection(BaseConnection):
             self.transport.abort()
 
     def _taken(self) -> int:
-        return 0 if self.transport is None else -self.transport.get_write_buffer_size()
+        return 0 if self.transport is None else -unwritten(self.transport)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

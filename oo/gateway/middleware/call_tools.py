@@ -41,6 +41,10 @@ class CallTools:
         self._shop = shop
         self.io = io
 
+    @property
+    def allow_weak(self) -> bool:
+        return of_route(self._call).allow_weak
+
     def now(self) -> float:
         return time.time()
 

@@ -12,6 +12,7 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ..answers import SERVER
 from ..context import gateway_context
+from ..errors import StoreError
 from ..store.base import Store
 from .allow import USUAL
 
@@ -55,9 +56,12 @@ class Cors:
         return response.replace(headers=_marked(response.headers, origin, named)) if named else response
 
     async def _all(self, now: float) -> frozenset[str]:
-        """The origins that any route names."""
+        """The origins that any route names; none where they cannot be read, so that the call has its own answer."""
         if now >= self._fresh_until:
-            self._origins, self._fresh_until = await self._store.cors(), now + _FRESH
+            try:
+                self._origins, self._fresh_until = await self._store.cors(), now + _FRESH
+            except StoreError:
+                return frozenset()
         return self._origins
 
 

@@ -14,6 +14,7 @@ from ..._plugins import plugins
 from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
+from ..endpoints import PREFIX
 from ..errors import GatewayError, StoreUnavailable, UpstreamFailed
 from ..refusals import refusal
 
@@ -53,7 +54,10 @@ def error_response(request: Request, error: GatewayError) -> Response:
     """The answer that an error is."""
     context = gateway_context(request)
     context.outcome = error.outcome
-    return json_answer(request, error.status, refusal(error, context.endpoint), error.headers)
+    # What is malformed is nobody's call, and answered in the shape of where it was sent all the same.
+    is_proxied = context.malformed is not None and request.url.startswith(PREFIX)
+    endpoint = "proxy" if is_proxied else context.endpoint
+    return json_answer(request, error.status, refusal(error, endpoint), error.headers)
 
 
 def failure_response(request: Request, error: Exception) -> Response:

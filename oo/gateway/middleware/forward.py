@@ -11,7 +11,7 @@ from ...exceptions import DoubleOError
 from ..context import gateway_context
 from ..endpoints import PREFIX
 from ..errors import GatewayError, UpstreamFailed
-from ..headers import caller_headers, upstream_request
+from ..headers import OWN_ID, caller_headers, upstream_request
 
 
 class Forward:
@@ -30,10 +30,14 @@ class Forward:
         if isinstance(body, Body) and (here := body.here()) is not None:
             body = here
         path, pairs = request.url[len(PREFIX) :], request.headers.pairs()
-        if "X-Request-Id" not in request.headers:  # a caller's own is the one that its logs have
+        has_id = bool(request.headers.get_all("X-Request-Id"))  # the caller's own, which its logs have
+        if not has_id:
             pairs = (*pairs, ("X-Request-Id", context.id))
+        sent = upstream_request(route, request.method, path, pairs, body, context)
+        if has_id:
+            sent = sent.with_header(OWN_ID, context.id)
         try:
-            response = await call_next(upstream_request(route, request.method, path, pairs, body, context))
+            response = await call_next(sent)
         except DoubleOError as error:
             if isinstance(error.__cause__, GatewayError):
                 raise error.__cause__ from None

@@ -12,10 +12,13 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ..context import gateway_context
 from ..endpoints import PREFIX
+from .mask import give_way
 
 _URLS = frozenset({"location", "content-location", "operation-location", "azure-asyncoperation"})
 _LED = _URLS | {"link"}
 _LENGTHS = frozenset(map(len, _LED))
+_LONG = 1 << 10  # characters of a header
+_MOST = 64  # URLs of one: more are no list that anybody follows, and leading them back would hold others up
 _PORTS = {"http": 80, "https": 443}
 # RFC 8288, 3: a target in <>, and parameters, whose quoted strings may hold a '<'.
 _TARGET = re.compile(r'"(?:[^"\\]|\\.)*"?|<([^<>]*)>', re.DOTALL)
@@ -33,8 +36,16 @@ class LeadBack:
         pairs = response.headers.pairs()
         if gateway_context(request).route is None or not _leads(pairs):
             return response
-        place = _Place(response.request)
-        return response.replace(headers=Headers([(name, place.led(name.lower(), value)) for name, value in pairs]))
+        place, led = _Place(response.request), []
+        for name, value in pairs:
+            led.append((name, place.led(name.lower(), value)))
+            if len(value) > _LONG and name.lower() in _LED:
+                try:
+                    await give_way()
+                except BaseException:
+                    response.abort()  # its caller has left meanwhile
+                    raise
+        return response.replace(headers=Headers(led))
 
 
 def _leads(pairs: Iterable[tuple[str, str]]) -> bool:
@@ -55,7 +66,7 @@ class _Place:
         """A header's value, its URLs led back."""
         if name in _URLS:
             return self._back(value)
-        if name == "link":
+        if name == "link" and value.count("<") <= _MOST:
             return _TARGET.sub(lambda found: found[0] if found[1] is None else f"<{self._back(found[1])}>", value)
         return value
 

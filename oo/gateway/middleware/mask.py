@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from ..._core.masking import STEP, Mask, StreamMask, steps_of
+from ..._core.masking import STEP, Mask, StreamMask, steps_of, weight_of
 from ..._core.pipeline import CallNext
 from ..._http.body import Body, remaining_of
 from ..._http.headers import Headers
@@ -16,6 +16,9 @@ from ...exceptions import DoubleOError
 from ...transports.reader import DecodedBody
 from ..context import gateway_context, of_route, passes_encoding
 
+MOST_KEPT = 1 << 20
+"""Bytes of the masks of all routes that are remembered, about."""
+_LONG = 1 << 10  # characters of a header
 _TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
 
@@ -34,6 +37,7 @@ class MaskResponse:
     def __init__(self) -> None:
         # The last one of each route, since making one costs more than using it.
         self._masks: dict[str, tuple[set[str], Mask]] = {}
+        self._kept = 0  # bytes that were added to it
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
@@ -52,8 +56,12 @@ class MaskResponse:
         mask, headers = self._mask(request, hidden), response.headers
         # Most headers hold nothing to hide, which one look at all of them together tells.
         together = "\n".join([text for pair in headers.pairs() for text in pair])
-        if mask.text(together) != together:
-            headers = Headers([(mask.text(name), mask.text(value)) for name, value in headers.pairs()])
+        if len(together) > STEP or mask.text(together) != together:
+            try:
+                headers = await masked_headers(headers, mask)
+            except BaseException:
+                response.abort()  # its caller has left meanwhile
+                raise
         if isinstance(response.stream, DecodedBody) and passes_encoding(request):
             response.stream.keep_encoding()
             return response
@@ -65,9 +73,32 @@ class MaskResponse:
     def _mask(self, request: Request, values: set[str]) -> Mask:
         route = of_route(request)
         kept = self._masks.get(route.name)
-        if kept is None or kept[0] != values:
-            kept = self._masks[route.name] = (set(values), Mask(values))
-        return kept[1]
+        return self._made(route.name, values) if kept is None or kept[0] != values else kept[1]
+
+    def _made(self, route: str, values: set[str]) -> Mask:
+        mask = Mask(values)
+        if self._kept + mask.size > MOST_KEPT:  # values come and go, and may be many and large
+            self._masks.clear()
+            self._kept = 0
+        if mask.size <= MOST_KEPT:
+            self._masks[route] = (set(values), mask)
+            self._kept += mask.size
+        return mask
+
+
+async def masked_headers(headers: Headers, mask: Mask) -> Headers:
+    """The headers of an answer, masked, with a turn of the others behind each that is long."""
+    pairs = []
+    for name, value in headers.pairs():
+        pairs.append((await _masked_text(name, mask), await _masked_text(value, mask)))
+        if len(name) + len(value) > _LONG:
+            await give_way()
+    return Headers(pairs)
+
+
+async def _masked_text(text: str, mask: Mask) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    return (await masked_body(data, mask)).decode("utf-8", "surrogatepass")
 
 
 def masked(stream: ByteStream, mask: Mask) -> Body:
@@ -78,14 +109,16 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
     async def pieces() -> AsyncIterator[bytes]:
         worked = 0  # bytes since the loop had its last turn
         async for piece in stream:
-            *steps, last = steps_of(piece)
+            steps = steps_of(piece)
+            last = next(steps)
             for step in steps:
-                yield hiding.feed(step)
+                yield hiding.feed(last)
                 await give_way()
+                last = step
             body.remaining = remaining_of(stream)
             out = hiding.feed(last)
             yield out + hiding.finish() if body.remaining == 0 else out
-            worked += len(last)
+            worked += weight_of(last)
             if worked >= STEP:
                 worked = 0
                 await give_way()
@@ -110,7 +143,7 @@ def masked_messages(stream: ByteStream, mask: Mask) -> Body:
 
 async def masked_body(body: bytes, mask: Mask) -> bytes:
     """A whole body, masked in steps between which others have their turn."""
-    if len(body) <= STEP:
+    if weight_of(body) <= STEP:
         return mask.data(body)
     stream, parts = StreamMask(mask), []
     for step in steps_of(body):

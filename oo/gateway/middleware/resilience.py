@@ -32,10 +32,10 @@ class Resilience:
             return await call_next(request)
         kept: list[Response] = []  # an answer that may yet be the last
 
-        async def attempt(request: Request, following: CallNext) -> Response:
+        async def attempt(request: Request, call_next: CallNext) -> Response:
             while kept:
                 kept.pop().abort()
-            response = await following(request)
+            response = await call_next(request)
             if response.status not in RETRYABLE:
                 return response
             kept.append(response)

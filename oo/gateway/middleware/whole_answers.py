@@ -14,7 +14,10 @@ from ..context import gateway_context
 
 _RANGED = frozenset({"range", "if-range"})
 _BINARY = re.compile(
-    r"image/(?!svg)|audio/|video/|font/|application/(octet-stream|pdf|zip|gzip|zstd|wasm|x-tar)\b", re.IGNORECASE
+    # Not the pictures and the lists of pieces of music that are written in text.
+    r"image/(?!svg|x-(xbitmap|xpixmap|portable))|audio/(?!(x-)?(mpegurl|scpls))|video/|font/"
+    r"|application/(octet-stream|pdf|zip|gzip|zstd|wasm|x-tar)(?![\w+.-])",
+    re.IGNORECASE,
 )
 
 

@@ -6,7 +6,7 @@ The first piece begins with the status and the headers.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,23 +34,31 @@ class Call(NamedTuple):
 
 
 class Cut:
-    """An answer in pieces: how many, how many bytes they take, and each."""
+    """An answer in pieces: how many, how many bytes they take, and each. `parts` are the body of one that flows."""
 
-    def __init__(self, response: StoredResponse) -> None:
-        body = response.body
-        if not isinstance(body, bytes):
-            raise TypeError("an answer is kept once it was read whole")
-        head = json.dumps([response.status, response.headers, len(body)]).encode()
-        self._head = len(head).to_bytes(4, "big") + head
-        self._body = body
-        self._start = max(_PIECE - len(self._head), 0)  # where the second piece begins in the body
-        self.pieces = 1 + -(-max(len(body) - self._start, 0) // _PIECE)
-        self.size = len(self._head) + len(body) + _ROWS
+    def __init__(self, response: StoredResponse, parts: Sequence[bytes] | None = None) -> None:
+        if parts is None:
+            if not isinstance(response.body, bytes):
+                raise TypeError("an answer is kept once it was read whole")
+            parts = [response.body]
+        length = sum(map(len, parts))
+        head = json.dumps([response.status, response.headers, length]).encode()
+        head = len(head).to_bytes(4, "big") + head
+        self._parts = [head, *parts]
+        self._most = max(_PIECE, len(head))
+        self.pieces = -(-(len(head) + length) // self._most)
+        self.size = len(head) + length + _ROWS
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._head + self._body[: self._start]
-        for begin in range(self._start, len(self._body), _PIECE):
-            yield self._body[begin : begin + _PIECE]
+        waiting = bytearray()
+        for part in self._parts:
+            for at in range(0, len(part), self._most):
+                waiting += part[at : at + self._most]
+                if len(waiting) >= self._most:
+                    yield bytes(waiting[: self._most])
+                    del waiting[: self._most]
+        if waiting:
+            yield bytes(waiting)
 
 
 def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:

@@ -36,6 +36,8 @@ class _Connections:
             # After the root is read, since it carries over into the file what a crash left in the log.
             self.writer = opened.enter_context(closing(sqlite.writer(path)))
             upgrade(self.writer)
+            # Its log too: whoever copies a backup over the file itself removes that.
+            self.log = _identity(_log(path))
             opened.pop_all()
         self.changes = Writer(SQLiteRecords(self.writer, path, keys), path, self._close)
 
@@ -61,7 +63,7 @@ class Database:
 
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
         self.path = path
-        self._name = str(path)
+        self._name, self._log = str(path), _log(path)
         self._keys = keys
         self._open = _Connections(path, keys)
         self._replaced = 0
@@ -89,19 +91,20 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if _identity(self._name) != self._open.identity:
+        if _identity(self._name) != self._open.identity or _identity(self._log) != self._open.log:
             self._reopen()
-        seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
-        if seen != self._seen:  # somebody has committed something
-            self._moved = run_sync(self.records.rows.meta(MOVED))
-            self._seen, self._epoch = seen, self.records.rows.epoch()
+        with sqlite.failures(self.path):
+            seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
+            if seen != self._seen:  # somebody has committed something
+                self._moved = run_sync(self.records.rows.meta(MOVED))
+                self._seen, self._epoch = seen, self.records.rows.epoch()
         if self._moved is not None:
             raise unavailable(self._moved)
         return self._replaced, self._epoch
 
     def read(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, all of it as of one moment."""
-        with sqlite.snapshot(self.records.db):
+        with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
             return read(self.records)
 
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
@@ -145,6 +148,10 @@ def create(path: Path, ring: Keyring) -> None:
             sqlite.create(path, SCHEMA, fill)
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
+
+
+def _log(path: Path) -> str:
+    return f"{path}-wal"
 
 
 def _identity(path: Path | str) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TypeVar
 
-from ..._http.json import JSON
+from ..._http.response import JSON
 from ..errors import IntegrityError, StoreError
 from ..sealing import Keyring, ReloadingKeyring
 from .rows import Place, Rows, Sealed

@@ -7,7 +7,7 @@ never gets an earlier answer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .. import kept
@@ -41,9 +41,18 @@ class Found(NamedTuple):
     pieces: int
 
 
-def put(db: sqlite3.Connection, ring: Keyring, call: Call, response: StoredResponse, now: float, room: int) -> bool:
-    """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes."""
-    cut = Cut(response)
+def put(
+    db: sqlite3.Connection,
+    ring: Keyring,
+    call: Call,
+    response: StoredResponse,
+    now: float,
+    room: int,
+    parts: Sequence[bytes] | None = None,
+) -> bool:
+    """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes.
+    `parts` are the body of an answer whose body flows."""
+    cut = Cut(response, parts)
     size, pieces = cut.size, cut.pieces
     if size > min(room, kept.MAX_OF_TOKEN) or pieces > MAX_PIECES:
         return False

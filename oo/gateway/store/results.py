@@ -59,12 +59,15 @@ class Results:
         self._sweeping = False
 
     async def keep(self, call: Call, response: StoredResponse) -> None:
-        """Keep an answer. StoreError where there is no room."""
+        """Keep an answer, its body in one piece or flowing. StoreError where there is no room."""
+        body = response.body
+        # In its pieces to the end: one of 16 MiB takes longer to make than a loop may be held.
+        parts = [body] if isinstance(body, bytes) else [piece async for piece in body]
 
         def put(db: sqlite3.Connection) -> tuple[bool, bool]:
             now = time.time()
             with sqlite.transaction(db):
-                fits = result_rows.put(db, self._ring(now), call, response, now, self._room(db))
+                fits = result_rows.put(db, self._ring(now), call, response, now, self._room(db), parts)
                 return fits, result_rows.has_older(db, now - kept.KEPT)
 
         fits, is_stale = await self._writing.run(put, make=True) or (False, False)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TypeAlias
 
 from ..errors import StoreError
@@ -82,15 +83,23 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def failures(path: Path, what: str = "vault") -> Iterator[None]:
-    """Turn SQLite's errors, which hold no values, into StoreError."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        # A UnicodeDecodeError would quote a piece of the damaged file.
-        said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
-        raise StoreError(f"the {what} {path} failed: {said}") from None
+class failures:  # noqa: N801  # it reads as what it does: `with failures(path):`
+    """Turns SQLite's errors, which hold no values, into StoreError."""
+
+    __slots__ = ("_path", "_what")
+
+    def __init__(self, path: Path, what: str = "vault") -> None:
+        self._path = path
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
+            # A UnicodeDecodeError would quote a piece of the damaged file.
+            said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
+            raise StoreError(f"the {self._what} {self._path} failed: {said}") from None
 
 
 @contextmanager

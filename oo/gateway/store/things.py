@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
-from ..._http.json import JSON, MAX_ANSWER
+from ..._http.response import JSON, MAX_ANSWER
 from ..errors import StoreError
 from ..models import Kind, Route, SecretRef, Variable
 from . import secret_versions, token_rows

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from oo.gateway.models import Upstream
 from oo.gateway.vault import Vault
 from oo.testing import temporary_vault
 from tests.support.chains import Chain, Guarded
@@ -171,6 +172,20 @@ async def test_where_nothing_answers_it_is_said_whose_fault_that_is(chain: Chain
             assert (answer.status, upstream.asked) == (502, [])
             assert "what it fetches a token from failed: connection refused" in str(answer.json())
             assert chain.notes.outcomes == ["upstream status"]
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"access_token": "two words"}, {"access_token": "a-token-of-theirs", "token_type": "mac"}, b"no JSON"]
+)
+async def test_a_server_of_tokens_that_fails_is_no_failure_of_the_upstreams(chain: Chain, said: object) -> None:
+    async with TokenServer(lambda _: (200, said)) as tokens, Guarded("never") as one, Guarded("never") as other:
+        await chain.route(one.url, CLIENT.format(url=tokens.url), others=(Upstream(other.url),))
+        upstreams = []
+        for _ in range(12):
+            assert (await chain.call()).status == 502
+            upstreams.append(chain.notes.ended[-1]["upstream"])
+        assert upstreams == [one.url, other.url] * 6  # neither rests
+        assert chain.notes.outcomes == ["upstream status"] * 12
 
 
 async def test_a_token_is_fetched_from_where_the_route_may_call_alone(chain: Chain) -> None:

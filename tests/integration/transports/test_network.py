@@ -71,6 +71,17 @@ def test_this_machine_is_reached_through_no_proxy(way: Way, host: str, monkeypat
         assert (server.connections, proxy.heads) == (1, [])
 
 
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "0"])
+def test_this_machine_is_reached_by_any_spelling_of_its_address(
+    way: Way, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with good() as server, ForwardProxy() as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        assert [way.call(named(server.url, host)), way.call(named(server.url, host), "v1/x?a=%2F%0A")] == [GOOD, GOOD]
+        assert (server.connections, proxy.heads) == (1, [])
+        assert b"/v1/x?a=%2F%0A HTTP/1.1\r\n" in server.requests[1]
+
+
 def test_a_name_below_localhost_that_is_not_this_machine_is_reached_through_the_proxy(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:

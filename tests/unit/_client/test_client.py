@@ -72,8 +72,25 @@ def test_the_first_four_arguments_have_an_order(world: World) -> None:
         assert (made.base_url, made.timeout, made.retries, made.backoff_factor) == ("http://127.0.0.1:3001", 30, 0, 0.5)
     with pytest.raises(TypeError, match="positional"):
         world.client(URL, 7, 2, 0.25, 60)
-    with pytest.raises(TypeError, match="unexpected keyword"):
-        world.client(URL, retry=3)
+
+
+def test_an_argument_that_is_none_is_an_error_that_names_the_client(world: World) -> None:
+    name = "Client" if world.blocking else "AsyncClient"
+    with pytest.raises(TypeError, match=rf"^{name}\.__init__\(\) got an unexpected keyword argument 'retrys'"):
+        world.client(URL, retrys=3)
+
+
+def test_a_subclass_of_a_client_is_made_by_whom_its_bases_say() -> None:
+    class Stamped:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.stamp = "blue"
+
+    class Own(Stamped, oo.Client):
+        pass
+
+    with Own(URL, transport=MockTransport([])) as client:
+        assert (client.stamp, client.base_url) == ("blue", URL)
 
 
 def test_a_timeout_and_a_deadline_reach_each_request(world: World) -> None:

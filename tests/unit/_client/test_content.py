@@ -62,6 +62,7 @@ SENT: dict[str, tuple[Callable[[], dict[str, Any]], bytes, str | None, bool]] = 
         FORM,
         True,
     ),
+    "a form in pairs": (lambda: {"data": [("a", "b c"), ("a", 2), ("no", None)]}, b"a=b+c&a=2", FORM, True),
     "bytes as payload, with a type": (
         lambda: {"payload": b"a=1", "headers": {"content-type": "text/x-mine"}},
         b"a=1",
@@ -149,13 +150,14 @@ def test_what_can_be_read_again_is_sent_again(world: World, data: Callable[[], A
     assert bodies == [b"onetwo"]
 
 
-def test_files_are_a_form_that_others_can_read(world: World, server: FaultServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fields", [{"model": "whisper", "n": [1, 2]}, [("model", "whisper"), ("n", 1), ("n", 2)]])
+def test_files_are_a_form_that_others_can_read(world: World, server: FaultServer, tmp_path: Path, fields: Any) -> None:
     path = tmp_path / "speech.wav"
     path.write_bytes(b"\x00wave\r\n--")
     with path.open("rb") as file:
         files = {"file": file, 'od"d': ('a"b\r\n.txt', b"text", "text/x-mine"), "piped": (None, generated())}
         client = world.client(server.url, plugins=False, timeout=5)
-        client.proxy("v1/audio", TOKEN, data={"model": "whisper", "n": [1, 2]}, files=files)
+        client.proxy("v1/audio", TOKEN, data=fields, files=files)
     fields, body = split(server.requests[-1])
     kind, _, boundary = fields["content-type"].partition("; boundary=")
     assert kind == "multipart/form-data"

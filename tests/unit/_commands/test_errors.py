@@ -127,7 +127,20 @@ def test_a_module_that_is_missing_is_told_with_the_extra_that_brings_it(
     assert said in refused(inside("demo"))
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), ModuleNotFoundError("x", name="somebody_elses")])
+@pytest.mark.parametrize(
+    "command", [("get",), ("export",), ("proxy", "v1/x"), ("chat", "hi"), ("run", "true"), ("health",)]
+)
+def test_a_library_that_cannot_be_used_is_told_in_one_line(
+    command: tuple[str, ...], inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oo.transports._urllib3_patches.HTTPConnection", object)
+    monkeypatch.setenv("OO_TOKEN", CANARY)
+    assert "the module urllib3 is another library's" in refused(inside(*command))
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), ModuleNotFoundError("x", name="somebody_elses"), ImportError("cannot import a", name="b")]
+)
 def test_an_error_that_should_not_have_been_keeps_its_traceback(
     error: Exception, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,12 @@ def test_a_call_that_is_allowed_is_explained_and_not_made(vault: Inside, token: 
     assert (row["used"], row["state"]) == (0, "open")
 
 
+def test_what_is_allowed_has_the_exit_code_0(inside: Inside, token: str) -> None:
+    result = inside("explain", "POST /v1/x")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "refused" not in result.stdout
+
+
 def test_a_call_that_is_refused_says_by_whom_and_what_mends_it(inside: Inside, token: str) -> None:
     result = inside("explain", "GET /v2/x")
     assert (result.exit_code, result.stderr) == (1, "")

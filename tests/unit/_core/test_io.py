@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oo._core.io import BlockingIO, LoopIO
+from oo._core.io import BlockingIO, LoopIO, unwritten
 from oo._core.pipeline import run_sync
+from tests.support.certificates import self_signed
+from tests.support.faults import SILENCE, serving
 from tests.support.waiting import PATIENCE
 from tests.support.worlds import World
 
@@ -91,3 +95,28 @@ async def test_a_cancellation_in_the_turn_of_the_event_is_not_lost() -> None:
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
+
+
+async def test_what_is_unwritten_is_told_while_tls_loses_its_socket_as_well(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path, "127.0.0.1")
+    told: list[int] = []
+
+    class Asking(asyncio.Protocol):
+        transport: asyncio.Transport
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport  # type: ignore[assignment]  # of a connection
+
+        def ask(self) -> None:
+            told.append(unwritten(self.transport))
+
+    with serving([SILENCE], tls=certificate.server) as server:
+        loop, trusted = asyncio.get_running_loop(), ssl.create_default_context(cafile=certificate.file)
+        host, _, port = server.address.partition(":")
+        transport, protocol = await loop.create_connection(Asking, host, int(port), ssl=trusted)
+        protocol.ask()
+        transport.abort()
+        for _ in range(5):
+            protocol.ask()
+            await asyncio.sleep(0)
+    assert told == [0] * 6

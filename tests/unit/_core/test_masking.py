@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from oo._core.masking import SHORTEST, STEP, Mask, SeenValues, StreamMask, basic_values, steps_of
+from oo._core.masking import SHORTEST, STEP, Mask, SeenValues, StreamMask, basic_values, steps_of, weight_of
 
 PLAIN = "the-value-x"
 FOREIGN = "g\u00e9heim-w\u00f6rt-\U0001f511"
@@ -246,6 +246,24 @@ def test_the_steps_of_a_text_are_small_and_are_the_text(size: int) -> None:
     steps = list(steps_of(data))
     assert b"".join(steps) == data
     assert max(map(len, steps)) <= STEP <= 64 << 10
+
+
+DENSE = (b"%41", b"\\n%41", b"&amp;", b"%41&#65;\\u0041")
+
+
+@pytest.mark.parametrize("unit", DENSE)
+@pytest.mark.parametrize("size", [STEP // 4, STEP, 3 * STEP + 1])
+def test_the_steps_of_what_is_dense_with_escapes_are_smaller(unit: bytes, size: int) -> None:
+    data = (unit * size)[:size]
+    steps = list(steps_of(data))
+    assert b"".join(steps) == data
+    assert max(map(len, steps)) <= STEP // 4
+    assert max(map(weight_of, steps)) <= STEP
+
+
+def test_a_text_with_some_escapes_is_not_dense() -> None:
+    assert weight_of(b'{"a": "a line\\n"}' * 100) == 1700
+    assert weight_of(b"") == 0
 
 
 def coded(text: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -97,6 +98,59 @@ def test_a_chain_without_error_mapping_still_raises_the_operations_error(world: 
         with pytest.raises(oo.SecretError) as caught:
             client.get_secret(TOKEN)
         assert caught.value.reason == reason
+
+
+async def by_other_names(first: oo.Request, rest: oo.CallNext, more: int = 0) -> oo.Response:
+    return await rest(first)
+
+
+async def by_place_alone(request: oo.Request, call_next: oo.CallNext, /) -> oo.Response:
+    return await call_next(request)
+
+
+async def by_whatever(*args: Any) -> oo.Response:
+    return await args[1](args[0])  # type: ignore[no-any-return]  # a CallNext gives it
+
+
+@wraps(by_place_alone)
+async def wrapped(asked: oo.Request, rest: oo.CallNext) -> oo.Response:
+    return await by_place_alone(asked, rest)
+
+
+class ByOtherNames:
+    async def __call__(self, call_next: oo.Request, request: oo.CallNext) -> oo.Response:
+        return await request(call_next)
+
+    async def method(self, asked: oo.Request, rest: oo.CallNext) -> oo.Response:
+        return await rest(asked)
+
+
+SHAPES = [by_other_names, by_place_alone, by_whatever, wrapped, ByOtherNames(), ByOtherNames().method]
+SHAPES += [partial(by_other_names, more=1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=range(len(SHAPES)))
+def test_a_middleware_may_take_its_two_arguments_as_it_likes(world: World, shape: Any) -> None:
+    client, transport = chain(world, shape, shape)
+    assert client.get_secret(TOKEN) == "v"
+    assert len(transport.requests) == 1
+
+
+def test_what_calls_on_shows_the_layer_and_nothing_that_is_bound_to_it(world: World) -> None:
+    shown: list[str] = []
+
+    class Secretive:
+        async def __call__(self, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+            shown.append(repr(call_next))
+            return await call_next(request)
+
+        def __repr__(self) -> str:
+            return TOKEN
+
+    chain(world, Secretive(), Secretive())[0].get_secret(TOKEN)
+    assert "Secretive" in shown[0]
+    assert "send" in shown[1] or "Gate" in shown[1]
+    assert TOKEN not in "".join(shown)
 
 
 async def sleeps_on_the_loop(request: oo.Request, call_next: oo.CallNext) -> oo.Response:

@@ -3,24 +3,7 @@ from __future__ import annotations
 import pytest
 
 import oo
-from oo.gateway.egress import PublicResolver, check_literal, is_public
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])
-def test_the_internet_is_public(address: str) -> None:
-    assert is_public(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    (
-        "127.0.0.1 0.0.0.0 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 224.0.0.1 255.255.255.255 ::1 :: "
-        "fe80::1 fe80::1%eth0 fc00::1 fec0::1 ff02::1 ::ffff:127.0.0.1 ::ffff:7f00:1 ::7f00:1 64:ff9b::7f00:1 "
-        "64:ff9b:1::808:808 2002:7f00:1::"
-    ).split(),
-)
-def test_what_is_not_on_the_internet_is_not_public(address: str) -> None:
-    assert not is_public(address)
+from oo.gateway.egress import PublicResolver, check_literal
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ class Place:
             await vault.put_environment("web", {"A": "1"})
             await vault.put_route(Route("api", "https://api.example/base", INJECT, ("GET /v1/models", "POST /v1/*")))
             await vault.put_route(Route("open", "http://10.0.0.1"))
+            await vault.put_route(Route("bare", "https://bare.example"))
             return await vault.issue("route", "api", **terms)
 
     async def issue(self, kind: Any, name: str, **terms: Any) -> str:
@@ -65,6 +66,13 @@ async def test_each_step_says_its_word(place: Place) -> None:
         ("answer", "the upstream's"),
     ]
     assert not [each for each in (KEY, LITERAL, token) if each in repr(said)]
+
+
+@pytest.mark.parametrize("path", ["/api/proxy", "/api/proxy/", "/"])
+async def test_the_base_url_of_an_sdk_is_what_it_is_to_the_gateway(place: Place, path: str) -> None:
+    await place.fill()
+    said = await place.ask(await place.issue("route", "bare"), f"GET {path}")
+    assert ("goes to", "GET https://bare.example/") in said.words
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ NAMES = """
     CF-Connecting-IP CF-Access-Jwt-Assertion X-Auth-Request-User X-Authenticated-User X-Amzn-Oidc-Identity
     X-MS-CLIENT-PRINCIPAL-NAME X-Goog-Authenticated-User-Email X-Goog-IAP-JWT-Assertion Impersonate-User
     X-Consumer-Username X-Envoy-Original-Path X-Middleware-Subrequest X-Sendfile-Type X-Accel-Mapping Proxy Client-Cert
+    X-HTTP-Verb-Override X-HTTP-Path-Override X-Override-Method X-Override-URL X-HTTP-Verb HTTP-X-Forwarded-For
+    Forwarded-Proto Z-Forwarded-For X-Vercel-Forwarded-For Proxy-Remote-User Redirect-Remote-User X-Proxy-Remote-Addr
+    Fastly-Client-IP DO-Connecting-IP X-Cluster-Client-IP X-Source-IP X-Host-Override X-HTTP-Host-Override
+    Authenticated-User X-Verified-User X-Krb-User X-JWT-Assertion X-Akamai-Client-IP HTTP-Remote-User
     X-User X-User-Id X-Email X-Groups Tailscale-User-Login Connection TE Transfer-Encoding Keep-Alive X-OO-Request-Id
 """.split()
 
@@ -33,7 +37,8 @@ OTHERS = """
     User-Agent X-User-Agent OpenAI-Beta anthropic-version anthropic-beta X-Stainless-Lang X-Stainless-OS
     X-Request-Id X-GitHub-Api-Version X-Goog-Api-Client X-Goog-User-Project X-Amz-Date X-Amz-Content-Sha256 X-MS-Version
     Stripe-Version Origin Referer traceparent Last-Event-ID X-Mine X-Userland X-Emailer
-    Remoteness Forwarder Viable X-Hostess
+    Remoteness Forwarder Viable X-Hostess HTTP-Referer X-Override X-Timeout-Override X-Realtime-IP
+    X-Method-Name Path-Style
 """.split()
 
 

@@ -14,6 +14,7 @@ from oo.gateway.models import Denial, Grant, Kind
 from oo.gateway.open_calls import OpenCall, OpenCalls
 from tests.support.calls import call
 from tests.support.stores import LenientStore
+from tests.support.streams import pieces
 from tests.support.waiting import PATIENCE
 
 REVOKED = Denial("revoked", "id")
@@ -111,3 +112,17 @@ async def test_a_response_is_broken_off_on_both_sides(known: bool) -> None:
     ending.end(REVOKED)
     assert aborted == (["upstream", "caller"] if known else ["upstream"])
     assert stream.outcome == "left"
+
+
+async def test_a_call_that_cannot_be_ended_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    def canary() -> None:
+        raise RuntimeError("canary")
+
+    calls, stuck, other = OpenCalls(Asked(gone=REVOKED, late=REVOKED)), open_call("gone"), open_call("late")
+    stuck.response = oo.Response(200, request=call(), stream=Body(pieces(b"x"), abort=canary))
+    calls.add(stuck)
+    await until_ended(stuck)
+    calls.add(other)
+    await until_ended(other)
+    await calls.close()
+    assert caplog.messages == ["ending a call failed: RuntimeError"]

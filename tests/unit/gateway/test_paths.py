@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 import platformdirs
 import pytest
 
+from oo.gateway import paths
 from oo.gateway.errors import StoreError
-from oo.gateway.paths import begin_file, check_home, check_private, data_dir, exposed
+from oo.gateway.paths import begin_file, check_home, check_private, data_dir, exposed, hand_over
 
 
 def test_the_data_directory_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -107,3 +108,16 @@ def test_a_file_that_root_begins_is_its_homes_owners(tmp_path: Path) -> None:
     begin_file(tmp_path, "audit.jsonl")
     found = (tmp_path / "audit.jsonl").stat()
     assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65533, 0o600)
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_what_is_there_is_handed_over_and_by_root_alone(
+    root: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[Path] = []
+    monkeypatch.setattr(paths, "is_root", lambda: root)
+    monkeypatch.setattr(paths, "owner_of", lambda _: (7, 8))
+    monkeypatch.setattr(paths.os, "chown", lambda path, *_owner, **_how: handed.append(path))
+    (tmp_path / "vault.db").touch()
+    hand_over(tmp_path, tmp_path / "vault.db", tmp_path / "none")
+    assert handed == ([tmp_path / "vault.db"] if root else [])

@@ -44,6 +44,18 @@ async def test_what_is_read_is_kept(length: int | None) -> None:
     assert recorded.store.settled == [WHOLE]
 
 
+async def test_a_large_answer_is_never_one_piece() -> None:
+    part = bytes(700_000)
+    recorded = Recorded(part, part, part, room=4 << 20)
+    assert [len(piece) async for piece in recorded.body] == [len(part)] * 3
+    (kept,) = recorded.store.settled
+    assert isinstance(kept, StoredResponse)
+    assert isinstance(kept.body, Body)
+    assert kept.body.length == 3 * len(part)
+    sizes = [len(piece) async for piece in kept.body]
+    assert (sum(sizes), max(sizes)) == (3 * len(part), len(part))
+
+
 @pytest.mark.parametrize("begun", [True, False])
 async def test_a_caller_that_leaves_finds_all_of_it(begun: bool) -> None:
     recorded = Recorded(b"one", b"two")

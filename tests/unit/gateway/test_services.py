@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from oo.gateway import keyring, services
-from oo.gateway.models import Route, SecretRef
+from oo.gateway.errors import StoreError
+from oo.gateway.models import Denial, Route, SecretRef, Token
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import Vault
 from tests.support.vaults import refusal
@@ -51,6 +52,27 @@ async def test_what_is_not_there_is_answered_with_what_is_near(vault: Vault) -> 
     made = await services.issue(vault, "secret", "openai-key")
     assert made.id in await refused(services.revoke(vault, made.id[:-1] + "!"))
     assert "oo token list" in await refused(services.revoke(vault, "zzz"))
+
+
+async def test_a_revocation_reads_no_other_token(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await services.issue(vault, "secret", "openai-key")
+
+    async def tokens() -> list[Token]:
+        raise AssertionError("all tokens were read")
+
+    monkeypatch.setattr(vault, "tokens", tokens)
+    await services.revoke(vault, made.id)
+    assert isinstance(await vault.opens(made.token, "secret"), Denial)
+
+
+async def test_a_revocation_that_fails_says_why(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await services.issue(vault, "secret", "openai-key")
+
+    async def revoke(_id: str) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(vault, "revoke", revoke)
+    assert await refused(services.revoke(vault, made.id)) == "the disk is full"
 
 
 async def test_what_is_there_is_not_overwritten_unless_that_is_meant(vault: Vault) -> None:

@@ -110,7 +110,7 @@ async def test_the_file_is_its_owners_has_no_name_and_is_closed_with_the_call(
     assert file is not None
     status = os.fstat(file.fileno())
     assert (stat.S_IMODE(status.st_mode), status.st_nlink, list(tmp_path.iterdir())) == (0o600, 0, [])
-    assert await spool.whole() == PIECE * LARGE
+    assert b"".join([piece async for piece in spool.pieces()]) == PIECE * LARGE
     place.release()
     await asyncio.get_running_loop().run_in_executor(None, lambda: None)
     while not file.closed:

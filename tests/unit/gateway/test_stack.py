@@ -40,7 +40,18 @@ async def test_what_needs_no_upstream_is_answered_from_the_store(endpoint: str) 
     await stack.close()
 
 
-async def test_what_is_malformed_asks_no_plugin_and_is_written_down() -> None:
+SAID = "the request is not valid HTTP"
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("", SAID),
+        ("/api/secret", SAID),
+        ("/api/proxy/v1/x", {"message": SAID, "type": "invalid_request_error", "code": "bad_request"}),
+    ],
+)
+async def test_what_is_malformed_asks_no_plugin_and_is_written_down(url: str, error: object) -> None:
     asked: list[oo.Request] = []
 
     async def asking(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
@@ -49,7 +60,7 @@ async def test_what_is_malformed_asks_no_plugin_and_is_written_down() -> None:
 
     notes = Notes()
     stack = Stack(LenientStore(), notes, {oo.Slot.CALL: [asking]})
-    answer = stack.refuse(call(malformed="the request is not valid HTTP", endpoint="other"))
-    assert (answer.status, answer.json()) == (400, {"error": "the request is not valid HTTP"})
+    answer = stack.refuse(call("GET", url, malformed=SAID, endpoint="other"))
+    assert (answer.status, answer.json()) == (400, {"error": error})
     assert (notes.outcomes, asked) == (["bad request"], [])
     await stack.close()

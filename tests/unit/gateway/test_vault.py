@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oo._http.json import MAX_ANSWER
+from oo._http.response import MAX_ANSWER
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse
 from oo.gateway.sealing import Keyring, new_key

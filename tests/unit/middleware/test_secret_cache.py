@@ -124,6 +124,7 @@ def interrupted(scene: Scene, outer: str, inner: str, at: int) -> bool:
         return trace if left > 0 else None
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 asks when a trace is set whether any frame wants bytecodes
     sys.settrace(trace)
     try:
         STEPS[outer](scene)

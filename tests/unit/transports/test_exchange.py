@@ -1,9 +1,10 @@
-"""Exchange: what is left of its time, and when it may be repeated."""
+"""What may be sent twice, and what ends the sending."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from oo._client.operations import ClientContext
 from oo._http.body import Body
 from oo._http.headers import Headers
 from oo._http.request import Request
-from oo.transports.exchange import Exchange, is_repeatable
+from oo.transports.exchange import is_repeatable, send_until_answered
+
+LARGE = bytes(8 << 20)
 
 
 def request(method: str = "GET", body: Any = None, **headers: str) -> Request:
@@ -49,26 +52,48 @@ def test_what_may_be_sent_twice(of: Request, repeatable: bool) -> None:
     assert is_repeatable(of) is repeatable
 
 
-@pytest.mark.parametrize("reused", [True, False])
-@pytest.mark.parametrize("answered", [True, False])
-def test_a_kept_connection_without_an_answer_is_renewed_once(reused: bool, answered: bool) -> None:
-    exchange, sent = Exchange(1e9), request()
-    exchange.reused, exchange.answered = reused, answered
-    assert exchange.renew(sent, time.monotonic()) is (reused and not answered)
-    exchange.reused = True
-    assert not (exchange.renew(sent, time.monotonic()) and reused and not answered)
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
 
 
-def test_the_timeline_tells_of_it() -> None:
-    exchange, sent = Exchange(1e9), request()
-    sent.context.timeline.append(("attempt", 2.0))
-    exchange.reused = True
-    assert exchange.renew(sent, time.monotonic() - 1)
-    what, seconds = sent.context.timeline[-1]
-    assert (what, 3 <= seconds < 13) == ("resent", True)
+def within(seconds: float) -> Callable[[], float]:
+    return lambda: seconds
 
 
-def test_time_that_is_up_is_an_error() -> None:
-    assert 0 < Exchange(time.monotonic() + 9).left() <= 9
+def test_everything_is_sent_to_a_server_that_reads(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    read = bytearray()
+
+    def drain() -> None:
+        while len(read) < len(LARGE):
+            read.extend(theirs.recv(1 << 20))
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    assert send_until_answered(ours, LARGE, within(20)) is None
+    thread.join(20)
+    assert bytes(read) == LARGE
+    assert 0 < (ours.gettimeout() or 0) <= 20
+
+
+def test_an_answer_ends_the_sending(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"HTTP/1.1 413 ")
+    assert send_until_answered(ours, LARGE, within(9)) == b"HTTP/1.1 413 "
+
+
+def test_the_end_of_the_connection_ends_the_sending(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.close()
+    assert send_until_answered(ours, LARGE, within(9)) == b""
+
+
+def test_a_server_that_reads_nothing_holds_no_longer_than_the_exchange(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, _ = pair
     with pytest.raises(TimeoutError):
-        Exchange(time.monotonic()).left()
+        send_until_answered(ours, LARGE, within(0.05))

@@ -14,8 +14,8 @@ import pytest
 
 import oo
 from oo._client.operations import ClientContext
-from oo._http.request import Request
-from oo.transports.exchange import connection_limit, is_streaming, limits, timed_out
+from oo._http.request import Request, limits, timed_out
+from oo.transports.exchange import connection_limit, is_streaming
 from tests.support.faults import CLOSE, READ, answer, serving
 from tests.support.probing import TOKEN
 from tests.support.worlds import World

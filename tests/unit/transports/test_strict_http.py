@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 
 import pytest
 
-from oo.transports.strict_http import LONGEST_LINE, MOST_FIELDS, StrictResponse
+from oo.transports._urllib3_patches import StrictResponse
+from oo.transports.strict_http import LONGEST_LINE, MOST_FIELDS
 
 PRIVATE = ["begin", "_read_status", "_get_chunk_left", "_check_close", "_safe_read", "_close_conn", "_method"]
 
@@ -89,3 +92,8 @@ def test_a_connection_may_have_to_be_closed() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     assert not begun(head).will_close
     assert begun(head, must_close=True).will_close
+
+
+def test_the_asyncio_transport_does_not_load_the_blocking_ones_libraries() -> None:
+    program = "import sys, oo.transports.aiohttp; sys.exit(bool({'urllib3', 'requests'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from io import BytesIO
 
 import pytest
 
 import oo
 from oo._http.body import Body
-from oo.transports.uploads import uploaded
+from oo.transports.uploads import uploaded, whole_data
 
 
 def request(*waits: float, timeout: float = 0.1, deadline: float | None = None) -> tuple[oo.Request, Body]:
@@ -27,12 +28,27 @@ async def sent(made: tuple[oo.Request, Body], *, taking: float = 0.0, answering:
     """The body, as a server gets it that takes so long for each piece and for the answer."""
 
     async def begin(pieces: AsyncIterator[bytes]) -> bytes:
-        got = b""
-        async for piece in pieces:
-            await asyncio.sleep(taking)
-            got += piece
-        await asyncio.sleep(answering)
-        return got
+        # As in aiohttp, the pieces are taken by another task than the one that waits for the answer.
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def write() -> None:
+            got = b""
+            try:
+                async for piece in pieces:
+                    await asyncio.sleep(taking)
+                    got += piece
+                await asyncio.sleep(answering)
+                answer.set_result(got)
+            except asyncio.CancelledError:
+                if not answer.done():
+                    answer.set_exception(ConnectionError("who writes was ended before who waits"))
+
+        writing = asyncio.ensure_future(write())
+        try:
+            return await answer
+        finally:
+            writing.cancel()
+            await asyncio.wait([writing])
 
     return await uploaded(*made, 0.1, begin)
 
@@ -68,3 +84,28 @@ async def test_what_is_sent_after_the_answer_is_not_timed() -> None:
     made = request(0.0, 0.2)
     assert await uploaded(*made, 0.1, begin) == "answer"
     assert [piece async for piece in rest[0]] == [b"x", b"x"]
+
+
+LARGE = bytes(range(256)) * 512
+
+
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [(None, None), (b"", b""), (b"small", b"small"), (bytes(1 << 16), bytes(1 << 16))],
+    ids=["no body", "an empty one", "a small one", "the largest in one piece"],
+)
+def test_what_is_small_is_given_as_it_is(body: bytes | None, given: bytes | None) -> None:
+    assert whole_data(body) == given
+
+
+def test_what_is_large_is_read_in_pieces() -> None:
+    data = whole_data(LARGE)
+    assert isinstance(data, BytesIO)
+    assert data.read() == LARGE
+
+
+async def test_what_flows_is_given_as_it_comes() -> None:
+    data = whole_data(request(0.0, 0.0)[1])
+    assert not isinstance(data, bytes | BytesIO)
+    assert data is not None
+    assert [piece async for piece in data] == [b"x", b"x"]

@@ -18,7 +18,8 @@ from urllib3.util.ssl_ import is_ipaddress
 
 import oo
 from oo.transports import _urllib3_patches as patches
-from oo.transports.exchange import thread
+from oo.transports import requests as blocking
+from oo.transports._urllib3_patches import thread
 from tests.support.faults import CLOSE, READ, answer, serving
 from tests.support.probing import TOKEN
 
@@ -71,12 +72,15 @@ def test_a_tunnel_that_is_refused_is_told_in_these_words() -> None:
     with serving([READ, b"HTTP/1.1 407 Who are you\r\n\r\n", CLOSE]) as proxy:
         connection = http_client.HTTPSConnection("127.0.0.1", proxy.port)
         connection.set_tunnel("gateway.example", 443)
-        with pytest.raises(OSError, match="407") as caught:
+        said = ""
+        try:
             connection.connect()
+        except OSError as error:  # whose traceback holds the proxy's answer, which Python 3.10 does not close
+            said = str(error)
         connection.close()
-    assert patches.refused_tunnel(caught.value) == 407
-    assert patches.refused_tunnel(OSError("another")) is None
-    assert patches.refused_tunnel(ValueError("Tunnel connection failed: 407 x")) is None
+    assert blocking.refused_tunnel(OSError(said)) == 407
+    assert blocking.refused_tunnel(OSError("another")) is None
+    assert blocking.refused_tunnel(ValueError("Tunnel connection failed: 407 x")) is None
 
 
 def test_a_prepared_request_has_no_cookies_of_its_own() -> None:
@@ -102,10 +106,10 @@ def test_another_library_under_the_name_of_urllib3_is_refused_when_a_client_is_m
 
 
 def test_only_our_own_queries_are_hidden(caplog: pytest.LogCaptureFixture) -> None:
-    patches.hide_queries()
-    patches.hide_queries()
+    blocking.hide_queries()
+    blocking.hide_queries()
     logger = logging.getLogger("urllib3.connectionpool")
-    assert logger.filters.count(patches._FILTER) == 1
+    assert logger.filters.count(blocking._FILTER) == 1
     caplog.set_level(logging.DEBUG, "urllib3")
     for thread.sending in (True, False):
         logger.debug("%s %d", "/path?query", 7)

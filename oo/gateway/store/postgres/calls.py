@@ -5,6 +5,7 @@ A claim is durable before it is acknowledged. An answer is kept in the transacti
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -122,17 +123,23 @@ class Calls:
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
         made = Call(token_id, call, fence)
-        cut = None if response is None else Cut(response)
+        cut = None if response is None else Cut(response, await _parts(response))
         is_too_large = cut is not None and (cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES)
         if cut is None or is_too_large:
             await self._completing.ask(_Made(made, digest, 0, 0, []))
         else:
             day = day_of(self._now())
-            ring, name = self._ring(day), made.name(cut.pieces)
-            sealed = [ring.seal(ring.current, "result", name, number, piece) for number, piece in enumerate(cut)]
+            if cut.pieces == 1:
+                sealed = self._sealed(made, day, cut)
+            else:  # one of 16 MiB takes longer to seal than a loop may be held
+                sealed = await asyncio.to_thread(self._sealed, made, day, cut)
             await self._completing.ask(_Made(made, digest, day, cut.size, sealed))
         if is_too_large:
             raise StoreError("there is no room for it")
+
+    def _sealed(self, call: Call, day: int, cut: Cut) -> list[bytes]:
+        ring, name = self._ring(day), call.name(cut.pieces)
+        return [ring.seal(ring.current, "result", name, number, piece) for number, piece in enumerate(cut)]
 
     async def release(self, token_id: str, call: bytes, fence: bytes) -> None:
         """Free the key of a call. See Store.release."""
@@ -212,3 +219,8 @@ class Calls:
 
     def _ring(self, day: int) -> Keyring:
         return keyring_of(self._root(), day)
+
+
+async def _parts(response: StoredResponse) -> list[bytes]:
+    body = response.body
+    return [body] if isinstance(body, bytes) else [piece async for piece in body]

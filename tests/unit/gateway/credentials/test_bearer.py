@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
 import oo
 from oo.gateway.credentials.base import CredentialTools
 from oo.gateway.credentials.bearer import FetchedBearer
@@ -47,3 +49,23 @@ async def test_only_the_token_that_was_sent_is_forgotten(tools: Tools) -> None:
     assert (await made.apply(REQUEST, values, tools)).headers["Authorization"] == "Bearer a-1"
     assert made.refused(first, values, tools) is True
     assert (await made.apply(REQUEST, values, tools)).headers["Authorization"] == "Bearer a-2"
+
+
+@pytest.mark.parametrize(
+    ("value", "allow_weak", "is_used"),
+    [("canar", False, False), ("canary", False, True), ("canar", True, True)],
+    ids=["seven characters", "eight characters", "seven, and the route takes them"],
+)
+async def test_a_token_too_short_to_be_masked_is_not_used_unless_the_route_takes_such(
+    value: str, allow_weak: bool, is_used: bool, tools: Tools
+) -> None:
+    tools.allow_weak = allow_weak
+    made = Counting.parse("key={k}")
+    if is_used:
+        sent = await made.apply(REQUEST, {"k": value}, tools)
+        assert sent.headers["Authorization"] == f"Bearer {value}-1"
+        return
+    with pytest.raises(oo.DoubleOError, match=r"too short to be masked.*--allow-weak") as caught:
+        await made.apply(REQUEST, {"k": value}, tools)
+    assert value not in str(caught.value)
+    assert not tools.hidden

@@ -91,6 +91,7 @@ async def test_the_route_may_say_where_it_is_exchanged(google: TokenServer, tool
         key_file("file:///canary"),
         key_file(private_key="canary"),
     ],
+    ids=range(8),  # a key is another one in each process
 )
 async def test_a_file_that_is_no_key_is_refused_and_not_quoted(text: str, tools: Tools) -> None:
     made = GcpServiceAccountCredential.parse("key={json} scope=a")

@@ -76,3 +76,19 @@ def test_a_kind_is_loaded_where_it_is_used() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+LOADED = """
+import sys
+from oo.gateway.credentials.registry import Registry
+before = set(sys.modules)
+Registry().load()
+print(*(set(sys.modules) - before))
+"""
+
+
+def test_what_the_kinds_stand_on_is_imported_before_the_first_call() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert {f"oo.gateway.credentials.{each.partition('.')[0]}" for each in KINDS.values()} <= loaded
+    assert "cryptography.hazmat.primitives.asymmetric.rsa" in loaded

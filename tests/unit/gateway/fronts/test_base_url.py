@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+import oo
+from oo._http.body import Body
 from oo.gateway.fronts.base_url import Front
 from oo.gateway.models import Denial, Grant, Kind, Route
 from oo.gateway.stack import Stack
 from tests.support.calls import unauthorized
 from tests.support.exchanging import exchange, request
 from tests.support.stores import LenientStore, Notes
+from tests.support.streams import pieces
 
 TOKEN = "Authorization: Bearer any"
 
@@ -39,9 +42,9 @@ class Store(LenientStore):
 class Place:
     """A front over the chain, with a store and an audit."""
 
-    def __init__(self) -> None:
+    def __init__(self, *plugins: oo.Middleware) -> None:
         self.store, self.notes = Store(), Notes()
-        self.stack = Stack(self.store, self.notes)
+        self.stack = Stack(self.store, self.notes, {oo.Slot.CALL: plugins})
         self.front = Front(self.stack)
 
     async def ask(self, *sent: Any, **kwargs: Any) -> tuple[int, dict[str, str], Any]:
@@ -132,3 +135,37 @@ async def test_the_base_url_itself_is_the_root_of_the_api(place: Place, path: st
 async def test_only_http_1_0_goes_without_a_host(place: Place, version: str, status: int) -> None:
     got = await exchange(place.front.handle, f"GET /health HTTP/{version}\r\nConnection: close\r\n\r\n".encode())
     assert int(got.split()[1]) == status
+
+
+async def test_a_caller_who_has_left_is_answered_nothing_that_matters() -> None:
+    async def leaving(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        raise ConnectionResetError
+
+    place = Place(leaving)
+    assert (await exchange(place.front.handle, request("GET", path="/api/secret"))).startswith(b"HTTP/1.1 499 ")
+    assert place.notes.outcomes == ["left"]
+    await place.stack.close()
+
+
+@pytest.mark.parametrize(
+    ("parts", "begins"),
+    [((b"one", KeyError("canary")), b"HTTP/1.1 200 OK"), ((KeyError("canary"),), b"HTTP/1.1 500 ")],
+    ids=["after it has begun", "before"],
+)
+async def test_an_answer_that_fails_looks_whole_to_nobody(parts: Any, begins: bytes) -> None:
+    async def failing(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+        return oo.Response(200, request=request, stream=Body(pieces(*parts)))
+
+    place = Place(failing)
+    got = await exchange(place.front.handle, request("GET", path="/api/secret"))
+    assert got.startswith(begins)
+    assert b"canary" not in got
+    assert not got.endswith(b"0\r\n\r\n")
+    await place.stack.close()
+
+
+async def test_a_handshake_that_is_none_is_refused_in_the_shape_of_its_api(place: Place) -> None:
+    fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
+    status, _, body = await place.ask("GET", TOKEN, *fields, path="/api/proxy/v1/x")
+    assert (status, body["error"]["type"]) == (400, "invalid_request_error")
+    assert place.notes.outcomes == ["bad request"]

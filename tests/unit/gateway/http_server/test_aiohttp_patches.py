@@ -49,6 +49,10 @@ def test_a_connection_has_its_slot(name: str) -> None:
     assert name in web.RequestHandler.__slots__
 
 
+def test_a_connection_says_whether_it_is_http_yet() -> None:
+    assert hasattr(web.RequestHandler, patches._UPGRADED)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -69,6 +69,26 @@ async def test_the_rest_of_the_tools_do_what_they_say() -> None:
     assert abs(made.now() - time.time()) < 60
 
 
+@pytest.mark.parametrize("allow_weak", [True, False])
+async def test_whether_short_values_may_be_used_is_the_routes_to_say(allow_weak: bool) -> None:
+    assert tools(allow_weak=allow_weak)[0].allow_weak is allow_weak
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (oo.DoubleOError("late", reason="deadline"), "deadline"),
+        (oo.DoubleOError("lost", reason="connection"), "status"),
+        (oo.DoubleOError("slow", reason="timeout"), "status"),
+    ],
+)
+async def test_what_fails_there_is_no_failure_of_the_upstream(error: oo.DoubleOError, reason: str) -> None:
+    made, _ = tools(MockTransport([error]))
+    with pytest.raises(oo.DoubleOError, match=str(error)) as caught:
+        await made.send(oo.Request("POST", "https://login.example.com/token"))
+    assert caught.value.reason == reason
+
+
 async def test_work_goes_on_where_whoever_waits_leaves() -> None:
     made, _ = tools()
     done, go = asyncio.Event(), asyncio.Event()

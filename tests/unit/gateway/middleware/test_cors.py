@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import oo
 from oo._core.pipeline import Pipeline
 from oo.gateway.context import gateway_context
-from oo.gateway.errors import Unauthorized
+from oo.gateway.errors import StoreUnavailable, Unauthorized
 from oo.gateway.middleware.cors import Cors
 from oo.gateway.middleware.error_responses import ErrorResponses
 from oo.gateway.models import Route
@@ -16,6 +18,13 @@ from tests.support.stores import LenientStore
 APP = "https://app.example"
 ORIGIN, METHOD = ("Origin", APP), ("Access-Control-Request-Method", "POST")
 ROUTE = Route("r", "https://api.test", cors=(APP, "http://localhost:3000"))
+
+
+class Away(LenientStore):
+    """A store that cannot be read."""
+
+    async def cors(self) -> frozenset[str]:
+        raise StoreUnavailable("the vault /home/x/vault.db was replaced")
 
 
 class Origins(LenientStore):
@@ -146,3 +155,16 @@ async def test_a_call_without_an_origin_asks_no_store() -> None:
     pipeline = Pipeline([Cors(store)], MockTransport([401]), VirtualClock())
     assert told(await pipeline.handle(call("GET", "/api/proxy/x"))) == {}
     assert store.asked == 0
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [lambda: call("OPTIONS", "/api/proxy/x", ORIGIN, METHOD), lambda: call("GET", "/api/proxy/x", ORIGIN)],
+    ids=["a preflight", "a call"],
+)
+async def test_where_no_origin_can_be_read_the_call_has_the_answer_of_any_other(
+    request_of: Callable[[], oo.Request],
+) -> None:
+    refusing = MockTransport([StoreUnavailable("the vault /home/x/vault.db was replaced")])
+    answer = await Pipeline([Cors(Away()), ErrorResponses()], refusing, VirtualClock()).handle(request_of())
+    assert (answer.status, told(answer)) == (503, {})

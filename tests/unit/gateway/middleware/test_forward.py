@@ -41,9 +41,11 @@ async def test_a_call_becomes_the_upstreams(body: bytes | Body | None, passed: b
 
 
 @pytest.mark.parametrize("name", ["X-Request-Id", "x-request-id"])
-async def test_a_callers_own_name_of_the_call_goes_up(name: str) -> None:
-    _, (sent,) = await through(Forward(), call("GET", "/api/proxy/x", (name, "mine"), route=ROUTE))
+async def test_a_callers_own_name_of_the_call_goes_up_with_ours(name: str) -> None:
+    given = [(name, "mine"), ("X-OO-Request-Id", "forged")]
+    _, (sent,) = await through(Forward(), call("GET", "/api/proxy/x", *given, route=ROUTE))
     assert sent.headers.get_all("X-Request-Id") == ["mine"]
+    assert sent.headers.get_all("X-OO-Request-Id") == [sent.context.id]
 
 
 async def test_the_upstreams_name_of_the_call_comes_back_and_ours_is_not_its_to_give() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import oo
@@ -9,7 +11,7 @@ from oo._core.pipeline import Pipeline
 from oo.gateway.middleware.lead_back import LeadBack
 from oo.gateway.middleware.mask import MaskResponse, hide
 from oo.gateway.models import Route
-from oo.testing import MockTransport
+from oo.testing import MockTransport, Streamed
 from tests.support.calls import call, through
 
 ROUTE = Route("r", "https://api.test/base")
@@ -114,3 +116,22 @@ async def test_what_goes_to_no_upstream_passes_as_it_is() -> None:
     scripted = oo.Response(200, oo.Headers([("Location", "/base/x")]), b"", request=call())
     answer, _ = await through(LeadBack(), call("GET", "/api/secret", endpoint="secret"), scripted)
     assert answer.headers["Location"] == "/base/x"
+
+
+@pytest.mark.parametrize(("count", "is_led"), [(64, True), (65, False)])
+async def test_a_list_of_more_urls_than_anybody_follows_passes_as_it_is(count: int, is_led: bool) -> None:
+    given = [f"</base/{number}>; rel=x" for number in range(count)]
+    back = [each.replace("/base/", "/api/proxy/") for each in given] if is_led else given
+    assert await led("Link", ", ".join(given)) == ", ".join(back)
+
+
+async def test_whose_caller_leaves_amid_long_lists_is_ended() -> None:
+    request = call(route=ROUTE).replace(url="https://api.test/base/v1/x", base_url="https://api.test/base")
+    stream = Streamed(
+        [b"x"], headers=oo.Headers({"Link": ", ".join(f"</base/a-long-name-{number}>" for number in range(60))})
+    )
+    leaving = asyncio.create_task(through(LeadBack(), request, stream))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert (leaving.cancelled(), stream.left) == (True, True)

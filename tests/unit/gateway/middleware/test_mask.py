@@ -12,8 +12,8 @@ from oo._core.io import LoopIO
 from oo._core.masking import STEP, Mask
 from oo._core.pipeline import CallNext, Pipeline
 from oo._http.body import Body
-from oo.gateway.context import GatewayContext
-from oo.gateway.middleware.mask import MaskResponse, hide, masked, masked_body
+from oo.gateway.context import GatewayContext, gateway_context
+from oo.gateway.middleware.mask import MOST_KEPT, MaskResponse, hide, masked, masked_body
 from oo.gateway.models import Route
 
 KEY = "the-real-key"
@@ -49,6 +49,36 @@ async def test_names_and_values_of_headers_are_masked() -> None:
     assert response.headers.pairs() == (("***", "x"), ("X-Echo", "<***>"), ("X-Other", "kept"))
 
 
+LONG = oo.Headers([(f"X-{number}", f"{'%41' * 5000}<{KEY}>") for number in range(9)])
+
+
+async def test_long_headers_are_masked_in_steps_between_which_others_have_their_turn() -> None:
+    turns, done = 0, False
+
+    async def others() -> None:
+        nonlocal turns
+        while not done:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    response = await answered(oo.testing.Streamed([b"x"], headers=LONG))
+    done = True
+    await other
+    assert response.headers.pairs() == tuple((name, value.replace(KEY, "***")) for name, value in LONG.pairs())
+    assert turns > len(LONG.pairs())
+
+
+async def test_whose_caller_leaves_meanwhile_is_ended() -> None:
+    stream = oo.testing.Streamed([b"x"], headers=LONG)
+    call = asyncio.create_task(answered(stream))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    assert (call.cancelled(), stream.left) == (True, True)
+
+
 async def test_another_protocol_is_an_error_and_ends_the_connection() -> None:
     stream = oo.testing.Streamed([b"x"], status=101)
     with pytest.raises(oo.DoubleOError, match="switched to another protocol") as caught:
@@ -78,6 +108,23 @@ async def test_a_later_call_hides_its_own_values_and_no_earlier_ones() -> None:
         transport = oo.testing.MockTransport([b"first-key second-key"])
         response = await Pipeline([mask, adds], transport, LoopIO()).handle(request())
         assert response.body.decode() == "first-key second-key".replace(key, "***")
+
+
+@pytest.mark.parametrize(("routes", "length"), [(3000, 20), (40, 20_000), (3, 400_000)])
+async def test_what_is_remembered_of_many_routes_is_bounded(routes: int, length: int) -> None:
+    mask, echo = MaskResponse(), oo.testing.MockTransport(lambda sent: oo.Response(200, body=b"x", request=sent))
+    for number in range(routes):
+        key = f"{number:0{length}}"
+
+        async def adds(request: oo.Request, call_next: CallNext, key: str = key) -> oo.Response:
+            hide(request, [key])
+            return await call_next(request)
+
+        sent = request()
+        gateway_context(sent).route = Route(f"r{number}", "http://x", {"X-Key": "{key}"})
+        await Pipeline([mask, adds], echo, LoopIO()).handle(sent)
+    assert sum(kept.size for _, kept in mask._masks.values()) <= MOST_KEPT
+    assert bool(mask._masks) == (Mask([key]).size <= MOST_KEPT)
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:

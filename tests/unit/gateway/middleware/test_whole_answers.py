@@ -45,13 +45,24 @@ async def asked(
 
 @pytest.mark.parametrize(
     "kind",
-    ["text/plain", "application/json", "image/svg+xml", "multipart/byteranges", "application/x-unheard-of", "", None],
+    [
+        *("text/plain", "application/json", "multipart/byteranges", "application/x-unheard-of", "", None),
+        # Text by other names.
+        *("image/svg+xml", "image/x-xbitmap", "image/x-portable-anymap", "audio/mpegurl", "Audio/X-MPEGURL"),
+        *("audio/x-scpls", "application/zip-listing", "application/pdf+json"),
+    ],
 )
 async def test_a_part_of_what_may_be_text_is_asked_for_whole(kind: str | None) -> None:
     assert await asked(kind) == (200, [True, False])
 
 
-@pytest.mark.parametrize("kind", ["image/png", "video/mp4", "application/octet-stream", "application/zip", "AUDIO/ogg"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("image/png", "video/mp4", "application/octet-stream", "application/zip", "AUDIO/ogg", "audio/mpeg"),
+        *("application/pdf;version=1", "application/pdf ; x=y"),
+    ],
+)
 async def test_a_part_of_what_is_binary_is_passed(kind: str) -> None:
     assert await asked(kind) == (206, [True])
 

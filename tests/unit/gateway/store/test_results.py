@@ -21,6 +21,7 @@ from oo.gateway.models import StoredResponse
 from oo.gateway.store import result_rows, sqlite
 from oo.gateway.store.answer_pieces import Call
 from oo.gateway.store.results import Results
+from tests.support.streams import pieces
 from tests.support.waiting import PATIENCE
 
 ROOT = b"r" * 32
@@ -61,6 +62,16 @@ async def body_of(found: StoredResponse | None) -> bytes:
     assert found is not None
     assert isinstance(found.body, Body)
     return b"".join([piece async for piece in found.body])
+
+
+@pytest.mark.parametrize("sizes", [[0], [1, 0, 5], [100] * 5000, [256 << 10] * 4, [(256 << 10) + 1, 3, 1 << 20]])
+async def test_an_answer_that_flows_comes_back_whatever_its_pieces_are(results: Results, sizes: list[int]) -> None:
+    parts = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    await results.keep(call(), StoredResponse(200, (("X-A", "1"),), Body(pieces(*parts))))
+    found = await results.find(call())
+    assert found is not None
+    came = found.body if isinstance(found.body, bytes) else await body_of(found)
+    assert (found.status, came) == (200, b"".join(parts))
 
 
 async def test_a_large_answer_comes_in_pieces(results: Results) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from oo._http.json import MAX_ANSWER
+from oo._http.response import MAX_ANSWER
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Route, SecretRef
 from oo.gateway.store import things

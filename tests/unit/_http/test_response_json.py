@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oo
-from oo._http.json import parse_json
+from oo._http.response import parse_json
 from tests.support.examples import EXAMPLES
 
 
