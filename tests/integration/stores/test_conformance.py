@@ -13,6 +13,7 @@ from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse, Version
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store.base import Keeper
+from oo.testing import Streamed
 
 ROUTE = Route("api", "http://127.0.0.1:9", {"X-Key": "{a}"}, cors=("https://app.example",))
 KEPT = StoredResponse(201, (("X-A", "1"), ("X-A", "2")), b"\xff body")
@@ -186,6 +187,15 @@ async def test_a_claim_is_one_callers_and_its_use_one_step(filled: Keeper, other
     assert await other.authorize(token, "route", key="third") == Denial("used up", identity)
     assert isinstance(await other.authorize(token, "route", key="k"), Grant)
     assert isinstance(await filled.claim(await filled.issue("secret", "a"), "k", 60), Denial)
+
+
+async def test_an_answer_that_flows_is_kept_as_one(filled: Keeper, other: Keeper) -> None:
+    token, identity = await caller(filled)
+    fence = await filled.claim(token, "k", 60)
+    assert isinstance(fence, bytes)
+    flowing = StoredResponse(200, KEPT.headers, Streamed([b"one, ", b"two"]))
+    await filled.complete(identity, "k", fence, b"digest", flowing)
+    assert await other.result(identity, "k", b"digest") == StoredResponse(200, KEPT.headers, b"one, two")
 
 
 @pytest.mark.parametrize("response", [KEPT, LARGE, None])
