@@ -17,6 +17,8 @@ from oo.gateway.store.postgres.connections import Connections
 from oo.gateway.store.postgres.uses import Counted, Uses
 from tests.support.postgres import run, say
 
+BOUNDARY = 1e-5  # seconds: sums of many steps are rounded otherwise than a product
+
 
 async def issued(store: PostgresStore, uses: int | None = None, rate: Rate | None = None) -> Token:
     await store.put_secret("a", "x")
@@ -96,10 +98,16 @@ def test_a_rate_is_charged_as_spending_has_it(
         for _ in range(wanted):
             found = spending.charge(token, at, now)
             if isinstance(found, Denial):
-                assert found.retry_after == pytest.approx(row[3], abs=1e-5)
+                if (found.retry_after or 0) < BOUNDARY:  # one call more or less, as rounding has it
+                    assert row[2] - granted in (0, 1)
+                    return
+                assert found.retry_after == pytest.approx(row[3], abs=BOUNDARY)
                 break
             granted, at = granted + 1, found
-        assert abs(row[2] - granted) <= (at - seconds / count - now == pytest.approx(0, abs=1e-5))
-        assert (kept[0], kept[1]) == (row[2], pytest.approx(at if granted else tat, abs=1e-5))
+        if row[2] != granted:
+            assert granted - row[2] == 1
+            assert row[3] < BOUNDARY
+            return
+        assert (kept[0], kept[1]) == (granted, pytest.approx(at if granted else tat, abs=BOUNDARY))
 
     run(charge())
