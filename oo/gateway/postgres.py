@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .errors import IntegrityError, StoreError, StoreUnavailable
 from .keeper import RecordKeeper, Work, kept_as
-from .models import Denial, Grant, Kind, StoredResponse, Token
+from .models import Denial, Grant, Kind, StoredResponse, Token, check_name
 from .sealing import Keyring, ReloadingKeyring
 from .spending import has_use
+from .store import secret_versions, things
 from .store.moving import MOVED, unavailable
 from .store.postgres import schema
 from .store.postgres.calls import Calls
@@ -27,10 +30,10 @@ from .store.postgres.epochs import Epochs
 from .store.postgres.lease import Lease
 from .store.postgres.place import parse
 from .store.postgres.reaper import Reaper
-from .store.postgres.rows import PostgresRows
+from .store.postgres.rows import CollectedRows, PostgresRows
 from .store.postgres.uses import Counted, Uses
 from .store.records import Records
-from .store.rows import Place
+from .store.rows import Place, Sealed
 from .tokens import is_token
 
 if TYPE_CHECKING:
@@ -39,8 +42,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _CONNECTIONS = 6  # of one process, besides one for epochs and one for the lease
 _RESTARTS = 5  # of a judgement whose token's terms were changed meanwhile
+_TRIES, _PAUSE = 50, 0.02  # of keeping a new version while others change something; seconds between two, at most
 _STEP = 256  # records that are looked for at once
 _RAISE = "UPDATE oo.epoch SET version = version + 1 RETURNING version"
+_KEEP = "SELECT oo.keep_version($1, $2, $3, $4, $5, $6)"
 _EPOCH = "SELECT version, (SELECT value FROM oo.meta WHERE name = 'moved') FROM oo.epoch"
 _STANDBYS = "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
 
@@ -161,6 +166,19 @@ class PostgresStore(RecordKeeper):
     async def release(self, token_id: str, key: str, fence: bytes) -> None:
         await self._calls.release(token_id, self._call(key), fence)
 
+    async def put_secret(self, name: str, value: str) -> int:
+        check_name(name)
+        things.check_size({"value": value})
+
+        for _ in range(_TRIES):
+            version, number, sealed = await self._next_version(name, value)
+            (key, secret), (_, head) = sealed["secret"], sealed["head"]
+            # By a function, which is all that a role of gateways may change of what is an owner's.
+            if await self._keep(version, name, number, key, secret, head):
+                return number
+            await asyncio.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # no secret
+        raise StoreUnavailable("others change the store faster than it can be read")
+
     async def rekey(self, ring: Keyring) -> int:
         await self._change(lambda records: records.begin_rekey(ring))
         self._keys.ring = ring
@@ -179,7 +197,9 @@ class PostgresStore(RecordKeeper):
     async def _opened(self, token: str, kind: Kind) -> Token | Denial:
         self._reaper.begin()
         await self._lease.check()
-        return await super()._opened(token, kind)
+        found = await super()._opened(token, kind)
+        await self._lease.check()  # it may have run out while the terms were looked at
+        return found
 
     async def _judged_by_engine(self, token: str, kind: Kind, turn: int, *, counted: bool) -> Token | Denial:
         """The terms of a token for a statement that compares their revision: as they were read last, at the first turn.
@@ -237,13 +257,19 @@ class PostgresStore(RecordKeeper):
         """What some work reads, all of it as of one moment, and the epoch of that."""
 
         async def read(connection: Connection) -> tuple[int, T]:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                version, moved = await connection.fetchrow(_EPOCH)
-                if moved is not None:
-                    raise unavailable(moved)
+            async with self._moment(connection) as version:
                 return version, await work(Records(PostgresRows(connection), self._keys))
 
         return await self._connections.run(read, writes=False)
+
+    @asynccontextmanager
+    async def _moment(self, connection: Connection) -> AsyncIterator[int]:
+        """The epoch of the moment that all is read as of."""
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            version, moved = await connection.fetchrow(_EPOCH)
+            if moved is not None:
+                raise unavailable(moved)
+            yield version
 
     async def _change(self, work: Work[T]) -> T:
         async def change(connection: Connection) -> T:
@@ -267,6 +293,23 @@ class PostgresStore(RecordKeeper):
                 return await work(Records(PostgresRows(connection), self._keys))
 
         return await self._connections.run(locked)
+
+    async def _next_version(self, name: str, value: str) -> tuple[int, int, dict[str, Sealed]]:
+        """The epoch, the number of a secret's next version, and what is to be kept of it, sealed, by kind."""
+
+        async def read(connection: Connection) -> tuple[int, int, dict[str, Sealed]]:
+            rows = CollectedRows(connection)
+            async with self._moment(connection) as version:
+                number = await secret_versions.add(Records(rows, self._keys), name, value)
+            return version, number, rows.puts
+
+        return await self._connections.run(read, writes=False)
+
+    async def _keep(self, *version: object) -> bool:
+        try:
+            return bool(await self._connections.run(lambda db: db.fetchval(_KEEP, *version)))
+        finally:
+            self._epochs.expire()
 
     async def _acknowledged(self) -> None:
         await self._lease.acknowledged((await self._epochs.current()).version)

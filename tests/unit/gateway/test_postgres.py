@@ -204,3 +204,28 @@ async def test_what_was_asked_early_of_other_terms_is_asked_again(store: Postgre
     assert await store.authorize(token, "secret") == Denial("used up", store.id_of(token))
     with forbidding(place), pytest.raises(StoreUnavailable):
         await store.authorize(token, "secret")
+
+
+async def test_a_version_is_kept_though_others_change_something_and_not_for_ever(
+    store: PostgresStore, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oo.gateway.postgres._PAUSE", 0.0)
+    keep, tries = store._keep, 0
+
+    async def late(*version: object) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            await say(place, "UPDATE oo.epoch SET version = version + 1")
+        return await keep(*version)
+
+    monkeypatch.setattr(store, "_keep", late)
+    assert (await store.put_secret("a", "y"), tries) == (2, 3)
+
+    async def never(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(store, "_keep", never)
+    with pytest.raises(StoreUnavailable, match="faster than it can be read"):
+        await store.put_secret("a", "z")
+    assert await store.secret("a") == "y"

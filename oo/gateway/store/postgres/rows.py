@@ -78,3 +78,15 @@ class PostgresRows:
 
     async def remove_token(self, token_id: str) -> None:
         await self._db.execute("DELETE FROM oo.tokens WHERE id = $1", token_id)
+
+
+class CollectedRows(PostgresRows):
+    """Rows whose `puts` are not written, for whoever has them written as one."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.puts: dict[str, Sealed] = {}
+        """What was put, by the kind of its record."""
+
+    async def put(self, place: Place, sealed: Sealed) -> None:
+        self.puts[place[0]] = sealed

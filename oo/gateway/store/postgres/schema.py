@@ -76,6 +76,36 @@ END
 $$;
 """
 
+# For a role that keeps nothing else: a credential that was rotated is a new version of its secret, kept only in the
+# epoch in which the one before was read.
+_KEEP_VERSION = """
+CREATE FUNCTION oo.keep_version(
+    expected bigint, of_name text, of_version int, of_key text, value bytea, head bytea
+) RETURNS bool LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM oo.epoch WHERE version = expected FOR UPDATE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    IF of_version <> 1 + coalesce(
+        (SELECT max(version) FROM oo.records WHERE kind = 'secret' AND name = of_name), 0
+    ) THEN RETURN false; END IF;
+    INSERT INTO oo.records VALUES ('secret', of_name, of_version, of_key, value);
+    INSERT INTO oo.records VALUES ('head', of_name, 0, of_key, head)
+        ON CONFLICT (kind, name, version) DO UPDATE SET key = excluded.key, sealed = excluded.sealed;
+    UPDATE oo.epoch SET version = version + 1;
+    RETURN true;
+END
+$$;
+REVOKE ALL ON FUNCTION oo.keep_version FROM PUBLIC;
+"""
+GATEWAY_GRANTS = """
+GRANT USAGE ON SCHEMA oo TO gateway;
+GRANT SELECT ON ALL TABLES IN SCHEMA oo TO gateway;
+GRANT UPDATE ON oo.uses TO gateway;
+GRANT INSERT, UPDATE, DELETE ON oo.claims, oo.pieces, oo.replicas TO gateway;
+GRANT EXECUTE ON FUNCTION oo.keep_version TO gateway;
+"""
+"""What a role of gateways needs, which may change nothing of an owner's."""
+
 
 async def create(place: Place, ring: Keyring) -> None:
     """Make a new store; StoreError if there is one."""
@@ -94,7 +124,7 @@ async def create(place: Place, ring: Keyring) -> None:
 
 async def make_tables(connection: Connection) -> None:
     """Make the tables of an empty store, in a transaction of whoever asks."""
-    await connection.execute(_TABLES + _CLAIM)
+    await connection.execute(_TABLES + _CLAIM + _KEEP_VERSION)
     await connection.execute("INSERT INTO oo.meta VALUES ('schema', $1)", VERSION)
 
 
