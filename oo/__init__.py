@@ -42,7 +42,17 @@ if TYPE_CHECKING:
     from ._http.sse import ServerEvent
     from .exceptions import AuthenticationError, DoubleOError, EnvError, ProxyError, SecretError
     from .hooks import ClientInfo, Slot, hookimpl
-    from .middleware import BearerAuth, Cache, ErrorMapping, Logging, Retry, SecretCache, default_middleware
+    from .middleware import (
+        BearerAuth,
+        Cache,
+        ErrorMapping,
+        Logging,
+        Metrics,
+        Retry,
+        SecretCache,
+        Tracing,
+        default_middleware,
+    )
 
 _HOMES = {
     "._client.async_client": "AsyncClient",
@@ -60,7 +70,7 @@ _HOMES = {
     "._core.pipeline": "CallNext Middleware Transport",
     ".exceptions": "AuthenticationError DoubleOError EnvError ProxyError SecretError",
     ".hooks": "ClientInfo Slot hookimpl",
-    ".middleware": "BearerAuth Cache ErrorMapping Logging Retry SecretCache default_middleware",
+    ".middleware": "BearerAuth Cache ErrorMapping Logging Metrics Retry SecretCache Tracing default_middleware",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -83,6 +93,7 @@ __all__ = [
     "Headers",
     "IO",
     "Logging",
+    "Metrics",
     "Middleware",
     "ProxyError",
     "Request",
@@ -93,6 +104,7 @@ __all__ = [
     "ServerEvent",
     "Slot",
     "Stream",
+    "Tracing",
     "Transport",
     "__version__",
     "chat",

@@ -73,6 +73,12 @@ class _Audit:
         self.requests += 1
         return True
 
+    def cut(self, calls: int) -> None:
+        """Do nothing."""
+
+    def is_writable(self) -> bool:
+        return True
+
 
 class _Upstream:
     """A small API that answers chat completions. It notes the key of each request, and can be told to fail."""

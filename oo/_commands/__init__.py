@@ -5,7 +5,24 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import calls, chat, env, explain, gateway, plugins, proxy, route, run, secret, store, token, vault
+from . import (
+    audit,
+    calls,
+    chat,
+    demo,
+    env,
+    explain,
+    plugins,
+    proxy,
+    route,
+    run,
+    secret,
+    serve,
+    store,
+    token,
+    top,
+    vault,
+)
 from ._errors import Program
 from ._vault import add_store_option
 
@@ -31,20 +48,21 @@ for command in (
     env.env,
     route.route,
     token.token,
-    gateway.serve,
-    vault.audit,
+    serve.serve,
+    audit.audit,
+    top.top,
     vault.rekey,
     store.store,
     store.migrate,
     *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
     explain.explain,
     plugins.plugins,
-    gateway.demo,
+    demo.demo,
 ):
     oo.add_command(command)
 
 for command in (
-    *(vault.init, vault.audit, vault.rekey, secret.secret, env.env, route.route, token.token),
-    *(gateway.serve, explain.explain, store.store, store.migrate),
+    *(vault.init, audit.audit, vault.rekey, secret.secret, env.env, route.route, token.token),
+    *(serve.serve, explain.explain, store.store, store.migrate),
 ):
     add_store_option(command)

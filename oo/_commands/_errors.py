@@ -20,6 +20,9 @@ _EXTRAS = {
     "platformdirs": "server",
     "dotenv": "cli",
     "rich": "cli",
+    "tomli": "cli",
+    "prometheus_client": "metrics",
+    "opentelemetry": "otel",
 }
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)

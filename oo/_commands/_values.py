@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +61,13 @@ def rate(text: str) -> Rate:
     from ..gateway.rules import parse_rate
 
     return _ruled(parse_rate, text)
+
+
+def instant_ago(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """The instant of a text such as 90m or 2026-01-31T12:00, as the audit writes it."""
+    from ..gateway.audit_filter import instant
+
+    return None if text is None else _ruled(lambda given: instant(given, time.time()), text)
 
 
 def _ruled(rule: Callable[[str], T], text: str) -> T:

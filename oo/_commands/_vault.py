@@ -38,6 +38,15 @@ def store_place() -> str:
     return place_of(None if context is None else context.meta.get(_STORE))
 
 
+def use_store() -> None:
+    """Have this process and those that it starts use the store that --store names. It holds no password."""
+    import os
+
+    given = click.get_current_context().meta.get(_STORE)
+    if given is not None:
+        os.environ["OO_STORE"] = given
+
+
 def add_store_option(command: click.Command) -> None:
     """Give a command, or each command of a group, the option --store."""
     if isinstance(command, click.Group):
@@ -46,7 +55,15 @@ def add_store_option(command: click.Command) -> None:
         return
     text = "The store: a directory or postgres://..., instead of OO_STORE."
     command.params.append(
-        click.Option(["--store"], metavar="PLACE", callback=_note, expose_value=False, is_eager=True, help=text)
+        click.Option(
+            ["--store"],
+            metavar="PLACE",
+            callback=_note,
+            expose_value=False,
+            is_eager=True,
+            allow_from_autoenv=False,  # OO_STORE may hold a password
+            help=text,
+        )
     )
 
 

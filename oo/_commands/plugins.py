@@ -20,7 +20,12 @@ def _split(_context: click.Context, _option: click.Parameter, given: tuple[str, 
 
 
 named_plugins = click.option(
-    "--plugins", multiple=True, metavar="A,B", callback=_split, help="The plugins that the gateway loads; no other is."
+    "--plugins",
+    multiple=True,
+    metavar="A,B",
+    callback=_split,
+    allow_from_autoenv=False,  # OO_PLUGINS is of clients
+    help="The plugins that the gateway loads; no other is.",
 )
 """The option that names the plugins of a gateway."""
 

@@ -1,8 +1,6 @@
-"""The commands for the vault as a whole: init, rekey, audit."""
+"""The commands for the vault as a whole: init, rekey."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import click
 
@@ -49,24 +47,3 @@ def rekey() -> None:
     click.echo(f"records sealed with the new key: {count}")
     if key is not None:
         click.echo(f"master key {key}: keep a copy elsewhere, the old one opens nothing any more")
-
-
-@click.command()
-@click.option("--follow", "-f", is_flag=True, help="Go on as lines come, until interrupted.")
-@click.option("--file", type=click.Path(path_type=Path), help="The file that `oo serve --audit FILE` writes.")
-def audit(follow: bool, file: Path | None) -> None:
-    """Print the audit, two lines of JSON for each call.
-
-    Example: oo audit --follow
-    """
-    from ..gateway.audit_log import AUDIT_FILE
-    from ..gateway.audit_reader import read
-    from ..gateway.open_store import is_postgres
-    from ..gateway.paths import data_dir
-    from ..gateway.vault import VAULT_FILE
-
-    path = data_dir() / VAULT_FILE
-    if file is None and not path.exists() and not is_postgres(store_place()):
-        raise click.ClickException(f"there is no vault at {path}: run `oo init`")
-    for line in read(file or data_dir() / AUDIT_FILE, follow):
-        click.echo(line)

@@ -25,6 +25,7 @@ SHORTEST = 8
 STEP = 32 << 10
 """Bytes to mask between two turns of an event loop."""
 _DENSE = 4  # times as long as plain text takes what is dense with escapes
+_SHORT = STEP // _DENSE
 
 
 class _Value(NamedTuple):
@@ -33,6 +34,15 @@ class _Value(NamedTuple):
     forms: tuple[bytes, ...]
     kind: int
     reach: int
+
+
+class _Masked:
+    """How many values this process has masked."""
+
+    count = 0
+
+
+MASKED = _Masked()
 
 
 class Mask:
@@ -148,7 +158,7 @@ def steps_of(data: bytes) -> Iterator[bytes]:
     while True:
         step = data[at : at + STEP]
         if weight_of(step) > STEP:
-            step = step[: STEP // _DENSE]
+            step = step[:_SHORT]
         yield step
         at += len(step)
         if at >= len(data):
@@ -157,6 +167,8 @@ def steps_of(data: bytes) -> Iterator[bytes]:
 
 def weight_of(data: bytes) -> int:
     """How many bytes of plain text take as long to mask: more than it has, where a text is dense with escapes."""
+    if len(data) <= _SHORT:  # which is one step in any case
+        return len(data)
     escapes = data.count(b"%") + data.count(b"\\") + data.count(b"&")
     return len(data) * _DENSE if escapes > len(data) >> 3 else len(data)
 
@@ -237,6 +249,7 @@ def _masked(data: bytes, spans: list[tuple[int, int]], start: int, stop: int) ->
             break
         if begin >= start:
             parts += [data[start:begin], MASK.encode()]
+            MASKED.count += 1
         start = max(start, end)
     return b"".join([*parts, data[start:stop]]), max(start, stop)
 

@@ -33,6 +33,7 @@ class Context:
         cache: "miss", "hit", or "stale" for an expired answer that served in an outage.
         timeline: what happened when.
         max_seconds: seconds for the whole call, if the caller gave a deadline for this call; else None.
+        side: "server" for a call that came here, to a gateway; else "client".
         token, cache_ttl, parse: a client's, see ClientContext.
     """
 
@@ -42,6 +43,7 @@ class Context:
     attempts: int = 0
     cache: Literal["miss", "hit", "stale"] = "miss"
     max_seconds: float | None = None
+    side: Literal["client", "server"] = "client"
     token: str = ""
     cache_ttl: float | None = None
     parse: Parser = staticmethod(_as_it_is)

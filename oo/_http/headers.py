@@ -18,13 +18,17 @@ VALUE = re.compile("[\\t -~\\x80-\\ud7ff\\ue000-\\U0010ffff]*")
 class Headers(Mapping[str, str]):
     """Header fields in the order they came. Names compare without case (RFC 9110, 5.1). Immutable."""
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_lowered", "_pairs")
 
     def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         # A list is asked for first: whether something is a Mapping takes three times as long.
         if not isinstance(pairs, (list, tuple)) and isinstance(pairs, Mapping):
             pairs = pairs.items()
         self._pairs: tuple[tuple[str, str], ...] = tuple(pairs)
+        self._lowered: tuple[str, ...] | None = None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._names()
 
     def __getitem__(self, name: str) -> str:
         values = self.get_all(name)
@@ -34,18 +38,22 @@ class Headers(Mapping[str, str]):
         return ", ".join(values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
+        return iter(dict.fromkeys(self._names()))
 
     def __len__(self) -> int:
-        return len({name.lower() for name, _ in self._pairs})
+        return len(set(self._names()))
 
     def __repr__(self) -> str:
         return f"<Headers {', '.join(self)}>"
 
     def get_all(self, name: str) -> list[str]:
         """The values of a field, in order; empty if there is none."""
-        wanted = name.lower()
-        return [value for field, value in self._pairs if field.lower() == wanted]
+        wanted, names = name.lower(), self._names()
+        if wanted not in names:
+            return []
+        if names.count(wanted) == 1:
+            return [self._pairs[names.index(wanted)][1]]
+        return [value for field, (_, value) in zip(names, self._pairs, strict=True) if field == wanted]
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """The fields as they go over the wire: names as written, repeats kept."""
@@ -53,14 +61,16 @@ class Headers(Mapping[str, str]):
 
     def replace(self, name: str, value: str) -> Headers:
         """A copy with one field set. Earlier values of that field are gone."""
-        wanted, pairs = name.lower(), self._pairs
-        for pair in pairs:
-            if pair[0].lower() == wanted:
-                pairs = tuple(pair for pair in pairs if pair[0].lower() != wanted)
-                break
-        other = Headers.__new__(Headers)
-        other._pairs = (*pairs, (name, value))
-        return other
+        wanted, names, pairs = name.lower(), self._names(), self._pairs
+        if wanted in names:
+            pairs = tuple([pair for field, pair in zip(names, pairs, strict=True) if field != wanted])
+        return Headers((*pairs, (name, value)))
+
+    def _names(self) -> tuple[str, ...]:
+        # Made when first asked for: most headers are asked for several, or for none.
+        if self._lowered is None:
+            self._lowered = tuple([name.lower() for name, _ in self._pairs])
+        return self._lowered
 
 
 NO_HEADERS = Headers()

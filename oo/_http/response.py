@@ -132,9 +132,10 @@ class Response:
         other.status, other.headers, other.body = self.status, self.headers, self.body
         other.request, other.stream, other._source = self.request, self.stream, self._source
         other._json, other.value = self._json, self.value
+        if not _REPLACEABLE.issuperset(changes):
+            name = next(name for name in changes if name not in _REPLACEABLE)
+            raise TypeError(f"a Response has no {name!r} to replace; it has {', '.join(sorted(_REPLACEABLE))}")
         for name, value in changes.items():
-            if name not in _REPLACEABLE:
-                raise TypeError(f"a Response has no {name!r} to replace; it has {', '.join(sorted(_REPLACEABLE))}")
             setattr(other, name, value)
         if "body" in changes or "status" in changes:
             other._json = other.value = UNPARSED

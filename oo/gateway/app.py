@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .. import _plugins
-from ..hooks import ClientInfo
+from .._core.pipeline import Middleware
+from ..hooks import ClientInfo, Slot
 from .audit_log import Audit
 from .capacity import Capacity
 from .credentials.registry import Registry
 from .errors import StoreError
 from .fronts.base_url import Front
 from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server, connection_limit
+from .listening import bound, hand_on, url_of
+from .metrics import Metrics
 from .stack import Stack
 from .store.base import Store
 
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
 class Gateway:
     """A gateway over a store, which listens while its `async with` block runs: on `host` and `port` (0 takes a free
-    one), or on `sock`, a bound socket. `url` is its base URL."""
+    one), or on `sock`, a bound socket. `url` is its base URL. Where the block ends, calls under way are cut, unless
+    `drain` let them end before."""
 
     def __init__(
         self,
@@ -39,36 +43,76 @@ class Gateway:
         tls: ssl.SSLContext | None = None,
         audit: Audit | None = None,
         plugins: Sequence[str] = (),
+        max_conns: int | None = None,
+        watchers: Sequence[Middleware] = (),
+        metrics: Metrics | None = None,
     ) -> None:
-        """`plugins` are the names of those to load; ValueError on entering for one that is not there or breaks."""
+        """`plugins` are the names of those to load; ValueError on entering for one that is not there or breaks.
+        `max_conns` connections are held at once, 4096 unless told. `watchers` are middlewares outside of all others,
+        `metrics` what is counted into."""
         self._store = store
         self._address = (host, port)
         self._sock = sock
         self._tls = tls
         self._audit = audit
         self._plugins = plugins
+        self._max_conns = max_conns
+        self._watchers = watchers
+        self._metrics = metrics
         self._stack = AsyncExitStack()
         self.url = ""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            sock = bound(*self._address) if self._sock is None else self._sock
-            stack.callback(sock.close)
-            self.url = url_of(sock, self._tls is not None)
-            _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
-            kinds = kinds_with(self._plugins).load()
-            chain = Stack(self._store, self._audit, offers, kinds=kinds, capacity=Capacity(connection_limit()))
-            stack.push_async_callback(chain.close)
-            front = Front(chain)
-            server = Server(front.handle, front.refuse)
-            stack.push_async_callback(server.end)
-            patience = None if self._tls is None else HEADER_TIMEOUT
-            listener = await asyncio.get_running_loop().create_server(
-                server, sock=sock, ssl=self._tls, ssl_handshake_timeout=patience, backlog=BACKLOG
+            self._sock = bound(*self._address) if self._sock is None else self._sock
+            stack.callback(self._sock.close)
+            self.url = url_of(self._sock, self._tls is not None)
+            self._capacity = Capacity(connection_limit(self._max_conns))
+            self._chain = Stack(
+                self._store,
+                self._audit,
+                self._offers(),
+                kinds=kinds_with(self._plugins).load(),
+                capacity=self._capacity,
+                watchers=self._watchers,
+                metrics=self._metrics,
             )
-            stack.callback(listener.close)
+            stack.push_async_callback(self._chain.close)
+            front = Front(self._chain)
+            self._server = Server(front.handle, front.refuse, self._max_conns)
+            stack.push_async_callback(self._server.end)
+            patience = None if self._tls is None else HEADER_TIMEOUT
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._server, sock=self._sock, ssl=self._tls, ssl_handshake_timeout=patience, backlog=BACKLOG
+            )
+            stack.callback(self._listener.close)
             self._stack = stack.pop_all()
         return self
+
+    def _offers(self) -> Mapping[Slot, Sequence[Middleware]]:
+        _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
+        return offers
+
+    async def obstacle(self) -> str:
+        """Why it could not open things now; "" where it could."""
+        return await self._chain.obstacle()
+
+    def reload(self) -> None:
+        """Ask the plugins anew for what they put into the chain; calls under way go on in the old one. ValueError where
+        one breaks, and nothing has changed then."""
+        self._chain.compose(self._offers())
+
+    async def drain(self, grace: float, hurry: asyncio.Event, *, shared: bool = False) -> int:
+        """Listen no more, and let calls under way end, for `grace` seconds or until `hurry` is set. Returns how many
+        are left, which the block's end cuts. On a `shared` port, others take what comes from here on."""
+        self._chain.drain()
+        if shared and self._sock is not None:
+            await hand_on(self._sock, lambda: self._server.made)
+        await asyncio.sleep(0)  # take in what the system has accepted already
+        self._listener.close()
+        left = await self._server.drain(grace, hurry, lambda: self._capacity.calls)
+        self._chain.cut(left)
+        return left
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -88,23 +132,3 @@ def kinds_with(plugins: Iterable[str]) -> Registry:
 def gateway_info(url: str) -> ClientInfo:
     """What a plugin is told of a gateway."""
     return ClientInfo(url, blocking=False, retries=0, role="gateway")
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """Bind a socket to an address, without listening; OSError if the address is taken."""
-    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except BaseException:
-        sock.close()
-        raise
-    sock.set_inheritable(True)
-    return sock
-
-
-def url_of(sock: socket.socket, tls: bool) -> str:
-    """The base URL of a bound socket."""
-    host, port = sock.getsockname()[:2]
-    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -65,6 +65,12 @@ def lost_line(count: int) -> str:
     return f'{_clock()}"lost", "request_id": null, {lost}, {_NO_SIZES}, "count": {count}}}\n'
 
 
+def cut_line(count: int) -> str:
+    """The line of a gateway that ends, and cuts `count` calls."""
+    cut = f'{_fields(None, "", "other", None, None)}, "outcome": "cut", "status": null, "ms": null'
+    return f'{_clock()}"cut", "request_id": null, {cut}, {_NO_SIZES}, "count": {count}}}\n'
+
+
 def shown(text: str, most: int) -> str:
     """A text as a line may hold it: `most` characters, without a token, however often that is escaped (RFC 3986)."""
     text = text[: 2 * most]
@@ -84,13 +90,13 @@ def _call(context: GatewayContext) -> str:
         context.target,
         context.method[:_METHOD],
         # What is kept by its value stays small. A stranger may have written a token into it, in whatever spelling.
-        context.path[: 2 * PATH] if context.token_id is not None else _place(context.path),
+        context.path[: 2 * PATH] if context.token_id is not None else place(context.path),
         context.peer,
         context.forwarded_for,
     )
 
 
-def _place(path: str) -> str | None:
+def place(path: str) -> str | None:
     """The gateway's own place that a path names, and nothing of what is behind it; None for another path."""
     if is_own(path):
         return path

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from .._http.headers import Headers
-from .audit_lines import begin_line, end_line, lost_line, refusal, shared_line
+from .audit_lines import begin_line, cut_line, end_line, lost_line, refusal, shared_line
 from .audit_sinks import Sink, open_sink
 from .context import GatewayContext
 from .errors import AuditFailed, StoreError
@@ -63,6 +64,12 @@ class Audit(Protocol):
         """Write how a call ended. On failure, log that a line was lost; never raise, since the call has happened.
         Returns whether its answer may be given: False where it has no line at all, and must have one."""
 
+    def cut(self, calls: int) -> None:
+        """Write that the gateway ends, and cuts so many calls."""
+
+    def is_writable(self) -> bool:
+        """Whether a line could be written now."""
+
 
 class AuditLog:
     """An audit in lines of JSON."""
@@ -75,6 +82,8 @@ class AuditLog:
         self._refused = 0
         self._counted: Counter[str] = Counter()
         self._lost = 0
+        self.told: Callable[[], None] | None = None
+        """Called for each line that could not be written."""
         self._errors = ThrottledLog()
 
     def forwarded_for(self, peer: str | None, headers: Headers) -> str | None:
@@ -98,6 +107,19 @@ class AuditLog:
         return (
             self._write(end_line(context, outcome, status, bytes_out, upstream_id)) or has_begun or not self._required
         )
+
+    def cut(self, calls: int) -> None:
+        self._write(cut_line(calls))
+
+    def is_writable(self) -> bool:
+        """Whether a line could be written now. What was lost by then is written down."""
+        try:
+            if self._lost:
+                self._tell_lost()
+            self._sink.check()
+        except OSError:
+            return False
+        return True
 
     def reopen(self) -> None:
         """Open the file anew, which was renamed perhaps."""
@@ -126,11 +148,16 @@ class AuditLog:
     def _write(self, line: str) -> bool:
         try:
             if self._lost:
-                self._sink.write(lost_line(self._lost).encode())
-                self._lost = 0
+                self._tell_lost()
             self._sink.write(line.encode())
         except OSError as error:
             self._lost += 1
+            if self.told is not None:
+                self.told()
             self._errors.say(f"decisions are missing in the audit: {error.strerror}", f" ({self._lost} so far)")
             return False
         return True
+
+    def _tell_lost(self) -> None:
+        self._sink.write(lost_line(self._lost).encode())
+        self._lost = 0

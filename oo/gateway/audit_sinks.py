@@ -22,6 +22,9 @@ class Sink(Protocol):
     def write(self, line: bytes) -> None:
         """Write a line; OSError where it could not be written whole."""
 
+    def check(self) -> None:
+        """OSError where a line could not be written."""
+
     def reopen(self) -> None:
         """Open anew what is there by now."""
 
@@ -58,6 +61,12 @@ class AppendedFile:
             raise OSError(errno.ENOSPC, "there is no room for a whole line")
         self._whole = True
 
+    def check(self) -> None:
+        if not self._is_current():
+            self.reopen()
+        if hasattr(os, "fstatvfs") and _is_full(os.fstatvfs(self._file)):
+            raise OSError(errno.ENOSPC, "there is no room for a line")
+
     def reopen(self) -> None:
         file = self._open()
         os.close(self._file)
@@ -86,14 +95,20 @@ class StandardOutput:
     """This process's standard output."""
 
     def write(self, line: bytes) -> None:
-        # It may be shared with others, whose writing must go on to wait: so it is not made non-blocking.
-        if sys.platform != "win32" and not select.select((), (1,), (), 0)[1]:
-            raise OSError(errno.EAGAIN, "standard output is not read")
+        self.check()  # it may be shared with others, whose writing must go on to wait: so it is not made non-blocking
         if os.write(1, line) < len(line):
             raise OSError(errno.ENOSPC, "there is no room for a whole line")
+
+    def check(self) -> None:
+        if sys.platform != "win32" and not select.select((), (1,), (), 0)[1]:
+            raise OSError(errno.EAGAIN, "standard output is not read")
 
     def reopen(self) -> None:
         """Do nothing: it has no name."""
 
     def close(self) -> None:
         """Do nothing: it is the process's own."""
+
+
+def _is_full(disk: os.statvfs_result) -> bool:
+    return disk.f_blocks > 0 and disk.f_bavail == 0  # what has no size says 0 of both

@@ -125,7 +125,8 @@ class Place:
             return
         for callback in self._on_free:
             callback()
-        self.give_back(self.size)
+        if self.size:
+            self.give_back(self.size)
         self._capacity.leave(self._token_id)
 
     def on_free(self, callback: Callable[[], object]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 PREFIX = "/api/proxy/"
 """What stands before the upstream's path in the target of a proxied call."""
 
-_OWN = {"/api/secret": "secret", "/api/env": "env", "/health": "health"}
+READY = "/ready"
+"""The path that tells whether the gateway could open things now."""
+
+_OWN = {"/api/secret": "secret", "/api/env": "env", "/health": "health", READY: "health"}
 
 
 def is_own(path: str) -> bool:

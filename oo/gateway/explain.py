@@ -59,7 +59,7 @@ class LookingStore:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self.opens, self.terms = keeper.opens, keeper.terms
+        self.check, self.opens, self.terms = keeper.check, keeper.opens, keeper.terms
         self.secret, self.environment, self.route, self.cors = (
             keeper.secret,
             keeper.environment,

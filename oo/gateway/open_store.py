@@ -11,7 +11,7 @@ from . import keyring
 from .paths import data_dir
 from .sealing import Keyring
 from .store.base import Keeper
-from .vault import Vault
+from .vault import VAULT_FILE, Vault
 
 _POSTGRES = ("postgres://", "postgresql://")
 
@@ -42,3 +42,12 @@ def open_store(place: str | None = None, load: Callable[[], Keyring] | None = No
 
         return PostgresStore(where, load)
     return Vault(home, load)
+
+
+def shown(place: str) -> str:
+    """A store's place as it may be shown: the vault's file, or a database without a password."""
+    if is_postgres(place):
+        from .store.postgres.place import parse
+
+        return str(parse(place))
+    return str(Path(place).expanduser() / VAULT_FILE)

@@ -100,6 +100,10 @@ class PostgresStore(RecordKeeper):
             "keeps copies by itself, set OO_STORE_REPLICATED=1"
         ]
 
+    async def check(self) -> None:
+        await self._lease.check()
+        await self._look(lambda records: records.read("root", "root", 1))
+
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         for _ in range(_RESTARTS):
             early = self._ask_early(token)

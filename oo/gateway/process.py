@@ -1,82 +1,84 @@
-"""`oo serve`: one process, or a supervisor over several on one socket."""
+"""One process of `oo serve`: it answers callers until it is told to end, and takes new settings over on SIGHUP."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import ipaddress
-import json
 import logging
 import os
 import signal
 import socket
-import ssl
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
 from .. import _plugins
+from .._core.pipeline import Middleware
+from ..middleware.tracing import Tracing
+from . import admin_listener, logs, trace_export
 from .app import Gateway, gateway_info, kinds_with
-from .audit_log import AuditSettings
+from .audit_log import AuditLog
 from .errors import StoreError
-from .open_store import open_store, place_of
+from .listening import is_loopback
+from .metrics import Metrics
+from .middleware.access_log import AccessLog
+from .open_store import open_store
 from .paths import data_dir as find_home
+from .sd_notify import ServiceManager
+from .serve_settings import ServeSettings
+from .store.base import Keeper, Store
 from .throttled_log import ThrottledLog
+from .tls_files import TLSFiles, server_context
 from .trusted_proxies import TrustedProxies
 
 logger = logging.getLogger("oo.gateway")
 
-TLSFiles: TypeAlias = "tuple[str, str] | None"
-"""A certificate chain and its key, both PEM files."""
 
-_STOP_TIMEOUT = 10.0  # seconds that workers are given to end
-_STARTED = 1.0  # seconds that a worker must live to count as started
-_FAILED_STARTS = 5  # workers in a row that may fail to start
-_RETRY_DELAY = 1.0  # seconds until a failed start is tried again
-_ALLOCATIONS = 20_000  # objects between two looks for cycles; 700 by default
-_AUDIT = AuditSettings()
-
-
-def is_loopback(sock: socket.socket) -> bool:
-    """Whether a bound socket is reachable from this machine only."""
-    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
-
-
-def preflight(
-    home: Path, tls: TLSFiles, plugins: Sequence[str] = (), audit: AuditSettings = _AUDIT, place: str | None = None
-) -> list[str]:
-    """Open once what every worker will need, so that an error is reported once and at once. Returns what of the store
-    to warn of. StoreError."""
-    _context(tls)
+def preflight(home: Path, settings: ServeSettings) -> None:
+    """Open once what every worker will need, so that an error is reported once and at once. StoreError."""
+    if settings.tls is not None:
+        server_context(*settings.tls)
     try:
-        _plugins.plugins.named(plugins, gateway_info(""))
-        kinds_with(plugins)
+        _plugins.plugins.named(settings.plugins, gateway_info(""))
+        kinds_with(settings.plugins)
     except ValueError as error:
         raise StoreError(str(error)) from None
-    if audit.target is not None:
-        audit.open(home).close()
-    TrustedProxies(audit.proxies)
-    return asyncio.run(_warnings(place or str(home)))
+    asyncio.run(_open_once(home))
+    if settings.traces:
+        trace_export.check()
+    if settings.metrics_token_file is not None:
+        admin_listener.read_token(settings.metrics_token_file)
+    if settings.audit.target is not None:
+        settings.audit.open(home).close()
+    TrustedProxies(settings.audit.proxies)
+
+
+def _store(home: Path) -> Keeper:
+    """The store that OO_STORE names, else the vault in `home`."""
+    return open_store(os.environ.get("OO_STORE") or str(home))
+
+
+async def _open_once(home: Path) -> None:
+    async with _store(home):
+        pass
 
 
 def run_worker(
     sock: socket.socket,
     home: Path,
-    tls: TLSFiles = None,
-    plugins: Sequence[str] = (),
-    audit: AuditSettings = _AUDIT,
-    place: str | None = None,
+    settings: ServeSettings,
+    reread: Callable[[], ServeSettings],
+    admin: socket.socket | None = None,
 ) -> None:
-    """Answer callers on a bound socket until SIGINT or SIGTERM. `plugins` are the names of those to load, `place` is
-    the store, by default the vault in `home`. SIGHUP has the audit's file opened anew."""
-    _log()
-    asyncio.run(_work(sock, home, tls, plugins, audit, place or str(home)))
+    """Answer callers on a bound socket until SIGINT or SIGTERM; a second one ends it at once. SIGHUP has it take over
+    what `reread` gives, as far as a running process can. Administrators are answered on `admin`."""
+    manager = ServiceManager()
+    worker = Worker(sock, home, settings, manager.ready)
+    worker.reread, worker.manager, worker.admin = reread, manager, admin
+    asyncio.run(worker.run())
 
 
 class LoopErrorLog(ThrottledLog):
@@ -92,140 +94,124 @@ class LoopErrorLog(ThrottledLog):
         self.say(f"the event loop met a failure: {what}")
 
 
-async def _warnings(place: str) -> list[str]:
-    async with open_store(place) as store:
-        return await store.warnings()
+class Worker:
+    """A process that answers callers. `ready` is called once it does."""
 
+    reread: Callable[[], ServeSettings] | None = None  # a supervisor reads for its workers
+    manager: ServiceManager | None = None  # and speaks for them
+    admin: socket.socket | None = None
 
-async def _work(
-    sock: socket.socket, home: Path, tls: TLSFiles, plugins: Sequence[str], settings: AuditSettings, place: str
-) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
-            loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(LoopErrorLog())
-    audit = settings.open(home)
-    with contextlib.suppress(NotImplementedError, AttributeError):
-        loop.add_signal_handler(signal.SIGHUP, audit.reopen)
-    try:
-        async with (
-            open_store(place) as store,
-            Gateway(store, sock=sock, tls=_context(tls), audit=audit, plugins=plugins),
-        ):
-            _spare_collector()
-            await stop.wait()
-    finally:
-        audit.close()
+    def __init__(self, sock: socket.socket, home: Path, settings: ServeSettings, ready: Callable[[], None]) -> None:
+        self._sock = sock
+        self._home = home
+        self._settings = settings
+        self._ready = ready
+        self._tls = None if settings.tls is None else TLSFiles(*settings.tls)
+        self._metrics = Metrics(Path(settings.metrics_dir)) if settings.metrics_dir else None
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
+    async def run(self) -> None:
+        """Answer until told to end, and let calls under way end."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(LoopErrorLog())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
+                loop.add_signal_handler(number, self._end, number)
+        async with AsyncExitStack() as stack:
+            if self._settings.traces:
+                stack.callback(trace_export.start())
+            audit = self._settings.audit.open(self._home)
+            stack.callback(audit.close)
+            vault = await stack.enter_async_context(_store(self._home))
+            gateway = await stack.enter_async_context(self._gateway(vault, audit))
+            if self.admin is not None:
+                await stack.enter_async_context(self._administrators(gateway, self.admin))
+            with contextlib.suppress(NotImplementedError, AttributeError):
+                loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
+            stack.callback(self._cancel)
+            self._watch()
+            self._ready()
+            await self._stop.wait()
+            await self._drain(gateway)
 
-def run_supervisor(
-    sock: socket.socket,
-    workers: int,
-    tls: TLSFiles,
-    plugins: Sequence[str] = (),
-    audit: AuditSettings = _AUDIT,
-    place: str | None = None,
-) -> int:
-    """Keep that many workers on a bound socket until SIGINT or SIGTERM, then close it; they get SIGHUP too. Returns
-    the exit code."""
-    _log()
-    stopping = False
+    def _gateway(self, vault: Store, audit: AuditLog) -> Gateway:
+        settings = self._settings
+        tls = None if self._tls is None else self._tls.context
+        return Gateway(
+            vault,
+            sock=self._sock,
+            tls=tls,
+            audit=audit,
+            plugins=settings.plugins,
+            max_conns=settings.max_conns,
+            watchers=_watchers(settings),
+            metrics=self._metrics,
+        )
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
+    def _administrators(self, gateway: Gateway, sock: socket.socket) -> AbstractAsyncContextManager[None]:
+        token = admin_listener.read_token(self._settings.metrics_token_file)
+        tls = None if self._tls is None or is_loopback(sock) else self._tls.context
+        return admin_listener.listening(gateway, sock, tls, token, Path(self._settings.metrics_dir))
 
-    running: dict[subprocess.Popen[bytes], float] = {}
-    _on_signals(stop, running)
-    failed_starts = 0
-    errors, again = ThrottledLog(), 0.0
-    while not stopping and failed_starts < _FAILED_STARTS:
-        for failed in _ended(running):
-            failed_starts = failed_starts + 1 if failed else 0
+    def _watch(self) -> None:
+        if self._tls is not None:
+            self._tasks.append(asyncio.create_task(self._tls.watch()))
+        if self.manager is not None and self.manager.watchdog is not None:
+            self._tasks.append(asyncio.create_task(_beat(self.manager, self.manager.watchdog)))
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _end(self, number: int) -> None:
+        # A service manager may send SIGTERM to the supervisor and to its workers, which then have it twice.
+        supervised = self.reread is None
+        if (self._stop.is_set() and not supervised) or (supervised and number == signal.SIGINT):
+            self._hurry.set()
+        self._stop.set()
+
+    async def _drain(self, gateway: Gateway) -> None:
+        if self.manager is not None:
+            self.manager.stopping()
+        cut = await gateway.drain(self._settings.grace, self._hurry, shared=self._settings.shared)
+        logger.log(logging.WARNING if cut else logging.INFO, "the gateway ends: calls that were cut: %d", cut)
+
+    def _reload(self, gateway: Gateway, audit: AuditLog) -> None:
+        if self.manager is not None:
+            self.manager.reloading()
+        self._take_over()
+        audit.reopen()
+        if self._tls is not None:
+            self._tls.reload()
         try:
-            while len(running) < workers and time.monotonic() >= again:
-                running[_start(sock, tls, plugins, audit, place)] = time.monotonic()
-        except OSError as error:
-            errors.say(f"a worker could not be started: {error.strerror}; it will be tried again")
-            again = time.monotonic() + _RETRY_DELAY
-            failed_starts += not running  # the remaining workers continue
-        time.sleep(0.05)
-    _end(running)
-    sock.close()
-    if not stopping:
-        logger.error("%d workers in a row did not come up", failed_starts)
-    return 0 if stopping else 1
+            gateway.reload()
+        except ValueError as error:
+            logger.error("%s; the plugins stay as they were", error)  # noqa: TRY400  # one line
+        if self.manager is not None:
+            self._ready()
+
+    def _take_over(self) -> None:
+        if self.reread is None:
+            return
+        try:
+            settings = self.reread()
+        except StoreError as error:
+            logger.error("%s; the settings stay as they were", error)  # noqa: TRY400  # one line
+            return
+        logs.configure(settings.log_format, settings.log_level)
+        if replace(settings, log_level=self._settings.log_level) != self._settings:
+            logger.warning("some of the settings that changed take effect when the gateway is started anew")
 
 
-def _ended(running: dict[subprocess.Popen[bytes], float]) -> Iterator[bool]:
-    """Whether each worker that has ended failed to start. They are taken out."""
-    for worker in [worker for worker in running if worker.poll() is not None]:
-        age = time.monotonic() - running.pop(worker)
-        logger.warning("worker %d ended with %d; another takes its place", worker.pid, worker.returncode)
-        yield age < _STARTED or worker.returncode > 0  # on a slow machine it may live longer before it fails
+def _watchers(settings: ServeSettings) -> list[Middleware]:
+    return [*([Tracing()] if settings.traces else ()), *([AccessLog()] if settings.access_log else ())]
 
 
-def _end(running: Iterable[subprocess.Popen[bytes]]) -> None:
-    for worker in running:
-        worker.terminate()
-    for worker in running:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(_STOP_TIMEOUT)
-        worker.kill()  # does nothing if it has ended
-
-
-def _log() -> None:
-    logging.basicConfig(level=logging.WARNING, format="oo: %(message)s")
-
-
-def _on_signals(
-    stop: Callable[[int, FrameType | None], None], running: Mapping[subprocess.Popen[bytes], float]
-) -> None:
-    """Stop on SIGINT and SIGTERM; pass SIGHUP on to each worker."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-    def hang_up(number: int, _frame: FrameType | None) -> None:
-        for worker in list(running):
-            worker.send_signal(number)
-
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, hang_up)
-
-
-def _start(
-    sock: socket.socket, tls: TLSFiles, plugins: Sequence[str], audit: AuditSettings, place: str | None
-) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", __name__, str(sock.fileno()), str(os.getpid())]
-    command += [",".join(plugins), json.dumps(asdict(audit)), *(tls or ())]
-    return subprocess.Popen(  # noqa: S603  # this interpreter, this module
-        command,
-        pass_fds=[sock.fileno()],
-        start_new_session=True,
-        env={**os.environ, **({} if place is None else {"OO_STORE": place})},  # not argv: it may hold a password
-    )
-
-
-def _context(tls: TLSFiles) -> ssl.SSLContext | None:
-    if tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        # Without a password, each worker would ask for one on the terminal.
-        context.load_cert_chain(*tls, password="")
-    except (OSError, ssl.SSLError) as error:
-        raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
-    return context
-
-
-def _spare_collector() -> None:
-    """Have the garbage collector pass over what is there for good, and look for cycles less often: a call makes
-    hundreds of objects and hardly one cycle."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 10, 10)
+async def _beat(manager: ServiceManager, seconds: float) -> None:
+    while True:
+        manager.alive()
+        await asyncio.sleep(seconds)
 
 
 async def _outlive(parent: int) -> None:
@@ -235,20 +221,30 @@ async def _outlive(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _worker(descriptor: int, parent: int, tls: TLSFiles, plugins: Sequence[str], audit: AuditSettings) -> None:
+async def _supervised(worker: Worker, parent: int) -> None:
     watch = asyncio.create_task(_outlive(parent))
     try:
-        await _work(socket.socket(fileno=descriptor), find_home(), tls, plugins, audit, place_of())
+        await worker.run()
     finally:
         watch.cancel()
 
 
-def _main(descriptor: str, parent: str, plugins: str, audit: str, *files: str) -> None:
-    _log()
-    names = plugins.split(",") if plugins else []
-    tls, settings = (files[0], files[1]) if files else None, AuditSettings(**json.loads(audit))
+def _main(descriptor: str, admin: str, ready: str, parent: str, settings: str) -> None:
+    known = ServeSettings.from_json(settings)
+    logs.configure(known.log_format, known.log_level)
+
+    def tell() -> None:
+        with contextlib.suppress(OSError):  # a supervisor that was killed reads nothing
+            os.write(int(ready), b"1")
+        os.close(int(ready))
+
+    async def run() -> None:
+        worker = Worker(socket.socket(fileno=int(descriptor)), find_home(), known, tell)
+        worker.admin = socket.socket(fileno=int(admin)) if admin else None
+        await _supervised(worker, int(parent))
+
     try:
-        asyncio.run(_worker(int(descriptor), int(parent), tls, names, settings))
+        asyncio.run(run())
     except StoreError as error:
         logger.error("%s", error)  # noqa: TRY400  # one line
         sys.exit(1)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from .._core.io import IO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport
 from .._core.slots import Slot, compose
 from .._http.request import Request
 from .._http.response import Response
-from .audit_log import Audit
+from .audit_log import Audit, AuditLog
 from .background import Background
 from .capacity import Capacity
 from .context import gateway_context
 from .credentials.registry import Registry
 from .errors import GatewayError
+from .metered_store import metered
+from .metrics import Metrics
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
@@ -22,6 +25,7 @@ from .middleware.begin_audit import BeginAudit
 from .middleware.call_tools import Workshop
 from .middleware.concurrency import Concurrency
 from .middleware.cors import Cors
+from .middleware.count_calls import CountCalls
 from .middleware.credentials import ApplyCredentials
 from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
@@ -104,20 +108,52 @@ class Stack:
         kinds: Registry | None = None,
         capacity: Capacity | None = None,
         io: IO | None = None,
+        watchers: Sequence[Middleware] = (),
+        metrics: Metrics | None = None,
     ) -> None:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
-        `capacity` what the process can hold at once."""
+        `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing.
+        `metrics` are what is counted into, if anything is."""
+        if metrics is not None:
+            store, watchers = metered(store, metrics), [CountCalls(metrics), *watchers]
         self._background = Background()
         self._calls = OpenCalls(store)
-        self._end = _End(store)
+        self._end = _End(store, audit)
         io, upstream = LoopIO() if io is None else io, self._end.upstream
         chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds or Registry(), capacity)
-        self.pipeline = Pipeline(compose(chain, offers or {}), self._end, io)
-        # They would hand another call on as it is, which costs it as much as all the others together.
-        short = [each for each in chain if not isinstance(each, _OF_ROUTES)]
-        self._short = Pipeline(compose(short, offers or {}), self._end, io)
+        self._chain: list[Middleware | Slot] = [*watchers, *chain]
+        if metrics is not None:
+            if isinstance(audit, AuditLog):
+                audit.told = partial(metrics.count, 1, "oo_audit_lost")
+            for failover in self._chain:
+                if isinstance(failover, Failover):
+                    failover.rested = metrics.rested
+        self._io = io
+        self.compose(offers or {})
         # What is no HTTP cannot be waited for, and no plugin is asked.
-        self._malformed = Pipeline(compose(chain[: chain.index(Slot.CALL)], {}), _Malformed(), io)
+        outer = self._chain[: self._chain.index(Slot.CALL)]
+        self._malformed = Pipeline(compose(outer, {}), _Malformed(), io)
+
+    def compose(self, offers: Mapping[Slot, Sequence[Middleware]]) -> None:
+        """Put the middlewares of plugins into their slots, for the calls that begin from here on."""
+        self.pipeline = Pipeline(compose(self._chain, offers), self._end, self._io)
+        # They would hand another call on as it is, which costs it as much as all the others together.
+        short = [each for each in self._chain if not isinstance(each, _OF_ROUTES)]
+        self._short = Pipeline(compose(short, offers), self._end, self._io)
+
+    async def obstacle(self) -> str:
+        """Why the gateway could not open things now; "" where it could."""
+        return await self._end.store.obstacle()
+
+    def drain(self) -> None:
+        """Say from here on that the gateway is not ready for more."""
+        self._end.store.is_draining = True
+
+    def cut(self, calls: int) -> None:
+        """Tell the audit that the calls under way are being cut."""
+        for each in self._chain:
+            if isinstance(each, WriteAudit):
+                each.cut(calls)
 
     async def handle(self, request: Request) -> Response:
         """The answer to a call, whoever gives it."""
@@ -138,8 +174,8 @@ class Stack:
 class _End:
     """The transports at the end of the chain."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = StoreTransport(store)
+    def __init__(self, store: Store, audit: Audit | None) -> None:
+        self.store = StoreTransport(store, audit)
         self.upstream = UpstreamTransport(store)
 
     async def send(self, request: Request) -> Response:

@@ -42,12 +42,15 @@ class UpstreamChoice:
         upstream = self._upstreams[number]
         upstream.failures, upstream.rests_until = 0, 0.0
 
-    def failed(self, number: int, now: float) -> None:
-        """It gave no answer, or a 5xx. After a rest, one failure more is enough for the next."""
+    def failed(self, number: int, now: float) -> bool:
+        """It gave no answer, or a 5xx. After a rest, one failure more is enough for the next. Returns whether it rests
+        from here on."""
         upstream = self._upstreams[number]
         upstream.failures += 1
-        if upstream.failures >= FAILURES:
-            upstream.rests_until = now + REST
+        if upstream.failures < FAILURES:
+            return False
+        upstream.rests_until = now + REST
+        return True
 
 
 class _Upstream:

@@ -55,6 +55,9 @@ class Vault(RecordKeeper):
         """Make a new vault; StoreError if there is one."""
         database.create(home / VAULT_FILE, ring)
 
+    async def check(self) -> None:
+        self._database.check()
+
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         found = await self._judged(token, kind, key)
         if isinstance(found, Denial):

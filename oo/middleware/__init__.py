@@ -8,16 +8,20 @@ from .auth import BearerAuth
 from .cache import Cache
 from .error_mapping import ErrorMapping
 from .log import Logging
+from .metrics import Metrics
 from .retry import Retry
 from .secret_cache import SecretCache
+from .tracing import Tracing
 
 __all__ = [
     "BearerAuth",
     "Cache",
     "ErrorMapping",
     "Logging",
+    "Metrics",
     "Retry",
     "SecretCache",
+    "Tracing",
     "default_middleware",
     "shared_cache",
 ]

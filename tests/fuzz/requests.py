@@ -101,6 +101,12 @@ class Memory:
         self.notes.append({"outcome": outcome, "status": status, "target": context.target, "theirs": upstream_id})
         return True
 
+    def cut(self, calls: int) -> None:
+        self.notes.append({"outcome": "cut", "status": None})
+
+    def is_writable(self) -> bool:
+        return True
+
 
 class Wire(asyncio.Transport):
     """A connection's transport, whose other end takes everything."""

@@ -110,6 +110,12 @@ class Serving:
     def log(self) -> str:
         return self._log.read_text()
 
+    @property
+    def news(self) -> list[str]:
+        """What it said beside what every gateway says when it begins and ends."""
+        usual = ("oo: listening on ", "oo: version ", "oo: the gateway ends: calls that were cut: 0")
+        return [line for line in self.log.splitlines() if not line.startswith(usual)]
+
     def is_up(self) -> bool:
         if self.url.startswith("https:"):
             context = ssl._create_unverified_context()

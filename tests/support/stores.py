@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from oo._http.headers import Headers
 from oo.gateway.context import GatewayContext
-from oo.gateway.errors import GatewayError
+from oo.gateway.errors import GatewayError, StoreError
 from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
 
 CANARY = "canary-in-an-error-77"
@@ -22,6 +22,10 @@ class LenientStore:
         self.settled: list[StoredResponse | Literal["made"] | None] = []
         """What became of each claim: stored, made without an answer that is stored, or released."""
         self.denial: Denial | None = None
+
+    async def check(self) -> None:
+        if self.failing == "check":
+            raise StoreError("it cannot")
 
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant:
         self._check("authorize")
@@ -82,6 +86,7 @@ class Notes:
     def __init__(self, refusing: GatewayError | None = None) -> None:
         self.begun: list[str] = []
         self.ended: list[dict[str, Any]] = []
+        self.cuts: list[int] = []
         self.refusing = refusing
 
     @property
@@ -101,4 +106,10 @@ class Notes:
     ) -> bool:
         noted = {"outcome": outcome, "status": status, "bytes_out": bytes_out, "upstream_id": upstream_id}
         self.ended.append({**vars(context), **noted})
+        return self.refusing is None
+
+    def cut(self, calls: int) -> None:
+        self.cuts.append(calls)
+
+    def is_writable(self) -> bool:
         return self.refusing is None

@@ -14,6 +14,7 @@ from ..._http.request import Request
 from ..._http.response import JSON, Response, parse_json
 from ...exceptions import DoubleOError
 from ...middleware.secret_cache import Flight, SecretCache
+from ..context import GatewayContext
 from .base import CredentialTools
 
 LIFE = 300.0
@@ -58,6 +59,8 @@ class TokenSource:
                 return (await tools.complete(self._lead(flight, fetch))).value
             if isinstance(found, FetchedToken):
                 return found.value
+            if isinstance(request.context, GatewayContext):
+                request.context.joined += 1
             left = None if request.deadline is None else request.deadline - io.now()
             if not await found.event.wait(left):
                 raise overdue(request)

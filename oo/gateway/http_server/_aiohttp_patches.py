@@ -17,6 +17,7 @@
 | RequestHandler.handle_error, log_exception | answer and log a failure without quoting what was received           |
 | RequestHandler.finish_response             | end the connection after an answer that goes before the whole body   |
 | RequestHandler.close                       | end the connection once the current request is answered              |
+| BaseRequest._message, its should_close     | have an answer say that it is its connection's last                  |
 | StreamReader, made with a limit and a loop | a body that never ends                                               |
 | StreamReader.set_exception, feed_eof       | fail or end a body from outside                                      |
 | StreamReader.total_bytes                   | the size of a body that has come whole, before it is read            |
@@ -238,3 +239,8 @@ def stop_reading(request: web.BaseRequest) -> None:
     unread."""
     request.protocol.close()
     request.content.feed_eof()
+
+
+def last_request(request: web.BaseRequest) -> None:
+    """Have the answer say that it is its connection's last (RFC 9112, 9.6)."""
+    request._message = request._message._replace(should_close=True)

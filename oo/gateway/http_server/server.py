@@ -5,6 +5,7 @@ parsed, slow and excess connections are closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import TypeAlias, cast
 from aiohttp import web
 
 from ..._core.io import unwritten
-from ._aiohttp_patches import BaseConnection, BaseServer, Refuse
+from ._aiohttp_patches import BaseConnection, BaseServer, Refuse, last_request
 from .data_rate import MinDataRate
 from .head_size import MAX_HEAD
 
@@ -33,9 +34,11 @@ BACKLOG = 128
 SPEAK_WITHIN = 1.0
 """Seconds that a connection is given to send its next request before it may have to give way."""
 
+_UNIX = getattr(socket, "AF_UNIX", None)
 _OTHER_FILES = 64  # files that are no connection: the vault, the audit, what Python keeps open
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-_SHUTDOWN_TIMEOUT = 2.0  # seconds that calls are given when the server ends
+_SHUTDOWN_TIMEOUT = 2.0  # seconds that calls which are cut are given to clean up
+_LOOK = 0.05  # seconds between two looks at what is left, while the server drains
 
 Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 """Answers a request."""
@@ -49,7 +52,8 @@ class Server(BaseServer):
     in beside them, up to BACKLOG of them. If every connection is being answered, the new one is closed.
     """
 
-    def __init__(self, answer: Answer, refuse: Refuse) -> None:
+    def __init__(self, answer: Answer, refuse: Refuse, limit: int | None = None) -> None:
+        """`limit` is how many connections it holds at most, if that is fewer than it could."""
         # Cancelled when the caller disconnects: an upstream call that nobody waits for is not completed.
         super().__init__(
             self._answered,
@@ -63,8 +67,9 @@ class Server(BaseServer):
         )
         self.refuse = refuse
         self._answer = answer
-        self._limit = connection_limit()
+        self._limit = connection_limit(limit)
         self._tracked: set[Connection] = set()
+        self.made = 0  # connections so far
         # Dicts for their order, with the time since when: connections without a request yet, and those between two.
         self._fresh: dict[object, float] = {}
         self._idle: dict[object, float] = {}
@@ -74,6 +79,7 @@ class Server(BaseServer):
 
     def track(self, connection: Connection) -> None:
         """Count a new connection, and abort another or this one if there are too many."""
+        self.made += 1
         now = time.monotonic()
         if len(self._tracked) >= self._limit and not self._give_way(now):
             connection.abort()
@@ -96,11 +102,35 @@ class Server(BaseServer):
                 return True
         return bool(self._fresh or self._idle) and len(self._tracked) < self._limit + BACKLOG
 
+    async def drain(self, grace: float, hurry: asyncio.Event, busy: Callable[[], int]) -> int:
+        """Answer what is under way, and end each connection once that is done or it has been silent for a second.
+
+        Returns how many calls are left after `grace` seconds, or when `hurry` is set. `busy` tells how many there are,
+        those whose caller has left included.
+        """
+        self._answer = _last(self._answer)
+        began = time.monotonic()
+        while (self._tracked or busy()) and not hurry.is_set() and (left := began + grace - time.monotonic()) > 0:
+            # One that was kept may be about to carry a call that its caller cannot know to be too late.
+            silent = time.monotonic() - SPEAK_WITHIN
+            if silent >= began:
+                for connection, since in [*self._fresh.items(), *self._idle.items()]:
+                    if since <= silent:
+                        cast("Connection", connection).leave()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(hurry.wait(), min(_LOOK, left))
+        return max(len(self._answering()), busy())
+
     async def end(self) -> None:
-        """Give the calls under way two seconds to end, then close the connections."""
+        """Cut the calls under way, and close the connections."""
         await asyncio.sleep(0)  # let the connection that was accepted last begin
         self.pre_shutdown()
+        for connection in self._answering():
+            connection.abort()
         await self.shutdown(_SHUTDOWN_TIMEOUT)
+
+    def _answering(self) -> list[Connection]:
+        return [each for each in self._tracked if each not in self._fresh and not each.waits]
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
@@ -127,7 +157,7 @@ class Connection(BaseConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         sock = transport.get_extra_info("socket")
-        if _NOTSENT_LOWAT is not None and sock is not None:
+        if _NOTSENT_LOWAT is not None and sock is not None and sock.family != _UNIX:
             # Otherwise the system buffers megabytes for a caller that reads nothing, and slow reading shows in leaps of
             # that size.
             sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, 128 << 10)
@@ -162,6 +192,13 @@ class Connection(BaseConnection):
             self._rate.stop()
         super().resume_writing()
 
+    def leave(self) -> None:
+        """End the connection once what was answered has been sent."""
+        if self.waits:
+            self.force_close()  # which sends what is left; `close` would leave the socket open
+        else:
+            self.close()
+
     def abort(self) -> None:
         """End the connection at once, and drop what its caller has not taken."""
         self._server.untrack(self)
@@ -177,13 +214,22 @@ class Connection(BaseConnection):
             self._head_timer = None
 
 
-def connection_limit() -> int:
-    """How many connections a process may hold: each caller's call may need an upstream's."""
+def _last(answer: Answer) -> Answer:
+    async def answered(request: web.BaseRequest) -> web.StreamResponse:
+        last_request(request)
+        return await answer(request)
+
+    return answered
+
+
+def connection_limit(most: int | None = None) -> int:
+    """How many connections a process may hold, `most` at most: each caller's call may need an upstream's."""
+    most = MAX_CONNECTIONS if most is None else most
     if sys.platform == "win32":
-        return MAX_CONNECTIONS
+        return most
     import resource
 
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, max(16, (files - BACKLOG - _OTHER_FILES) // 2))
+        return most
+    return min(most, max(16, (files - BACKLOG - _OTHER_FILES) // 2))

@@ -43,7 +43,8 @@ class Allow:
             )
         if context.websocket and not _may_open(request, route):
             raise GatewayError(403, "the route of this token opens no WebSocket for that origin", "not allowed")
-        return await call_next(request.replace(url=PREFIX + path))
+        url = PREFIX + path
+        return await call_next(request if url == request.url else request.replace(url=url))
 
 
 def _may_open(request: Request, route: Route) -> bool:

@@ -14,7 +14,7 @@ from ..errors import AuditFailed
 from .error_responses import error_response
 
 _LEFT = 499  # the status of a call whose caller has left
-_WORDS = {"complete": "allowed", "failed": "broken off", "left": "left"}
+_WORDS = {"complete": "allowed", "failed": "broken off"}
 
 
 class WriteAudit:
@@ -24,6 +24,13 @@ class WriteAudit:
 
     def __init__(self, audit: Audit | None = None) -> None:
         self._audit = audit
+        self._left = "left"
+
+    def cut(self, calls: int) -> None:
+        """Write that so many calls are cut, and that each call which is left from here on was."""
+        self._left = "cut"
+        if self._audit is not None and calls:
+            self._audit.cut(calls)
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         audit, context = self._audit, gateway_context(request)
@@ -36,10 +43,11 @@ class WriteAudit:
         except BaseException as error:
             # A ConnectionError is the caller's; an upstream's is a DoubleOError.
             left = isinstance(error, (asyncio.CancelledError, ConnectionError))
-            outcome = context.ended or ("left" if left else "failed")
+            outcome = context.ended or (self._left if left else "failed")
             audit.end(context, outcome, _LEFT if left else 500, context.bytes_out)
             raise
-        upstream_id = None if context.route is None else response.headers.get("X-Request-Id")
+        ids = [] if context.route is None else response.headers.get_all("X-Request-Id")
+        upstream_id = ", ".join(ids) if ids else None
         if response.stream is None:
             outcome, size = context.outcome or "allowed", len(response.body)
             if audit.end(context, outcome, response.status, size, upstream_id):
@@ -47,7 +55,8 @@ class WriteAudit:
             return error_response(request, AuditFailed())
 
         def ended(end: Outcome) -> None:
-            outcome = context.ended or (context.outcome if end == "complete" else None) or _WORDS[end]
+            word = self._left if end == "left" else _WORDS[end]
+            outcome = context.ended or (context.outcome if end == "complete" else None) or word
             status = _LEFT if outcome == "left" else response.status
             audit.end(context, outcome, status, context.bytes_out, upstream_id)
 

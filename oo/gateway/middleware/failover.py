@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..._core.pipeline import CallNext
 from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
-from ..context import gateway_context
+from ..context import gateway_context, of_route
 from ..models import Route, Upstream
 from ..upstream_choice import UpstreamChoice
 from .resilience import is_repeatable
@@ -22,6 +24,8 @@ class Failover:
     """
 
     def __init__(self) -> None:
+        self.rested: Callable[[str, str], None] | None = None
+        """Told of a route and the URL of its upstream that rests from here on."""
         self._choices: dict[str, tuple[tuple[Upstream, ...], UpstreamChoice]] = {}
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -41,7 +45,7 @@ class Failover:
             except DoubleOError as error:
                 if error.reason not in _FAILURES:
                     raise
-                choice.failed(number, now())
+                self._failed(choice, number, request, now())
                 lost = error.reason == "connection" and is_repeatable(request)
                 if not order or not (error.unsent or lost):
                     raise
@@ -49,10 +53,15 @@ class Failover:
             if response.status < 500:
                 choice.succeeded(number)
                 return response
-            choice.failed(number, now())
+            self._failed(choice, number, request, now())
             if not order or not is_repeatable(request):
                 return response
             response.abort()
+
+    def _failed(self, choice: UpstreamChoice, number: int, request: Request, now: float) -> None:
+        if choice.failed(number, now) and self.rested is not None:
+            context = gateway_context(request)
+            self.rested(of_route(request).name, context.upstream or "")
 
     def _choice(self, route: Route) -> UpstreamChoice:
         kept = self._choices.get(route.name)

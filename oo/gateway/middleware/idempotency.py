@@ -79,6 +79,7 @@ class Idempotency:
                 raise Conflict(410, "this call was made, and its answer is not kept any more: see what became of it")
             if found == "other" or self._claims.is_other(token_id, key, digest):
                 raise Conflict(422, "this Idempotency-Key was used with another request")
+            gateway_context(request).joined = 1
             left = give_up_at - time.monotonic()
             if left < 0:
                 raise Conflict(409, "the first request with this Idempotency-Key is still under way")

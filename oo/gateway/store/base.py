@@ -21,6 +21,9 @@ class Store(Protocol):
     store's own.
     """
 
+    async def check(self) -> None:
+        """StoreError if a thing could not be opened now: it is asked by `/ready`, and keeps nothing of the answer."""
+
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
         """Look whether a token opens a thing of that kind, and charge the call to its rate. A token that is used up is
         denied, unless `key` is that of a call which is known. Counts no use. What is denied writes nothing."""

@@ -107,6 +107,11 @@ class Database:
         with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
             return read(self.records)
 
+    def check(self) -> None:
+        """StoreError if a record cannot be opened now."""
+        self.version()
+        self.read(lambda records: run_sync(records.read("root", "root", 1)))
+
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
         return await self._open.changes.write(change)

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from oo._commands._audit_options import audit_options
+from oo._commands._audit_options import audit_options, audit_settings
 from oo.gateway.audit_log import AuditSettings
 
 
@@ -28,8 +28,8 @@ def test_a_command_gets_the_settings_of_the_audit(options: tuple[str, ...], sett
     @click.command()
     @click.option("--other", default="kept")
     @audit_options
-    def command(audit: AuditSettings, other: str) -> None:
-        got.extend((audit, other))
+    def command(other: str, **options: Any) -> None:
+        got.extend((audit_settings(**options), other))
 
     done = CliRunner().invoke(command, options)
     assert (done.exit_code, got) == (0, [settings, "kept"]), done.output

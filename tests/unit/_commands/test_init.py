@@ -69,9 +69,29 @@ COMMANDS = {
     "token prune": set(),
     "serve": {
         *("--host", "--port", "--workers", "--tls-cert", "--tls-key", "--behind-tls-proxy", "--plugins"),
-        *("--audit", "--audit-required", "--trust-proxy"),
+        *(
+            "--audit",
+            "--audit-required",
+            "--trust-proxy",
+            "--uds",
+            "--uds-mode",
+            "--reuse-port",
+            "--grace",
+            "--max-conns",
+        ),
+        *(
+            "--log-format",
+            "--log-level",
+            "--access-log",
+            "--config",
+            "--check",
+            "--admin",
+            "--metrics-token-file",
+            "--traces",
+        ),
     },
-    "audit": {"--follow", "-f", "--file"},
+    "audit": {"--follow", "-f", "--file", "--since", "--token", "--route", "--outcome", "--json"},
+    "top": {"--admin", "--token-file", "--interval", "--once", "--json"},
     "rekey": set(),
     "store status": {"--json"},
     "store backup": set(),
@@ -106,7 +126,7 @@ def test_the_commands_and_their_options_are_these() -> None:
         for path, command in leaves(oo)
     }
     assert found == {path: {*options, *({"--store"} & found[path])} for path, options in COMMANDS.items()}
-    assert {path for path, options in found.items() if "--store" not in options} == {*CALLERS, "plugins", "demo"}
+    assert {path for path, options in found.items() if "--store" not in options} == {*CALLERS, "plugins", "demo", "top"}
 
 
 @pytest.mark.parametrize("path", ["", "secret", "env", "route", "token", *COMMANDS])

@@ -118,9 +118,3 @@ def test_rekey_of_a_key_in_the_environment_wants_both(
     assert re.match(r"records sealed with the new key: [1-9]", inside("rekey").stdout)
     monkeypatch.setenv("OO_MASTER_KEY", new)
     assert value_of("key") == CANARY
-
-
-def test_audit_prints_the_lines_there_are(vault: Inside, home: Path) -> None:
-    assert vault("audit").stdout == ""
-    (home / "audit.jsonl").write_text('{"outcome": "allowed"}\n{"outcome": "revoked"}\n')
-    assert vault("audit").stdout == '{"outcome": "allowed"}\n{"outcome": "revoked"}\n'

@@ -434,3 +434,44 @@ async def test_a_call_that_began_has_its_end_in_a_flood_too(tmp_path: Path, monk
         ("begin", call.id, "a"),
         ("end", call.id, "a"),
     ]
+
+
+class Failing:
+    """A sink that fails as often as it is told to."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.lines: list[dict[str, object]] = []
+
+    def write(self, line: bytes) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(28, "no room")
+        self.lines.append(json.loads(line))
+
+    def check(self) -> None:
+        if self.failures:
+            raise OSError(28, "no room")
+
+    def reopen(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_it_is_writable_once_what_was_lost_could_be_told() -> None:
+    sink, told = Failing(2), [0]
+    log = AuditLog(sink)
+    log.told = lambda: told.append(1)
+    assert not log.is_writable()
+    log.cut(3)
+    assert not log.is_writable()
+    sink.failures = 0
+    assert log.is_writable()
+    log.cut(2)
+    assert [(line["event"], line["outcome"], line["count"]) for line in sink.lines] == [
+        ("lost", "lost", 1),
+        ("cut", "cut", 2),
+    ]
+    assert told == [0, 1]

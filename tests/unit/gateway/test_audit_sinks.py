@@ -136,3 +136,34 @@ def test_a_name_is_a_file_or_standard_output(tmp_path: Path) -> None:
     made.close()
     with pytest.raises(FileNotFoundError):
         open_sink(tmp_path / "none" / "a")
+
+
+def test_a_line_can_be_written_where_there_is_a_place_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log" / "audit"
+    path.parent.mkdir()
+    sink = AppendedFile(path)
+    sink.check()
+    path.unlink()
+    sink.check()
+    assert path.exists()  # whoever asks has it opened anew
+    monkeypatch.setattr(audit_sinks, "_is_full", lambda _disk: True)
+    with pytest.raises(OSError, match="no room"):
+        sink.check()
+    sink.close()
+
+
+def test_a_directory_that_is_gone_takes_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "audit"
+    path.parent.mkdir()
+    sink = AppendedFile(path)
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(FileNotFoundError):
+        sink.check()
+    sink.close()
+
+
+@pytest.mark.parametrize(("blocks", "free", "full"), [(0, 0, False), (10, 0, True), (10, 1, False)])
+def test_a_disk_without_a_size_is_not_full(blocks: int, free: int, full: bool) -> None:
+    disk = os.statvfs_result((4096, 4096, blocks, free, free, 0, 0, 0, 0, 255))
+    assert audit_sinks._is_full(disk) is full

@@ -14,6 +14,8 @@ from oo.gateway.endpoints import endpoint_of, is_own, with_slash
         ("GET", "/api/env", "env"),
         ("GET", "/health", "health"),
         ("HEAD", "/health", "health"),
+        ("GET", "/ready", "health"),
+        ("POST", "/ready", "other"),
         ("HEAD", "/api/secret", "other"),
         ("POST", "/api/env", "other"),
         ("GET", "/api/secret/", "other"),

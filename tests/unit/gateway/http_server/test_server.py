@@ -46,7 +46,7 @@ def connect(server: Server) -> tuple[Any, Aborted]:
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(server_module, "connection_limit", lambda: 2)
+    monkeypatch.setattr(server_module, "connection_limit", lambda _most: 2)
     return Server(answer, refuse)
 
 
@@ -143,3 +143,12 @@ def test_where_files_have_no_limit_connections_have_theirs(monkeypatch: pytest.M
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert server_module.connection_limit() == MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize(("most", "connections"), [(10, 10), (10**6, 16), (None, 16)])
+def test_it_holds_as_many_as_it_is_told_if_it_can(
+    most: int | None, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (64, 64))
+    assert server_module.connection_limit(most) == connections

@@ -119,3 +119,15 @@ async def test_health_is_not_written_down_and_no_audit_is_none() -> None:
     await through(WriteAudit(notes), call(endpoint="health"))
     await through(WriteAudit(), call())
     assert notes.ended == []
+
+
+async def test_what_is_left_when_the_gateway_ends_is_cut() -> None:
+    notes = Notes()
+    middleware = WriteAudit(notes)
+    middleware.cut(0)
+    with pytest.raises(ConnectionResetError):
+        await through(middleware, call(), ConnectionResetError())
+    assert (ends(notes), notes.cuts) == ([("cut", 499)], [])
+    middleware.cut(2)
+    assert notes.cuts == [2]
+    WriteAudit(None).cut(2)
