@@ -26,7 +26,7 @@ from .freshness import ReadCache
 from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, StoredResponse, Token
 from .sealing import Keyring, ReloadingKeyring
-from .store import database, sqlite_uses
+from .store import database, sqlite_uses, token_rows
 from .store.keyed_calls import KeyedCalls
 from .store.results import RESULTS_FILE, Results
 from .store.sqlite_rows import SQLiteRecords
@@ -64,7 +64,8 @@ class Vault(RecordKeeper):
             return found  # which writes nothing
         if found.rate is None:
             return found.grant
-        return await self._database.write(lambda records: sqlite_uses.charge(records.db, found)) or found.grant
+        still = self._still(found, kind)
+        return await self._database.write(lambda r: still(r) or sqlite_uses.charge(r.db, found)) or found.grant
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         found = await self._opened(token, kind)
@@ -72,7 +73,8 @@ class Vault(RecordKeeper):
             return found
         if found.uses is None:
             return found.grant
-        return await self._database.write(lambda records: sqlite_uses.consume(records.db, found)) or found.grant
+        still = self._still(found, kind)
+        return await self._database.write(lambda r: still(r) or sqlite_uses.consume(r.db, found)) or found.grant
 
     async def terms(self, token: str) -> tuple[Token, float] | Denial:
         found = await self._find_token(token)
@@ -85,7 +87,7 @@ class Vault(RecordKeeper):
         found = await self._opened(token, "route")
         if isinstance(found, Denial):
             return found
-        return await self._calls.claim(found, self._call(key), seconds)
+        return await self._calls.claim(found, self._call(key), seconds, self._still(found, "route"))
 
     async def result(
         self, token_id: str, key: str, digest: bytes
@@ -134,6 +136,20 @@ class Vault(RecordKeeper):
         if found.rate is None:
             return found
         return self._database.read(lambda records: sqlite_uses.too_soon(records.db, found)) or found
+
+    def _still(self, token: Token, kind: Kind) -> Callable[[SQLiteRecords], Denial | None]:
+        """What denies a use in the transaction that counts it, where an owner has changed something since its token was
+        judged."""
+        epoch = self._database.epoch
+
+        def denial(records: SQLiteRecords) -> Denial | None:
+            if records.rows.epoch() == epoch:
+                return None
+            found = run_sync(token_rows.find(records, bytes.fromhex(token.hash)))
+            outcome = Denial("unknown") if found is None else found.opens(kind, self._now())
+            return outcome if isinstance(outcome, Denial) else None
+
+        return denial
 
     @property
     def _root(self) -> bytes:

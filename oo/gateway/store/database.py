@@ -84,6 +84,11 @@ class Database:
         return self._open.root
 
     @property
+    def epoch(self) -> str | None:
+        """The epoch that `version` saw last."""
+        return self._epoch
+
+    @property
     def writer(self) -> sqlite3.Connection:
         """The connection that writes."""
         return self._open.writer

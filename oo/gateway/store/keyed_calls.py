@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Literal
 
 from ..errors import StoreError
@@ -11,6 +12,7 @@ from . import claim_rows
 from .answer_pieces import Call
 from .database import Database
 from .results import Results
+from .sqlite_rows import SQLiteRecords
 
 FENCE = 16  # random bytes
 
@@ -30,12 +32,16 @@ class KeyedCalls:
         """Whether a call is being made or was made, so that it costs no use."""
         return self._database.read(lambda records: claim_rows.is_known(records, token_id, call))
 
-    async def claim(self, token: Token, call: bytes, seconds: float) -> bytes | Denial | Literal["taken"]:
-        """Claim a call and count a use, both or neither. See Store.claim."""
+    async def claim(
+        self, token: Token, call: bytes, seconds: float, still: Callable[[SQLiteRecords], Denial | None]
+    ) -> bytes | Denial | Literal["taken"]:
+        """Claim a call and count a use, both or neither, unless `still` denies it. See Store.claim."""
         if self.is_known(token.id, call):
             return "taken"  # a repeat does not wait for the writer
         fence = secrets.token_bytes(FENCE)
-        return await self._database.write(lambda r: claim_rows.claim(r, token, call, fence, seconds)) or fence
+        return (
+            await self._database.write(lambda r: still(r) or claim_rows.claim(r, token, call, fence, seconds)) or fence
+        )
 
     async def result(
         self, token_id: str, call: bytes, digest: bytes

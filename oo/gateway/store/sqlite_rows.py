@@ -72,7 +72,7 @@ class SQLiteRows:
         self.db.execute("INSERT INTO tokens (hash, id) VALUES (?, ?)", (hashed, token_id))
 
     async def revise_token(self, token_id: str) -> None:
-        """Do nothing: uses are counted by whoever looks at the record in the same transaction."""
+        """Do nothing: who counts a use compares the epoch in the same transaction."""
 
     async def remove_token(self, token_id: str) -> None:
         self.db.execute("DELETE FROM tokens WHERE id = ?", (token_id,))

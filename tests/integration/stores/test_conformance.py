@@ -159,7 +159,8 @@ async def test_no_use_is_counted_on_what_was_revoked(filled: Keeper, other: Keep
                 return
 
     spending = [asyncio.create_task(spend(store)) for store in (filled, other) for _ in range(4)]
-    await asyncio.sleep(0.1)
+    while not any(each.used for each in await filled.tokens()):
+        await asyncio.sleep(0.01)
     await other.revoke(identity)
     (used,) = [each.used for each in await filled.tokens() if each.id == identity]
     revoked.set()
