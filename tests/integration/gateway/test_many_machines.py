@@ -194,7 +194,12 @@ def test_a_gateway_without_its_engine_says_503_and_comes_back(
     with forbidding(cluster.url):
         got = [each.get(token) for each in gateways]
         assert [(each.status, each.headers["Retry-After"]) for each in got] == [(503, "1")] * 2
-        assert [each.get(token, "/health").status for each in gateways] == [200, 200]
+        assert [each.get(None, path).status for path in ("/health", "/ready") for each in gateways] == [
+            200,
+            200,
+            503,
+            503,
+        ]
     until(lambda: [each.get(token).status for each in gateways] == [200, 200])
     outcomes = {json.loads(line).get("outcome") for line in cluster.one.oo("audit").stdout.splitlines()}
     assert "unavailable" in outcomes

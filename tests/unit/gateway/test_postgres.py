@@ -229,3 +229,9 @@ async def test_a_version_is_kept_though_others_change_something_and_not_for_ever
     with pytest.raises(StoreUnavailable, match="faster than it can be read"):
         await store.put_secret("a", "z")
     assert await store.secret("a") == "y"
+
+
+async def test_a_replica_is_ready_while_its_lease_is_confirmed(store: PostgresStore, place: str) -> None:
+    await store.check()
+    with forbidding(place), pytest.raises(StoreUnavailable):
+        await store.check()
