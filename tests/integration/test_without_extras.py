@@ -16,7 +16,19 @@ import oo.testing
 from tests.support.fresh import ROOT, Fresh, metadata
 from tests.support.upstream import OpenAI
 
-EXTRAS = ("aiohttp", "click", "cryptography", "dotenv", "platformdirs", "rich")
+EXTRAS = (
+    "aiohttp",
+    "asyncpg",
+    "click",
+    "cryptography",
+    "dotenv",
+    "opentelemetry",
+    "platformdirs",
+    "prometheus_client",
+    "rich",
+    "uvloop",
+)
+PARTS = ("async", "retry", "server", "cli", "postgres", "metrics", "otel", "speed")
 
 
 @pytest.fixture
@@ -51,7 +63,7 @@ def test_the_metadata_say_what_an_installer_asks(about: Distribution) -> None:
     said = about.metadata
     assert (about.name, about.version) == ("double-o", oo.__version__)
     assert (said["License-Expression"], said["Requires-Python"]) == ("MIT", ">=3.10")
-    assert set(said.get_all("Provides-Extra") or ()) == {"async", "retry", "server", "cli", "postgres", "all", "dev"}
+    assert set(said.get_all("Provides-Extra") or ()) == {*PARTS, "all", "dev"}
     assert {(each.name, each.value) for each in about.entry_points} == {("oo", "oo.cli:main")}
 
 
@@ -67,10 +79,13 @@ def test_each_extra_brings_what_it_is_for(about: Distribution) -> None:
     assert brings(about, "server") >= {"aiohttp", "cryptography", "multidict"}
     assert brings(about, "cli") >= {"click", "rich"}
     assert brings(about, "postgres") == {"asyncpg"}
+    assert brings(about, "metrics") == {"prometheus-client"}
+    assert brings(about, "otel") == {"opentelemetry-api"}
+    assert brings(about, "speed") <= {"uvloop"}  # Windows has none
 
 
 def test_all_is_every_other_extra_and_dev_has_it_too(about: Distribution) -> None:
-    everything = set().union(*(brings(about, extra) for extra in ("async", "retry", "server", "cli", "postgres")))
+    everything = set().union(*(brings(about, extra) for extra in PARTS))
     assert brings(about, "all") == everything
     assert brings(about, "dev") > {*everything, "pytest", "mypy", "black", "ruff"}
 

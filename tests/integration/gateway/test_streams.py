@@ -148,9 +148,7 @@ async def test_the_openai_sdk_streams_under_asyncio(gateway: oo.testing.LocalGat
         assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Hello to you."
 
 
-def test_a_middleware_may_put_an_async_generator_in_the_streams_place(
-    gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_middleware_may_put_an_async_generator_in_the_streams_place(monkeypatch: pytest.MonkeyPatch) -> None:
     handle = MaskResponse.__call__
 
     async def outside(mask: MaskResponse, request: oo.Request, call_next: oo.CallNext) -> oo.Response:
@@ -163,8 +161,9 @@ def test_a_middleware_may_put_an_async_generator_in_the_streams_place(
             yield piece.upper()
 
     monkeypatch.setattr(MaskResponse, "__call__", outside)
-    gateway.secret("key", "the-real-key")
-    with serving([READ, head(b"Content-Length: 16"), b"not the-", 0.05, b"real-key", CLOSE]) as upstream:
+    script = [READ, head(b"Content-Length: 16"), b"not the-", 0.05, b"real-key", CLOSE]
+    with oo.testing.gateway() as gateway, serving(script) as upstream:
+        gateway.secret("key", "the-real-key")
         token = gateway.route("api", upstream.url, {"X-Key": "{key}"})
         status, _, body = ask(gateway.url, "POST", "/api/proxy/v1/x", token, b"{}", Idempotency_Key="k")
         again = ask(gateway.url, "POST", "/api/proxy/v1/x", token, b"{}", Idempotency_Key="k")
