@@ -32,6 +32,7 @@ _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "32MB",
     "fsync": "on",
+    "dynamic_shared_memory_type": "mmap",  # in its own folder: one that is killed leaves nothing behind
     "autovacuum": "on",
     "log_min_messages": "warning",
 }
