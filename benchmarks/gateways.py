@@ -27,13 +27,14 @@ class Served(NamedTuple):
     pid: int
     secret: str
     route: str
+    counted: str
 
 
 @contextmanager
-def gateway(upstream: str) -> Iterator[Served]:
-    """`oo serve` over a vault of its own, a route to the upstream in it."""
+def gateway(upstream: str, store: str | None = None) -> Iterator[Served]:
+    """`oo serve` over a vault of its own, or an empty database, a route to the upstream in it."""
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "OO_HOME": home}
+        environment = {**os.environ, "OO_HOME": home, **({"OO_STORE": store} if store else {})}
 
         def oo(*arguments: str, value: str = "") -> str:
             command = [sys.executable, "-m", "oo.cli", *arguments]
@@ -45,7 +46,8 @@ def gateway(upstream: str) -> Iterator[Served]:
         oo("init")
         oo("secret", "set", "key", "--from-file", "-", value="the-key-of-the-api")
         oo("route", "set", "api", "--upstream", upstream, "--inject", "Authorization: Bearer {key}", "--allow-private")
-        tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api")
+        counted = oo("token", "issue", "--secret", "key", "--uses", "1000000000")
+        tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api"), counted
         port = free_port()
         with running([sys.executable, "-m", "oo.cli", "serve", "--port", str(port)], port, environment) as pid:
             yield Served(port, pid, *tokens)

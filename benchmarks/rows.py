@@ -12,6 +12,7 @@ from benchmarks.gateways import gateway_rows
 from benchmarks.masks import mask_rows
 from benchmarks.measure import Row, Side, paired
 from benchmarks.pauses import pause_rows
+from benchmarks.stores import store_rows
 from benchmarks.streams import stream_rows
 
 US = 1e6
@@ -139,6 +140,10 @@ def pauses(bench: Bench) -> Iterator[Row]:
     yield from pause_rows(bench.rounds)
 
 
+def stores(bench: Bench) -> Iterator[Row]:
+    yield from store_rows(bench.url, bench.rounds)
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": import_time,
     "cached": cached,
@@ -153,5 +158,6 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "streams": streams,
     "mask": mask,
     "pauses": pauses,
+    "stores": stores,
 }
 """The rows by the name that --row takes."""

@@ -23,7 +23,7 @@ from ._plugins import plugins
 from .exceptions import AuthenticationError, DoubleOError, ProxyError
 from .gateway.app import Gateway
 from .gateway.models import Kind, Route, SecretRef
-from .gateway.vault import Vault
+from .gateway.store.base import Keeper
 from .hooks import ClientInfo, Slot, hookimpl
 from .middleware import SecretCache, default_chain, default_middleware
 from .testing import BackgroundLoop, temporary_vault
@@ -109,7 +109,7 @@ class _Upstream:
 class _Scene:
     """The gateway that is called, with its vault, its upstream and the tokens for it."""
 
-    vault: Vault
+    vault: Keeper
     url: str
     upstream: _Upstream
     audit: _Audit

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .gateway.models import Kind, Variable
-    from .gateway.vault import Vault
+    from .gateway.store.base import Keeper
 
 T = TypeVar("T")
 _LOOP_TIMEOUT = 10.0  # seconds
@@ -172,13 +172,13 @@ class LocalGateway:
     """What `gateway()` gives: a gateway on a free loopback port, over a vault of its own. Each method that adds a thing
     returns a token for it."""
 
-    def __init__(self, url: str, vault: Vault, background: BackgroundLoop) -> None:
+    def __init__(self, url: str, vault: Keeper, background: BackgroundLoop) -> None:
         self.url = url
         self.vault = vault
         self._background = background
 
     def secret(self, name: str, value: str, **terms: Any) -> str:
-        """Add a secret; `terms` are those of `Vault.issue`."""
+        """Add a secret; `terms` are those of `Keeper.issue`."""
         self.run(self.vault.put_secret(name, value))
         return self.issue("secret", name, **terms)
 
@@ -196,7 +196,7 @@ class LocalGateway:
         return self.issue("route", name)
 
     def issue(self, kind: Kind, name: str, **terms: Any) -> str:
-        """Issue another token for a thing. `terms` are those of `Vault.issue`."""
+        """Issue another token for a thing. `terms` are those of `Keeper.issue`."""
         return self.run(self.vault.issue(kind, name, **terms))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -205,8 +205,9 @@ class LocalGateway:
 
 
 @contextmanager
-def gateway() -> Iterator[LocalGateway]:
+def gateway(store: str | None = None) -> Iterator[LocalGateway]:
     """A gateway that listens on loopback while the `with` block runs, on a thread of its own. Needs `double-o[server]`.
+    `store` is the place of one that is there, as `oo serve --store` takes it; by default it is a temporary vault.
 
     As a pytest fixture:
 
@@ -218,13 +219,21 @@ def gateway() -> Iterator[LocalGateway]:
     from .gateway.app import Gateway
 
     with BackgroundLoop() as background:
-        vault = background.enter(temporary_vault())
+        vault = background.enter(temporary_vault() if store is None else _opened(store))
         server = background.enter(Gateway(vault))
         yield LocalGateway(server.url, vault, background)
 
 
 @asynccontextmanager
-async def temporary_vault() -> AsyncIterator[Vault]:
+async def _opened(place: str) -> AsyncIterator[Keeper]:
+    from .gateway.open_store import open_store
+
+    async with open_store(place) as store:
+        yield store
+
+
+@asynccontextmanager
+async def temporary_vault() -> AsyncIterator[Keeper]:
     """A vault in a temporary directory. Its master key is in memory alone."""
     from .gateway.sealing import Keyring, new_key
     from .gateway.vault import Vault

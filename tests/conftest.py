@@ -69,11 +69,29 @@ def core(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Fresh:
     return Fresh(tmp_path_factory.mktemp("core"), [wheel])
 
 
+@pytest.fixture(scope="session")
+def postgres_engine() -> Iterator[str]:
+    """The URL of a PostgreSQL, as a superuser. A test that needs one fails where none starts."""
+    from tests.support.postgres import running
+
+    with running() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_engine: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    from tests.support.postgres import database
+
+    with database(postgres_engine) as url:
+        yield url
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees another's answers or this machine's settings."""
     for name in list(os.environ):
-        if name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN") or name.lower().endswith(
+        if name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN", "OO_STORE") or name.lower().endswith(
             ("_proxy", "_ca_bundle", "netrc", "ssl_cert_file", "ssl_cert_dir")
         ):
             monkeypatch.delenv(name)

@@ -5,8 +5,26 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import audit, calls, chat, demo, env, explain, plugins, proxy, route, run, secret, serve, token, top, vault
+from . import (
+    audit,
+    calls,
+    chat,
+    demo,
+    env,
+    explain,
+    plugins,
+    proxy,
+    route,
+    run,
+    secret,
+    serve,
+    store,
+    token,
+    top,
+    vault,
+)
 from ._errors import Program
+from ._vault import add_store_option
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,9 +52,17 @@ for command in (
     audit.audit,
     top.top,
     vault.rekey,
+    store.store,
+    store.migrate,
     *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
     explain.explain,
     plugins.plugins,
     demo.demo,
 ):
     oo.add_command(command)
+
+for command in (
+    *(vault.init, audit.audit, vault.rekey, secret.secret, env.env, route.route, token.token),
+    *(serve.serve, explain.explain, store.store, store.migrate),
+):
+    add_store_option(command)

@@ -14,6 +14,7 @@ from ..exceptions import DoubleOError
 from ._output import printable
 
 _EXTRAS = {
+    "asyncpg": "postgres",
     "aiohttp": "server",
     "cryptography": "server",
     "platformdirs": "server",

@@ -14,7 +14,7 @@ from ._vault import add_rm, with_vault
 
 if TYPE_CHECKING:
     from ..gateway.models import Variable
-    from ..gateway.vault import Vault
+    from ..gateway.store.base import Keeper
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,7 +109,7 @@ def env_list(as_json: bool) -> None:
     Example: oo env list
     """
 
-    async def read(vault: Vault) -> list[dict[str, Any]]:
+    async def read(vault: Keeper) -> list[dict[str, Any]]:
         return [
             {"name": name, "variables": list(await vault.variables(name) or ())} for name in await vault.names("env")
         ]
@@ -127,7 +127,7 @@ def env_show(name: str, as_json: bool) -> None:
     """
     from ..gateway.services import require
 
-    async def read(vault: Vault) -> list[dict[str, Any]]:
+    async def read(vault: Keeper) -> list[dict[str, Any]]:
         await require(vault, "env", name)
         return [
             {"name": key, "value": "***" if isinstance(value, str) else f"@{value.name}"}

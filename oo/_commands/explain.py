@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from .._http.request import TOKEN
 from ._caller import token_from
 from ._output import printable
 from ._values import FilePath
+from ._vault import with_vault
 from .plugins import kinds_of, named_plugins
+
+if TYPE_CHECKING:
+    from ..gateway.explain import Explanation
+    from ..gateway.store.base import Keeper
 
 
 @click.command()
@@ -28,11 +35,8 @@ def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
 
     Example: OO_TOKEN=... oo explain 'POST /v1/chat/completions'
     """
-    import asyncio
-
-    from ..gateway.explain import Explanation, LookingVault
+    from ..gateway.explain import LookingStore
     from ..gateway.explain import explain as explained
-    from ..gateway.paths import data_dir
 
     method, _, path = call.strip().partition(" ")
     path = path.strip()
@@ -40,11 +44,10 @@ def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
         raise click.UsageError("a call is a method and a path, such as 'POST /v1/chat/completions'")
     token, kinds = token_from(token_file), kinds_of(plugins)
 
-    async def run() -> Explanation:
-        async with LookingVault(data_dir()) as vault:
-            return await explained(vault, token, method, path, kinds)
+    async def run(vault: Keeper) -> Explanation:
+        return await explained(LookingStore(vault), token, method, path, kinds)
 
-    told = asyncio.run(run())
+    told = with_vault(run)
     for what, word in told.words:
         _say(what, word)
     if told.refusal is None:

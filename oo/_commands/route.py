@@ -14,7 +14,7 @@ from .plugins import kinds_of, plugin_kinds
 
 if TYPE_CHECKING:
     from ..gateway.models import Route
-    from ..gateway.vault import Vault
+    from ..gateway.store.base import Keeper
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -193,7 +193,7 @@ def route_list(as_json: bool) -> None:
     Example: oo route list
     """
 
-    async def read(vault: Vault) -> list[dict[str, Any]]:
+    async def read(vault: Keeper) -> list[dict[str, Any]]:
         routes = [await vault.route(name) for name in await vault.names("route")]
         return [_row(route) for route in routes if route is not None]
 
@@ -224,7 +224,7 @@ def route_show(name: str, as_json: bool) -> None:
     """
     from ..gateway.services import require
 
-    async def read(vault: Vault) -> dict[str, Any]:
+    async def read(vault: Keeper) -> dict[str, Any]:
         await require(vault, "route", name)
         kept = await vault.route(name)
         opened_by = [token.id for token in await vault.tokens() if (token.kind, token.name) == ("route", name)]

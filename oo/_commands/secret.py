@@ -13,7 +13,7 @@ from ._values import text_file
 from ._vault import add_rm, warn, with_vault
 
 if TYPE_CHECKING:
-    from ..gateway.vault import Vault
+    from ..gateway.store.base import Keeper
 
 
 @click.group()
@@ -66,7 +66,7 @@ def secret_list(as_json: bool) -> None:
     Example: oo secret list --json
     """
 
-    async def read(vault: Vault) -> list[dict[str, Any]]:
+    async def read(vault: Keeper) -> list[dict[str, Any]]:
         rows = []
         for name in await vault.names("secret"):
             current = next(version for version in await vault.versions(name) if version.current)
@@ -89,11 +89,11 @@ def secret_show(name: str, reveal: bool, as_json: bool) -> None:
     """
     from ..gateway.services import require, users_of
 
-    async def value(vault: Vault) -> str:
+    async def value(vault: Keeper) -> str:
         await require(vault, "secret", name)
         return await vault.secret(name) or ""
 
-    async def read(vault: Vault) -> dict[str, Any]:
+    async def read(vault: Keeper) -> dict[str, Any]:
         await require(vault, "secret", name)
         versions = await vault.versions(name)
         current = next(version for version in versions if version.current)
@@ -125,7 +125,7 @@ def secret_versions(name: str, as_json: bool) -> None:
     from ..gateway.models import check_name
     from ..gateway.services import require
 
-    async def read(vault: Vault) -> list[dict[str, Any]]:
+    async def read(vault: Keeper) -> list[dict[str, Any]]:
         await require(vault, "secret", check_name(name))
         return [
             {"version": version.version, "set": moment(version.created), "current": version.current}

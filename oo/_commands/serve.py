@@ -20,12 +20,12 @@ from ._audit_options import audit_options
 from ._config import Configured, again, config_option
 from ._output import printable
 from ._serve_options import serve_options, settings_of
-from ._vault import warn, with_vault
+from ._vault import store_place, use_store, warn, with_vault
 from .plugins import kinds_of, named_plugins
 
 if TYPE_CHECKING:
     from ..gateway.serve_settings import ServeSettings
-    from ..gateway.vault import Vault
+    from ..gateway.store.base import Keeper
 
 _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
 _NEED_TOKEN = "--admin needs TLS (--tls-cert, --tls-key) and a token (--metrics-token-file) there"
@@ -53,6 +53,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     settings = settings_of(**options)
+    use_store()
     with warnings.catch_warnings():
         if not options["check"]:
             warnings.simplefilter("ignore")  # the workers warn of it again, behind the first line
@@ -165,23 +166,22 @@ def _begin_audit(settings: ServeSettings) -> None:
         begin_file(data_dir(), AUDIT_FILE)
 
 
-async def _weak_points(vault: Vault, settings: ServeSettings) -> list[str]:
+async def _weak_points(vault: Keeper, settings: ServeSettings) -> list[str]:
     from ..gateway.route_credentials import unknown_kinds
     from ..gateway.services import weak_uses
 
     kinds = kinds_of(list(settings.plugins))
-    return [*await weak_uses(vault), *await unknown_kinds(vault, kinds)]
+    return [*await vault.warnings(), *await weak_uses(vault), *await unknown_kinds(vault, kinds)]
 
 
 def _known(settings: ServeSettings) -> dict[str, str]:
     """What an operator wants to know of a gateway first."""
     from .._version import __version__
-    from ..gateway.paths import data_dir
-    from ..gateway.vault import VAULT_FILE
+    from ..gateway.open_store import shown
 
     return {
         "version": __version__,
-        "store": str(data_dir() / VAULT_FILE),
+        "store": shown(store_place()),
         "workers": str(settings.workers),
         "plugins": ", ".join(settings.plugins) or "none",
     }

@@ -16,7 +16,7 @@ from ._vault import with_vault
 
 if TYPE_CHECKING:
     from ..gateway.models import Kind, Rate, Token
-    from ..gateway.vault import Vault
+    from ..gateway.store.base import Keeper
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,7 +81,7 @@ def token_issue(
     label.encode("utf-8")
     check_output()
 
-    async def make(vault: Vault) -> str:
+    async def make(vault: Keeper) -> str:
         made = await issue(vault, kind, name, ttl=ttl, uses=uses, rate=rate, label=label, concurrency=concurrency)
         try:
             with signals.interruptible():

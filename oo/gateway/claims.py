@@ -35,8 +35,8 @@ class Claims:
             found = await asyncio.shield(asking)
         except asyncio.CancelledError:
             # The store completes the claim for a caller who has disconnected, so release it.
-            if isinstance(until := await asking, float):
-                await self._store.release(token_id, key, until)
+            if isinstance(fence := await asking, bytes):
+                await self._store.release(token_id, key, fence)
             raise
         if found == "taken":
             return None
@@ -64,17 +64,16 @@ class Claims:
 class Claim:
     """A claim that is held until `complete` or `release`. `asked` is when it was asked for, by the monotonic clock."""
 
-    def __init__(self, store: Store, call: tuple[str, str], until: float, seconds: float, asked: float) -> None:
+    def __init__(self, store: Store, call: tuple[str, str], fence: bytes, seconds: float, asked: float) -> None:
         self.digest = b""
         """What the request is, once it is known."""
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
         self._store = store
         self._call = call
-        self._until = until
+        self._fence = fence
         self._seconds = seconds
         self._lapses = asked + seconds
-        self._lock = asyncio.Lock()  # its expiry identifies it, so two changes must not cross
         self._renewing: asyncio.Task[None] | None = None
         self._timer = loop.call_later(seconds / 2, self._renew)
 
@@ -94,13 +93,11 @@ class Claim:
         await asyncio.shield(self._end(made=False))
 
     async def _extend(self) -> bool:
-        async with self._lock:
-            asked = time.monotonic()
-            until = await self._store.renew(*self._call, self._until, self._seconds)
-            if until is None:
-                return False
-            self._until, self._lapses = until, asked + self._seconds
-            return True
+        asked = time.monotonic()
+        held = await self._store.renew(*self._call, self._fence, self._seconds)
+        if held:
+            self._lapses = max(self._lapses, asked + self._seconds)
+        return held
 
     def _renew(self) -> None:
         self._renewing = asyncio.create_task(self._renewed())
@@ -116,15 +113,14 @@ class Claim:
     async def _end(self, *, made: bool, response: StoredResponse | None = None) -> None:
         self._timer.cancel()
         if self._renewing is not None:
-            # Wait for the renewal: its last expiry identifies our claim.
-            await asyncio.wait([self._renewing])
+            await asyncio.wait([self._renewing])  # which would begin another
             self._timer.cancel()
         try:
             # After a failure too: the next request must not wait for a call that nobody makes.
             if made:
-                await self._store.complete(*self._call, self._until, self.digest, response)
+                await self._store.complete(*self._call, self._fence, self.digest, response)
             else:
-                await self._store.release(*self._call, self._until)
+                await self._store.release(*self._call, self._fence)
         except StoreError as error:
             # The call was made, and whoever waits for its answer can still get it.
             logger.error("the result of an idempotent call was not kept: %s", error)  # noqa: TRY400  # one line

@@ -12,7 +12,12 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """A store cannot be asked at the moment, and nothing that was read before may be used."""
+    """A store cannot be asked at the moment, and nothing that was read before may be used. `unsure`: what was asked may
+    have been done all the same, and is not to be repeated by whoever counts."""
+
+    def __init__(self, text: str, *, unsure: bool = False) -> None:
+        super().__init__(text)
+        self.unsure = unsure
 
 
 class IntegrityError(StoreError):

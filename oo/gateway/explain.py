@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn
 
 from .._core.io import LoopIO
 from .._core.pipeline import CallNext, Middleware, Pipeline
@@ -32,15 +32,10 @@ from .models import Denial, Grant, Kind, Route, Token, names_in
 from .open_calls import OpenCalls
 from .route_credentials import KINDS, shown
 from .rules import format_rate
-from .spending import calls_at_once
+from .spending import calls_at_once, charge, has_use
 from .stack import gateway_chain
-from .store import token_rows
-from .store.records import Records
+from .store.base import Keeper
 from .store_transport import StoreTransport
-from .vault import Vault
-
-T = TypeVar("T")
-_NOTHING = "a call that is explained writes nothing"
 
 
 class Refusal(NamedTuple):
@@ -59,32 +54,40 @@ class Explanation:
     refusal: Refusal | None = None
 
 
-class LookingVault(Vault):
-    """A vault in which a call changes nothing."""
+class LookingStore:
+    """The store of a keeper, in which a call changes nothing."""
 
-    async def terms(self, token: str) -> tuple[Token, float] | Denial:
-        """The terms of a token, and what `spending.charge` gave last; charges nothing."""
-        found = self._find_token(token)
-        if isinstance(found, Denial):
-            return found
-        used, tat = self._database.read(lambda records: token_rows.counted(records, found))
-        return replace(found, used=used), tat
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self.check, self.opens, self.terms = keeper.check, keeper.opens, keeper.terms
+        self.secret, self.environment, self.route, self.cors = (
+            keeper.secret,
+            keeper.environment,
+            keeper.route,
+            keeper.cors,
+        )
+        self.put_secret = self.claim = self.result = self.renew = self.complete = self.release = _refuse
 
-    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:
-        found = self._judged(token, kind, key)
-        return found if isinstance(found, Denial) else found.grant
+    async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:  # noqa: ARG002
+        grant = await self.opens(token, kind)
+        terms = await self.terms(token)
+        if isinstance(grant, Denial) or isinstance(terms, Denial):
+            return grant
+        found, tat = terms
+        if not has_use(found, found.used):
+            return Denial("used up", found.id, label=found.label)
+        outcome = charge(found, tat, time.time())
+        return outcome if isinstance(outcome, Denial) else grant
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         return await self.authorize(token, kind)
 
-    async def claim(self, token: str, key: str, seconds: float) -> NoReturn:  # noqa: ARG002
-        raise RuntimeError(_NOTHING)
 
-    async def _write(self, change: Callable[[Records], T]) -> T:  # noqa: ARG002  # what a Vault does
-        raise RuntimeError(_NOTHING)
+async def _refuse(*_: object) -> NoReturn:
+    raise RuntimeError("a call that is explained writes nothing")
 
 
-async def explain(vault: LookingVault, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
+async def explain(vault: LookingStore, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
     """What each step of the chain says of a call with that token. Nothing is sent, counted or written down. `kinds` are
     those of credentials that the gateway has."""
     target = with_slash(path)
@@ -115,7 +118,7 @@ async def explain(vault: LookingVault, token: str, method: str, path: str, kinds
 class _Told:
     """What was told so far."""
 
-    def __init__(self, vault: LookingVault, token: str) -> None:
+    def __init__(self, vault: LookingStore, token: str) -> None:
         self.explanation = Explanation()
         self._vault = vault
         self._token = token
@@ -170,7 +173,7 @@ class _ReadCredentials:
 class _Nowhere:
     """The end of the chain, where nothing is sent."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: LookingStore) -> None:
         self._store = StoreTransport(vault)
 
     async def send(self, request: Request) -> Response:

@@ -211,7 +211,7 @@ class Grant:
 @dataclass(frozen=True)
 class Token:
     """What a store keeps of a token: its terms and its keyed `hash`, never the token itself. Times are seconds since
-    1970."""
+    1970. `revision` is drawn anew by a store that counts uses apart from the terms, whenever those change."""
 
     id: str
     kind: Kind
@@ -225,6 +225,7 @@ class Token:
     hash: str
     used: int = 0
     concurrency: int | None = None
+    revision: int = 0
 
     @cached_property
     def grant(self) -> Grant:

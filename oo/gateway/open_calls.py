@@ -14,6 +14,9 @@ from .store.base import Store
 
 logger = logging.getLogger("oo.gateway")
 _INTERVAL = 0.4  # seconds between two looks
+UNAVAILABLE = Denial("unavailable")
+"""Why a call is ended where no store says that its token opens anything still."""
+
 _STEP = 64  # tokens that are looked at before others have their turn
 
 
@@ -89,5 +92,5 @@ class OpenCalls:
         try:
             found = await self._store.opens(token, "route")
         except StoreError:
-            return Denial("store failed")
+            return UNAVAILABLE
         return found if isinstance(found, Denial) else None

@@ -25,13 +25,14 @@ from .errors import StoreError
 from .listening import is_loopback
 from .metrics import Metrics
 from .middleware.access_log import AccessLog
+from .open_store import open_store
 from .paths import data_dir as find_home
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
+from .store.base import Keeper, Store
 from .throttled_log import ThrottledLog
 from .tls_files import TLSFiles, server_context
 from .trusted_proxies import TrustedProxies
-from .vault import Vault
 
 logger = logging.getLogger("oo.gateway")
 
@@ -45,7 +46,7 @@ def preflight(home: Path, settings: ServeSettings) -> None:
         kinds_with(settings.plugins)
     except ValueError as error:
         raise StoreError(str(error)) from None
-    asyncio.run(Vault(home).close())
+    asyncio.run(_open_once(home))
     if settings.traces:
         trace_export.check()
     if settings.metrics_token_file is not None:
@@ -53,6 +54,16 @@ def preflight(home: Path, settings: ServeSettings) -> None:
     if settings.audit.target is not None:
         settings.audit.open(home).close()
     TrustedProxies(settings.audit.proxies)
+
+
+def _store(home: Path) -> Keeper:
+    """The store that OO_STORE names, else the vault in `home`."""
+    return open_store(os.environ.get("OO_STORE") or str(home))
+
+
+async def _open_once(home: Path) -> None:
+    async with _store(home):
+        pass
 
 
 def run_worker(
@@ -122,7 +133,7 @@ class Worker:
                 stack.callback(trace_export.start())
             audit = self._settings.audit.open(self._home)
             stack.callback(audit.close)
-            vault = await stack.enter_async_context(Vault(self._home))
+            vault = await stack.enter_async_context(_store(self._home))
             gateway = await stack.enter_async_context(self._gateway(vault, audit))
             if self.admin is not None:
                 await stack.enter_async_context(self._administrators(gateway, self.admin))
@@ -134,7 +145,7 @@ class Worker:
             await self._stop.wait()
             await self._drain(gateway)
 
-    def _gateway(self, vault: Vault, audit: AuditLog) -> Gateway:
+    def _gateway(self, vault: Store, audit: AuditLog) -> Gateway:
         settings = self._settings
         tls = None if self._tls is None else self._tls.context
         return Gateway(

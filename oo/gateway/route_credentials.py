@@ -17,7 +17,7 @@ from .credentials.combined import Credentials
 from .credentials.registry import Registry
 from .errors import StoreError
 from .models import Route, names_in
-from .vault import Vault
+from .store.base import Keeper
 
 KINDS = Registry()
 """The kinds of credentials that need no plugin."""
@@ -37,7 +37,7 @@ def parsed(route: Route, kinds: Registry) -> Credentials:
     return credentials
 
 
-async def check(vault: Vault, route: Route, credentials: Credentials) -> None:
+async def check(vault: Keeper, route: Route, credentials: Credentials) -> None:
     """Refuse a route that holds the value of any stored secret as text, where it would be listed and not be masked, or
     that could not send the values of its own."""
     values = {name: await vault.secret(name) or "" for name in await vault.names("secret")}
@@ -48,7 +48,7 @@ async def check(vault: Vault, route: Route, credentials: Credentials) -> None:
     upstream_tls.check(route, "".join(values.get(name, "") for name in names_in(route.key or "")))
 
 
-async def check_value(vault: Vault, secret: str, value: str | None = None) -> None:
+async def check_value(vault: Keeper, secret: str, value: str | None = None) -> None:
     """Refuse a value that some route which needs the secret could not send; its current one, if None."""
     given = {} if value is None else {secret: value}
     for route in await _routes(vault):
@@ -64,7 +64,7 @@ async def check_value(vault: Vault, secret: str, value: str | None = None) -> No
         _check_values(route, credentials, {**stored, **given})
 
 
-async def quoting(vault: Vault, secret: str, value: str) -> list[str]:
+async def quoting(vault: Keeper, secret: str, value: str) -> list[str]:
     """A warning for each route that holds the value of a secret as text."""
     return [
         f"the route {route.name!r} holds this value as text, which is listed and not masked: write {{{secret}}} there"
@@ -73,7 +73,7 @@ async def quoting(vault: Vault, secret: str, value: str) -> list[str]:
     ]
 
 
-async def unknown_kinds(vault: Vault, kinds: Registry) -> list[str]:
+async def unknown_kinds(vault: Keeper, kinds: Registry) -> list[str]:
     """A warning for each route with a kind of credentials that is not among `kinds`: its calls are refused."""
     return [
         f"the calls of the route {route.name!r} are refused: it has credentials of the kind {name!r}, which no loaded "
@@ -116,7 +116,7 @@ def shown(route: Route, kinds: Registry = KINDS) -> list[str]:
     return found
 
 
-async def _routes(vault: Vault) -> list[Route]:
+async def _routes(vault: Keeper) -> list[Route]:
     found = [await vault.route(name) for name in await vault.names("route")]
     return [route for route in found if route is not None]
 

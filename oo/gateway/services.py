@@ -5,6 +5,7 @@ Each checks the rules first and names what is there where something is not. Stor
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Collection, Mapping
@@ -17,10 +18,12 @@ from . import keyring, route_credentials, rules, sealing
 from .credentials.registry import Registry
 from .errors import StoreError
 from .models import Kind, Rate, Route, SecretRef, Token, Variable, check_name
+from .open_store import is_postgres, key_home, open_store
 from .paths import check_home, hand_over
 from .plugin_settings import merged_settings
 from .route_credentials import KINDS
 from .spending import has_use
+from .store.base import Keeper
 from .vault import VAULT_FILE, Vault
 
 State = Literal["open", "revoked", "expired", "used up"]
@@ -46,28 +49,35 @@ class Issued:
     token: str
 
 
-def create_vault(home: Path) -> tuple[Path, Path | None]:
-    """Make a vault, and a master key where the environment gives none; the files, None for a key that was given."""
+def create_store(place: str) -> tuple[str, Path | None]:
+    """Make a store, and a master key where the environment gives none: where it is, and the key's file, None for a key
+    that was given."""
+    home = key_home(place)
     check_home(home)
     vault, key = home / VAULT_FILE, keyring.key_path(home)
     made = not os.environ.get("OO_MASTER_KEY") and not keyring.is_named() and not key.exists()
-    if made and vault.exists():
+    if made and vault.exists() and not is_postgres(place):
         raise StoreError(f"there is a vault in {home} already, and its master key {key} is missing")
     if made:
         keyring.write_keys(key, [sealing.new_key()])
+    if is_postgres(place):
+        from .postgres import create
+
+        return asyncio.run(create(place, keyring.load(home))), key if made else None
     Vault.create(home, keyring.load(home))
     hand_over(home, vault)
-    return vault, key if made else None
+    return str(vault), key if made else None
 
 
-async def rekey_vault(home: Path) -> tuple[int, Path | None]:
-    """Seal a vault with a new master key: how many records, and the key's file, None for a key in OO_MASTER_KEY."""
+async def rekey_store(place: str) -> tuple[int, Path | None]:
+    """Seal a store with a new master key: how many records, and the key's file, None for a key in OO_MASTER_KEY."""
+    home = key_home(place)
     path, keys = keyring.key_path(home), keyring.read_keys(home)
     in_file = not os.environ.get("OO_MASTER_KEY")
     if len(keys) < 2 and not in_file:
         raise StoreError('OO_MASTER_KEY holds one key: set it to "OLD,NEW" first')
     # Opened before anything is written: a key that is not the vault's must not get company.
-    async with Vault(home) as vault:
+    async with open_store(place) as vault:
         if len(keys) < 2:
             keys.append(sealing.new_key())
             keyring.write_keys(path, keys)
@@ -77,7 +87,7 @@ async def rekey_vault(home: Path) -> tuple[int, Path | None]:
     return count, path if in_file else None
 
 
-async def require(vault: Vault, kind: Kind, name: str) -> None:
+async def require(vault: Keeper, kind: Kind, name: str) -> None:
     """StoreError, with the names that are near, where there is no such thing."""
     names = await vault.names(kind)
     if name not in names:
@@ -86,14 +96,14 @@ async def require(vault: Vault, kind: Kind, name: str) -> None:
         raise StoreError(f"there is no {kind} {name!r}{hint}")
 
 
-async def put_secret(vault: Vault, name: str, value: str) -> tuple[int, list[str]]:
+async def put_secret(vault: Keeper, name: str, value: str) -> tuple[int, list[str]]:
     """Keep a new version of a secret, one that its routes can send: its number, and what to warn of."""
     await route_credentials.check_value(vault, name, value)
     version = await vault.put_secret(name, value)
     return version, await weak_uses(vault, name) + await route_credentials.quoting(vault, name, value)
 
 
-async def rollback(vault: Vault, name: str, version: int | None) -> tuple[int, list[str]]:
+async def rollback(vault: Keeper, name: str, version: int | None) -> tuple[int, list[str]]:
     """Return to an earlier version of a secret: its number, and what to warn of."""
     await require(vault, "secret", name)
     number, warnings = await vault.rollback(name, version), await weak_uses(vault, name)
@@ -104,7 +114,7 @@ async def rollback(vault: Vault, name: str, version: int | None) -> tuple[int, l
     return number, warnings
 
 
-async def weak_uses(vault: Vault, secret: str | None = None) -> list[str]:
+async def weak_uses(vault: Keeper, secret: str | None = None) -> list[str]:
     """A warning for each route that injects a value too short to be masked, of one secret or of any."""
     warnings = []
     for name in await vault.names("route"):
@@ -120,13 +130,13 @@ async def weak_uses(vault: Vault, secret: str | None = None) -> list[str]:
     return warnings
 
 
-async def weak_secrets(vault: Vault, route: Route) -> list[str]:
+async def weak_secrets(vault: Keeper, route: Route) -> list[str]:
     """The secrets of a route whose values are too short to be masked."""
     values = {name: await vault.secret(name) for name in sorted(route.secrets)}
     return [name for name, value in values.items() if value is not None and rules.is_weak(value)]
 
 
-async def users_of(vault: Vault, secret: str) -> list[str]:
+async def users_of(vault: Keeper, secret: str) -> list[str]:
     """The environments and routes that need a secret, as `env web`, `route api`."""
     envs = {name: await vault.variables(name) or {} for name in await vault.names("env")}
     routes = {name: await vault.route(name) for name in await vault.names("route")}
@@ -135,7 +145,7 @@ async def users_of(vault: Vault, secret: str) -> list[str]:
 
 
 async def put_environment(
-    vault: Vault, name: str, variables: Mapping[str, Variable], *, override: bool = False
+    vault: Keeper, name: str, variables: Mapping[str, Variable], *, override: bool = False
 ) -> None:
     """Keep an environment, in the place of one that is there only with `override`."""
     check_name(name)
@@ -145,7 +155,7 @@ async def put_environment(
 
 
 async def update_environment(
-    vault: Vault, name: str, variables: Mapping[str, Variable], drop: Collection[str] = ()
+    vault: Keeper, name: str, variables: Mapping[str, Variable], drop: Collection[str] = ()
 ) -> list[str]:
     """Set and drop variables of an environment; a line for each that changed."""
     await require(vault, "env", name)
@@ -165,7 +175,7 @@ async def update_environment(
     return changed
 
 
-async def put_route(vault: Vault, route: Route, *, override: bool = False, kinds: Registry = KINDS) -> None:
+async def put_route(vault: Keeper, route: Route, *, override: bool = False, kinds: Registry = KINDS) -> None:
     """Keep a route, in the place of one that is there only with `override`. `kinds` are those of its credentials."""
     rules.check_upstream(route)
     await _check_credentials(vault, route, kinds)
@@ -174,7 +184,7 @@ async def put_route(vault: Vault, route: Route, *, override: bool = False, kinds
 
 
 async def update_route(
-    vault: Vault, name: str, changes: Mapping[str, Any], drop: Collection[str] = (), *, kinds: Registry = KINDS
+    vault: Keeper, name: str, changes: Mapping[str, Any], drop: Collection[str] = (), *, kinds: Registry = KINDS
 ) -> list[str]:
     """Change what is named of a route; a line for each that changed, without the texts that it injects.
 
@@ -203,7 +213,7 @@ async def update_route(
 
 
 async def issue(
-    vault: Vault,
+    vault: Keeper,
     kind: Kind,
     name: str,
     *,
@@ -221,7 +231,7 @@ async def issue(
     return Issued(vault.id_of(token), token)
 
 
-async def revoke(vault: Vault, token_id: str) -> None:
+async def revoke(vault: Keeper, token_id: str) -> None:
     """Let a token open nothing from now on."""
     try:
         await vault.revoke(token_id)
@@ -235,7 +245,7 @@ async def revoke(vault: Vault, token_id: str) -> None:
 
 
 async def tokens(
-    vault: Vault, things: Collection[tuple[Kind, str]] = (), states: Collection[State] = (), label: str | None = None
+    vault: Keeper, things: Collection[tuple[Kind, str]] = (), states: Collection[State] = (), label: str | None = None
 ) -> list[Token]:
     """The tokens, the oldest first: those for these things, in these states, whose label holds a text."""
     now = time.time()
@@ -248,7 +258,7 @@ async def tokens(
     ]
 
 
-async def prune_tokens(vault: Vault) -> list[Token]:
+async def prune_tokens(vault: Keeper) -> list[Token]:
     """Forget the tokens that open nothing any more, and return them."""
     now = time.time()
     return await vault.remove_tokens(lambda token: state_of(token, now) != "open")
@@ -263,21 +273,21 @@ def state_of(token: Token, now: float) -> State:
     return "open" if has_use(token, token.used) else "used up"
 
 
-async def _check_new(vault: Vault, kind: Kind, name: str, override: bool) -> None:
+async def _check_new(vault: Keeper, kind: Kind, name: str, override: bool) -> None:
     if not override and name in await vault.names(kind):
         raise StoreError(
             f"{kind} {name!r} is there already: `oo {kind} update {name}` changes what you name, --replace all of it"
         )
 
 
-async def _check_variables(vault: Vault, variables: Mapping[str, Variable]) -> None:
+async def _check_variables(vault: Keeper, variables: Mapping[str, Variable]) -> None:
     rules.check_variables(variables)
     for value in variables.values():
         if isinstance(value, SecretRef):
             await require(vault, "secret", value.name)
 
 
-async def _check_credentials(vault: Vault, route: Route, kinds: Registry) -> None:
+async def _check_credentials(vault: Keeper, route: Route, kinds: Registry) -> None:
     rules.check_passed(route.pass_headers)
     credentials = route_credentials.parsed(route, kinds)
     for name in sorted(route.secrets | credentials.secrets):

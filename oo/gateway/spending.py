@@ -6,7 +6,8 @@ import math
 
 from .models import Denial, Rate, Token
 
-_ROUNDING = 1e-6  # seconds that rounding may be off; it must not take the last call of a burst away
+ROUNDING = 1e-6
+"""Seconds that rounding may be off; it must not take the last call of a burst away."""
 
 
 def has_use(token: Token, used: int) -> bool:
@@ -26,10 +27,10 @@ def charge(token: Token, tat: float, now: float) -> float | Denial:
     # The burst is at most one period away. A later `tat` comes from a clock that was set back.
     tat = min(max(tat, now), now + period) + period / token.rate.count
     wait = tat - period - now
-    return Denial("rate", token.id, wait, label=token.label) if wait > _ROUNDING else tat
+    return Denial("rate", token.id, wait, label=token.label) if wait > ROUNDING else tat
 
 
 def calls_at_once(rate: Rate, tat: float, now: float) -> int:
     """How many calls in a row a rate lets through at `now`, with the `tat` that `charge` gave last."""
     free = rate.seconds - max(tat - now, 0)
-    return max(0, math.floor((free + _ROUNDING) * rate.count / rate.seconds))
+    return max(0, math.floor((free + ROUNDING) * rate.count / rate.seconds))

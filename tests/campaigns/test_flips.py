@@ -30,7 +30,7 @@ FLIPS = int(os.environ.get("OO_FLIPS", "300"))
 CANARY = "canary-31bb"
 ROUTE = Route("r", f"http://{CANARY}.example", {"X-Key": "{a} text"}, ("POST /v1/*",), 5.0, True)
 RESULT = StoredResponse(201, (("X-A", CANARY),), CANARY.encode())
-HARMLESS = {("claims", column) for column in ("token", "number", "call", "digest", "at", "until", "done")}
+HARMLESS = {("claims", column) for column in ("token", "number", "call", "digest", "at", "until", "done", "holder")}
 """Columns in which whatever stands there makes a call nobody's, and so at most one that is made again."""
 BIG = CANARY * 1000  # which has pages of its own
 OLDER = {"a": ("old",), "b": ("old",), "revoked": ("a",)}
@@ -44,7 +44,7 @@ class Vaults:
         self.home = home
         self.ring = Keyring([new_key()])
         self.tokens: dict[str, str] = {}
-        self.until: dict[str, Any] = {}
+        self.fences: dict[str, Any] = {}
 
     def open(self, home: Path) -> Vault:
         return Vault(home, lambda: self.ring)
@@ -71,8 +71,8 @@ class Vaults:
             await vault.revoke(identity)
             (self.caller,) = [each.id for each in await vault.tokens() if each.label == "route"]
             for key in ("kept", "open"):
-                self.until[key] = await claimed(vault, (self.tokens["route"], self.caller), key, seconds=1e6)
-            await vault.complete(self.caller, "kept", self.until["kept"], b"digest", RESULT)
+                self.fences[key] = await claimed(vault, (self.tokens["route"], self.caller), key, seconds=1e6)
+            await vault.complete(self.caller, "kept", self.fences["kept"], b"digest", RESULT)
             # The log holds what was written last.
             shutil.copytree(self.home, crashed)
 
@@ -95,7 +95,7 @@ class Vaults:
                     continue
                 if isinstance(value, Grant):
                     value = value.name
-                if isinstance(value, float):
+                if isinstance(value, bytes):
                     value = "mine"
                 denied = value is None or isinstance(value, Denial)
                 assert denied or value in right, label
@@ -136,7 +136,7 @@ class Vaults:
             "spent": (lambda: spend(vault, tokens["spent"], "secret"), ("a",)),
             "written": (written, (f"new {CANARY}",)),
             "rolled back": (lambda: vault.rollback("b"), (1,)),
-            "completed": (lambda: vault.complete(self.caller, "open", self.until["open"], b"digest", RESULT), ()),
+            "completed": (lambda: vault.complete(self.caller, "open", self.fences["open"], b"digest", RESULT), ()),
             "everything": (everything, ("opens b",)),
             "removed": (lambda: vault.remove("env", "e"), ()),
         }
@@ -146,7 +146,7 @@ PLAIN = {
     "meta": ("name", "value"),
     "records": ("kind", "name", "version", "key", "sealed"),
     "tokens": ("hash", "id", "used", "tat"),
-    "claims": ("token", "number", "call", "digest", "at", "until", "done"),
+    "claims": ("token", "number", "call", "digest", "at", "until", "done", "holder"),
 }
 
 

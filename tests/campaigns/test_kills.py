@@ -198,7 +198,7 @@ class Lab:
             versions, issued, revoked = dict(self.versions), set(self.issued), set(self.revoked)
             granted = Counter(self.granted)
         for version, value in versions.items():
-            assert json.loads(vault._database.records.read("secret", "shared", version))["value"] == value
+            assert json.loads(await vault._database.records.read("secret", "shared", version))["value"] == value
         for token in issued:
             found = await vault.authorize(token, "secret")
             assert isinstance(found, Grant) or found.why == "revoked"

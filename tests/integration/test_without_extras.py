@@ -18,6 +18,7 @@ from tests.support.upstream import OpenAI
 
 EXTRAS = (
     "aiohttp",
+    "asyncpg",
     "click",
     "cryptography",
     "dotenv",
@@ -27,7 +28,7 @@ EXTRAS = (
     "rich",
     "uvloop",
 )
-PARTS = ("async", "retry", "server", "cli", "metrics", "otel", "speed")
+PARTS = ("async", "retry", "server", "cli", "postgres", "metrics", "otel", "speed")
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def test_each_extra_brings_what_it_is_for(about: Distribution) -> None:
     assert brings(about, "retry") == set()
     assert brings(about, "server") >= {"aiohttp", "cryptography", "multidict"}
     assert brings(about, "cli") >= {"click", "rich"}
+    assert brings(about, "postgres") == {"asyncpg"}
     assert brings(about, "metrics") == {"prometheus-client"}
     assert brings(about, "otel") == {"opentelemetry-api"}
     assert brings(about, "speed") <= {"uvloop"}  # Windows has none

@@ -55,8 +55,8 @@ class LenientStore:
     async def cors(self) -> frozenset[str]:
         return frozenset()
 
-    async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
-        found: float | Denial | Literal["taken"] = await self.claiming()
+    async def claim(self, token: str, key: str, seconds: float) -> bytes | Denial | Literal["taken"]:
+        found: bytes | Denial | Literal["taken"] = await self.claiming()
         return found
 
     async def result(
@@ -64,15 +64,15 @@ class LenientStore:
     ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
         return self.known() if callable(self.known) else self.known
 
-    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-        return until
+    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
+        return True
 
     async def complete(
-        self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+        self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         self.settled.append(response or "made")
 
-    async def release(self, token_id: str, key: str, until: float) -> None:
+    async def release(self, token_id: str, key: str, fence: bytes) -> None:
         self.settled.append(None)
 
     def _check(self, what: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -98,12 +97,11 @@ async def spend(vault: Vault, token: str, kind: Kind) -> Grant | Denial:
     return outcome if isinstance(outcome, Denial) else await vault.consume(token, kind)
 
 
-async def claimed(vault: Vault, token: tuple[str, str], key: str, seconds: float = 60) -> float:
-    """A call that becomes the caller's to make: until when. `token` is a token and its id."""
-    until = await vault.claim(token[0], key, seconds)
-    assert isinstance(until, float)
-    assert abs(until - time.time() - seconds) < 5
-    return until
+async def claimed(vault: Vault, token: tuple[str, str], key: str, seconds: float = 60) -> bytes:
+    """A call that becomes the caller's to make: the fence of its claim. `token` is a token and its id."""
+    fence = await vault.claim(token[0], key, seconds)
+    assert isinstance(fence, bytes)
+    return fence
 
 
 def writes(vault: Vault) -> int:

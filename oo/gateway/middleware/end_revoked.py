@@ -9,13 +9,13 @@ from ..._core.pipeline import CallNext
 from ..._http.request import Request
 from ..._http.response import Response
 from ..context import gateway_context
-from ..errors import Unauthorized
-from ..open_calls import OpenCall, OpenCalls
+from ..errors import StoreUnavailable, Unauthorized
+from ..open_calls import UNAVAILABLE, OpenCall, OpenCalls
 
 
 class EndRevoked:
-    """Has a proxied call watched until its body has ended. Unauthorized where it is ended before its answer has come;
-    an answer that has begun is broken off.
+    """Has a proxied call watched until its body has ended. Unauthorized or StoreUnavailable where it is ended before
+    its answer has come; an answer that has begun is broken off.
 
     A keyed call is watched twice, for its caller and within Idempotency, where it goes on when the caller has left.
     """
@@ -39,6 +39,8 @@ class EndRevoked:
                 raise
             if sys.version_info >= (3, 11) and task is not None:
                 task.uncancel()  # it was ours
+            if call.denial is UNAVAILABLE:
+                raise StoreUnavailable("the store does not say whether the token opens anything still") from None
             raise Unauthorized(call.denial.why, call.denial.reason) from None
         if response.stream is None:
             self._calls.discard(call)

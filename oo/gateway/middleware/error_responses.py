@@ -20,7 +20,7 @@ from ..refusals import refusal
 
 logger = logging.getLogger("oo.gateway")
 
-_UNAVAILABLE = GatewayError(503, "the vault cannot be read at the moment", "store unavailable", {"Retry-After": "5"})
+_UNAVAILABLE = GatewayError(503, "the store does not answer at the moment", "unavailable", {"Retry-After": "1"})
 _HERE = os.path.dirname(os.path.dirname(__file__))
 """The gateway's own code."""
 

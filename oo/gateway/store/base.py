@@ -1,15 +1,25 @@
-"""What a running gateway asks of a store."""
+"""What is asked of a store: by a running gateway, and by whoever keeps things in it."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from ..models import Denial, Grant, Kind, Route, StoredResponse
+from ..models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version
+from ..sealing import Keyring
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Store(Protocol):
     """What a running gateway asks of whatever keeps its things. Every method may wait, and StoreError is what each
-    raises when it fails."""
+    raises when it fails: StoreUnavailable, where the store does not answer.
+
+    Whatever was acknowledged to an owner before a method is called is seen by it, in whichever process. Times are the
+    store's own.
+    """
 
     async def check(self) -> None:
         """StoreError if a thing could not be opened now: it is asked by `/ready`, and keeps nothing of the answer."""
@@ -22,7 +32,8 @@ class Store(Protocol):
         """Look whether a token opens a thing of that kind still. Charges and counts nothing."""
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
-        """Count one use of a token, whatever its rate."""
+        """Count one use of a token, whatever its rate. It is kept before this returns, and counted once for all
+        processes; none is counted on a token that was revoked before."""
 
     async def secret(self, name: str) -> str | None:
         """A secret's current value."""
@@ -34,14 +45,15 @@ class Store(Protocol):
         """An environment's variables, each with its value."""
 
     async def route(self, name: str) -> Route | None:
-        """A route."""
+        """A route: the same object until something is changed."""
 
     async def cors(self) -> frozenset[str]:
         """The origins that any route names."""
 
-    async def claim(self, token: str, key: str, seconds: float) -> float | Denial | Literal["taken"]:
-        """Claim a route's call and count one use of the token, both or neither. Returns the claim's expiry (`seconds`
-        from now, in seconds since 1970), or the Denial, or "taken": the call is known, so that it costs no use."""
+    async def claim(self, token: str, key: str, seconds: float) -> bytes | Denial | Literal["taken"]:
+        """Claim a route's call and count one use of the token, both or neither. The claim lasts for `seconds`, and is
+        kept before this returns. Returns its fence, which is drawn anew for each, or the Denial, or "taken": the call
+        is known, so that it costs no use."""
 
     async def result(
         self, token_id: str, key: str, digest: bytes
@@ -49,17 +61,86 @@ class Store(Protocol):
         """The stored response of a call; "taken" if it is being made, "other" if the key was used for a different
         request, "gone" if it was made and the response is not there, None if nobody makes that call."""
 
-    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-        """Extend the claim that expires at `until` by `seconds` from now. Returns the new expiry; None if somebody
-        else owns it."""
+    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
+        """Extend the claim with that fence to `seconds` from now; False if somebody else owns it."""
 
     async def complete(
-        self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+        self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
-        """Note that the call of the claim that expires at `until` was made, what the request was, and store the
-        response where there is one to store. StoreError if the response could not be stored: the call counts as made
-        all the same. Does nothing if somebody else owns the claim."""
+        """Note that the call of the claim with that fence was made, what the request was, and store the response where
+        there is one to store. StoreError if the response could not be stored: the call counts as made all the same.
+        Does nothing if somebody else owns the claim."""
 
-    async def release(self, token_id: str, key: str, until: float) -> None:
-        """Free the key of the claim that expires at `until`, for the next to claim. Does nothing if somebody else
-        owns it."""
+    async def release(self, token_id: str, key: str, fence: bytes) -> None:
+        """Free the key of the claim with that fence, for the next to claim. Does nothing if somebody else owns it."""
+
+
+class Keeper(Store, Protocol):
+    """What the commands ask of a store as well, and whoever else keeps things in it. It is open within its `async with`
+    block."""
+
+    async def versions(self, name: str) -> list[Version]:
+        """The versions of a secret, the oldest first; StoreError if there is no such secret."""
+
+    async def rollback(self, name: str, version: int | None = None) -> int:
+        """Make an earlier version of a secret the current one; by default, the one before it. Returns its number."""
+
+    async def put_environment(self, name: str, variables: Mapping[str, Variable]) -> None:
+        """Write an environment, in place of an earlier one of that name."""
+
+    async def put_route(self, route: Route) -> None:
+        """Write a route, in place of an earlier one of that name."""
+
+    async def names(self, kind: Kind) -> list[str]:
+        """The names of a kind, in order."""
+
+    async def variables(self, name: str) -> dict[str, Variable] | None:
+        """An environment's variables as they were put, or None."""
+
+    async def remove(self, kind: Kind, name: str) -> None:
+        """Delete a thing and revoke its tokens, so that they don't open a later one of that name. StoreError if there
+        is none, or if an environment or route needs it."""
+
+    async def issue(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        ttl: float | None = None,
+        uses: int | None = None,
+        rate: Rate | None = None,
+        label: str = "",
+        concurrency: int | None = None,
+    ) -> str:
+        """Make a token for one thing, for `ttl` seconds, `uses` uses and `concurrency` calls at once; None sets no
+        limit. It cannot be read again later."""
+
+    def id_of(self, token: str) -> str:
+        """The id of a token that was issued here."""
+
+    async def tokens(self) -> list[Token]:
+        """Every token that was issued, the oldest first."""
+
+    async def terms(self, token: str) -> tuple[Token, float] | Denial:
+        """The terms of a token, how often it was used, and what its rate's last charge gave. Charges nothing."""
+
+    async def revoke(self, token_id: str) -> None:
+        """Revoke a token; StoreError if there is none of that id. Returns once no process opens it."""
+
+    async def remove_tokens(self, useless: Callable[[Token], bool]) -> list[Token]:
+        """Delete the tokens for which `useless` is true, and return them."""
+
+    async def rekey(self, ring: Keyring) -> int:
+        """Reseal every record with the ring's current key. Returns their number. If interrupted, run it again."""
+
+    async def warnings(self) -> list[str]:
+        """What of its promises the store cannot keep as it is set up."""
+
+    async def close(self) -> None:
+        """Close it, after the changes that were begun."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...

@@ -10,12 +10,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
+from ..._core.pipeline import run_sync
 from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import Keyring, ReloadingKeyring, new_key
 from ..throttled_log import ThrottledLog
 from . import sqlite
-from .records import Records
+from .moving import MOVED, unavailable
 from .schema import SCHEMA, upgrade
+from .sqlite_rows import SQLiteRecords
 from .writer import Writer
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ class _Connections:
         with sqlite.failures(path), ExitStack() as opened:
             # Before it is opened: a file that is put in its place meanwhile is noticed at the next look.
             self.identity = _identity(path)
-            self.records = Records(opened.enter_context(closing(sqlite.reader(path))), path, keys)
+            self.records = SQLiteRecords(opened.enter_context(closing(sqlite.reader(path))), path, keys)
             self.root = self._root(path)
             # After the root is read, since it carries over into the file what a crash left in the log.
             self.writer = opened.enter_context(closing(sqlite.writer(path)))
@@ -37,7 +39,7 @@ class _Connections:
             # Its log too: whoever copies a backup over the file itself removes that.
             self.log = _identity(_log(path))
             opened.pop_all()
-        self.changes = Writer(Records(self.writer, path, keys), path, self._close)
+        self.changes = Writer(SQLiteRecords(self.writer, path, keys), path, self._close)
 
     def _close(self) -> None:
         # The last to close carries the log over into the file, which the reader cannot.
@@ -46,7 +48,7 @@ class _Connections:
 
     def _root(self, path: Path) -> bytes:
         try:
-            return self.records.read("root", "root", 1)
+            return run_sync(self.records.read("root", "root", 1))
         except IntegrityError:
             pass
         raise StoreError(f"the master key does not open the vault {path}; nothing was changed")
@@ -67,11 +69,12 @@ class Database:
         self._replaced = 0
         self._seen = (-1, -1)
         self._epoch: str | None = None
+        self._moved: str | None = None
         self._again = float("-inf")
         self._errors = ThrottledLog()
 
     @property
-    def records(self) -> Records:
+    def records(self) -> SQLiteRecords:
         """The records, to read."""
         return self._open.records
 
@@ -81,22 +84,30 @@ class Database:
         return self._open.root
 
     @property
+    def epoch(self) -> str | None:
+        """The epoch that `version` saw last."""
+        return self._epoch
+
+    @property
     def writer(self) -> sqlite3.Connection:
         """The connection that writes."""
         return self._open.writer
 
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
-        removed, or replaced by one that can't be opened: what was read before must not be used any more."""
+        removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
         if _identity(self._name) != self._open.identity or _identity(self._log) != self._open.log:
             self._reopen()
         with sqlite.failures(self.path):
             seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
             if seen != self._seen:  # somebody has committed something
-                self._seen, self._epoch = seen, self.records.epoch()
+                self._moved = run_sync(self.records.rows.meta(MOVED))
+                self._seen, self._epoch = seen, self.records.rows.epoch()
+        if self._moved is not None:
+            raise unavailable(self._moved)
         return self._replaced, self._epoch
 
-    def read(self, read: Callable[[Records], T]) -> T:
+    def read(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, all of it as of one moment."""
         with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
             return read(self.records)
@@ -104,9 +115,9 @@ class Database:
     def check(self) -> None:
         """StoreError if a record cannot be opened now."""
         self.version()
-        self.read(lambda records: records.read("root", "root", 1))
+        self.read(lambda records: run_sync(records.read("root", "root", 1)))
 
-    async def write(self, change: Callable[[Records], T]) -> T:
+    async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
         return await self._open.changes.write(change)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from typing import Literal
 
 from ..errors import StoreError
 from ..models import Denial, StoredResponse, Token
 from . import claim_rows
+from .answer_pieces import Call
 from .database import Database
-from .result_rows import Call
 from .results import Results
+from .sqlite_rows import SQLiteRecords
+
+FENCE = 16  # random bytes
 
 
 class KeyedCalls:
@@ -27,39 +32,44 @@ class KeyedCalls:
         """Whether a call is being made or was made, so that it costs no use."""
         return self._database.read(lambda records: claim_rows.is_known(records, token_id, call))
 
-    async def claim(self, token: Token, call: bytes, seconds: float) -> float | Denial | Literal["taken"]:
-        """Claim a call and count a use, both or neither. See Store.claim."""
+    async def claim(
+        self, token: Token, call: bytes, seconds: float, still: Callable[[SQLiteRecords], Denial | None]
+    ) -> bytes | Denial | Literal["taken"]:
+        """Claim a call and count a use, both or neither, unless `still` denies it. See Store.claim."""
         if self.is_known(token.id, call):
             return "taken"  # a repeat does not wait for the writer
-        return await self._database.write(lambda records: claim_rows.claim(records, token, call, seconds))
+        fence = secrets.token_bytes(FENCE)
+        return (
+            await self._database.write(lambda r: still(r) or claim_rows.claim(r, token, call, fence, seconds)) or fence
+        )
 
     async def result(
         self, token_id: str, call: bytes, digest: bytes
     ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
         """What is known of a call. See Store.result."""
         found = self._database.read(lambda records: claim_rows.look(records, token_id, call, digest))
-        if not isinstance(found, float):
+        if not isinstance(found, bytes):
             return found
         return await self._results.find(Call(token_id, call, found)) or "gone"
 
-    async def renew(self, token_id: str, call: bytes, until: float, seconds: float) -> float | None:
+    async def renew(self, token_id: str, call: bytes, fence: bytes, seconds: float) -> bool:
         """Extend a claim. See Store.renew."""
-        return await self._database.write(lambda records: claim_rows.renew(records, token_id, call, until, seconds))
+        return await self._database.write(lambda records: claim_rows.renew(records, token_id, call, fence, seconds))
 
     async def complete(
-        self, token_id: str, call: bytes, until: float, digest: bytes, response: StoredResponse | None
+        self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
         failure = None
         if response is not None:
             try:
-                await self._results.keep(Call(token_id, call, until), response)
+                await self._results.keep(Call(token_id, call, fence), response)
             except StoreError as error:
                 failure = error
-        await self._database.write(lambda records: claim_rows.complete(records, token_id, call, until, digest))
+        await self._database.write(lambda records: claim_rows.complete(records, token_id, call, fence, digest))
         if failure is not None:
             raise failure
 
-    async def release(self, token_id: str, call: bytes, until: float) -> None:
+    async def release(self, token_id: str, call: bytes, fence: bytes) -> None:
         """Free the key of a call. See Store.release."""
-        await self._database.write(lambda records: claim_rows.release(records, token_id, call, until))
+        await self._database.write(lambda records: claim_rows.release(records, token_id, call, fence))

@@ -1,51 +1,36 @@
-"""The rows of kept answers: each sealed in pieces, so that none takes long to seal, to read or to send.
+"""The rows of kept answers, each sealed in pieces. A piece's id is its answer's times MAX_PIECES, and its number.
 
-An answer is known by its call and by the end of the claim under which that was made, so a call that was made again
-never gets an earlier answer. The first piece begins with the status and the headers.
+An answer is known by its call and by the fence of the claim under which that was made, so a call that was made again
+never gets an earlier answer.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .. import kept
 from ..models import StoredResponse
 from ..sealing import Keyring
+from .answer_pieces import MAX_PIECES, Call, Cut
 
-FORMAT = 1
+FORMAT = 2
 """The `user_version` of a file with these tables."""
 
 SCHEMA = """
 CREATE TABLE results (
-    id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, until REAL NOT NULL, at REAL NOT NULL,
-    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (token, call, until)
+    id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, fence BLOB NOT NULL, at REAL NOT NULL,
+    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (token, call, fence)
 );
 CREATE INDEX results_at ON results (at);
 CREATE INDEX results_of_token ON results (token, at);
 CREATE TABLE pieces (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);
 CREATE TABLE totals (token TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID
 """
-_PIECE = 256 << 10  # bytes
-_PIECES = 256  # at most, of one answer: a piece's id is its answer's times this, and its number
-_ROWS = 512  # bytes that the rows of an answer take beside its pieces, about
 _STEP = 256  # answers that are dropped in one transaction
 _STEP_BYTES = 64 << 20
 _ALL = ""  # whose total is that of all tokens
-
-
-class Call(NamedTuple):
-    """A call that was made: its token's id, the keyed hash of its key, the end of its claim."""
-
-    token: str
-    key: bytes
-    until: float
-
-    def name(self, pieces: int) -> str:
-        """What each of its answer's pieces is bound to."""
-        return f"{self.token}.{self.key.hex()}.{self.until!r}.{pieces}"
 
 
 class Found(NamedTuple):
@@ -67,49 +52,36 @@ def put(
 ) -> bool:
     """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes.
     `parts` are the body of an answer whose body flows."""
-    if parts is None:
-        if not isinstance(response.body, bytes):
-            raise TypeError("an answer is kept once it was read whole")
-        parts = [response.body]
-    length = sum(map(len, parts))
-    head = json.dumps([response.status, response.headers, length]).encode()
-    head = len(head).to_bytes(4, "big") + head
-    most = max(_PIECE, len(head))
-    pieces = -(-(len(head) + length) // most)
-    size = len(head) + length + _ROWS
-    if size > min(room, kept.MAX_OF_TOKEN) or pieces > _PIECES:
+    cut = Cut(response, parts)
+    size, pieces = cut.size, cut.pieces
+    if size > min(room, kept.MAX_OF_TOKEN) or pieces > MAX_PIECES:
         return False
     _make_room(db, "WHERE token = ?", (call.token,), kept.MAX_OF_TOKEN - size)
     _make_room(db, "", (), room - size)
-    # A claim that was lost may end later than the one that took it over: that one's answer stays.
-    lapsed = "SELECT id, token, size FROM results WHERE token = ? AND call = ? AND until < ?"
-    drop(db, db.execute(lapsed, call).fetchall())
-    identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, now, size, pieces)).lastrowid
-    for number, value in enumerate(_split([head, *parts], most)):
-        sealed = ring.seal(ring.current, "result", call.name(pieces), number, value)
-        db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * _PIECES + number, sealed))
-    _add(db, call.token, size)
+    sealed = (ring.seal(ring.current, "result", call.name(pieces), n, value) for n, value in enumerate(cut))
+    put_sealed(db, call, now, size, pieces, sealed)
     return True
+
+
+def put_sealed(db: sqlite3.Connection, call: Call, at: float, size: int, count: int, pieces: Iterable[bytes]) -> None:
+    """Write an answer whose `count` pieces are sealed already."""
+    identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, at, size, count)).lastrowid
+    for number, sealed in enumerate(pieces):
+        db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * MAX_PIECES + number, sealed))
+    _add(db, call.token, size)
 
 
 def find(db: sqlite3.Connection, call: Call) -> Found | None:
     """The row of an answer, or None."""
-    query = "SELECT id, at, pieces FROM results WHERE token = ? AND call = ? AND until = ?"
+    query = "SELECT id, at, pieces FROM results WHERE token = ? AND call = ? AND fence = ?"
     row = db.execute(query, call).fetchone()
     return None if row is None else Found(*row)
 
 
 def piece(db: sqlite3.Connection, ring: Keyring, call: Call, found: Found, number: int) -> bytes | None:
     """A piece of an answer, or None where it was dropped."""
-    row = db.execute("SELECT sealed FROM pieces WHERE id = ?", (found.id * _PIECES + number,)).fetchone()
+    row = db.execute("SELECT sealed FROM pieces WHERE id = ?", (found.id * MAX_PIECES + number,)).fetchone()
     return None if row is None else ring.open(ring.current, "result", call.name(found.pieces), number, row[0])
-
-
-def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:
-    """What a first piece holds: the status, the headers, the length of the body, and how that begins."""
-    end = 4 + int.from_bytes(first[:4], "big")
-    status, headers, length = json.loads(first[4:end])
-    return status, tuple((name, value) for name, value in headers), length, first[end:]
 
 
 def has_older(db: sqlite3.Connection, before: float) -> bool:
@@ -129,8 +101,8 @@ def drop(db: sqlite3.Connection, rows: list[tuple[int, str, int]]) -> int:
     for identity, token, size in rows:
         if dropped >= _STEP_BYTES:
             break
-        start = identity * _PIECES
-        db.execute("DELETE FROM pieces WHERE id BETWEEN ? AND ?", (start, start + _PIECES - 1))
+        start = identity * MAX_PIECES
+        db.execute("DELETE FROM pieces WHERE id BETWEEN ? AND ?", (start, start + MAX_PIECES - 1))
         db.execute("DELETE FROM results WHERE id = ?", (identity,))
         _add(db, token, -size)
         dropped += size
@@ -158,16 +130,3 @@ def _add(db: sqlite3.Connection, token: str, size: int) -> None:
     db.executemany(query, [(token, size), (_ALL, size)])
     if size < 0:
         db.execute("DELETE FROM totals WHERE token = ? AND size <= 0", (token,))
-
-
-def _split(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """The same bytes in pieces of `most`, the last as long as it comes."""
-    waiting = bytearray()
-    for part in parts:
-        for at in range(0, len(part), most):
-            waiting += part[at : at + most]
-            if len(waiting) >= most:
-                yield bytes(waiting[:most])
-                del waiting[:most]
-    if waiting:
-        yield bytes(waiting)

@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,20 +25,20 @@ from .. import kept
 from ..errors import IntegrityError, StoreError
 from ..models import StoredResponse
 from ..paths import hand_over
-from ..sealing import Keyring, derive
+from ..sealing import Keyring
 from . import result_rows, sqlite
-from .result_rows import Call, Found
+from .answer_pieces import Call, day_of, keyring_of, opened
+from .result_rows import Found
 
 T = TypeVar("T")
 RESULTS_FILE = "results.db"
-_PRAGMAS = (
+PRAGMAS = (
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     "synchronous = NORMAL",
     "secure_delete = OFF",  # it is sealed, and read by nobody when it is a day old
     f"journal_size_limit = {1 << 20}",
 )
-_DAY = 24 * 3600
 _LOCK_TIMEOUT = 10.0  # seconds
 _FREE = 256  # pages of 4 KiB without use that are left in the file, for what comes next
 _GIVEN_BACK = 1024  # pages that one step gives back to the disk
@@ -92,7 +91,7 @@ class Results:
         if looked is None:
             return None
         found, first = looked
-        status, headers, length, start = result_rows.opened(first)
+        status, headers, length, start = opened(first)
         if found.pieces == 1:
             return StoredResponse(status, headers, start)
         return StoredResponse(status, headers, Body(self._pieces(call, found, start), length=length))
@@ -144,8 +143,7 @@ class Results:
         return min(kept.MAX_OF_ALL, result_rows.total(db))
 
     def _ring(self, at: float) -> Keyring:
-        # A key of the day, since each of the many pieces draws a random nonce (NIST SP 800-38D, 8.3).
-        return _keyring(self._root(), int(at // _DAY))
+        return keyring_of(self._root(), day_of(at))
 
 
 class _File:
@@ -189,7 +187,7 @@ class _File:
             if not make:
                 return None
             self._create()
-        db = self._connect(self._path, _PRAGMAS)
+        db = self._connect(self._path, PRAGMAS)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version != result_rows.FORMAT:
@@ -207,7 +205,7 @@ class _File:
         with lock_dir(self._path.parent, _LOCK_TIMEOUT):
             if self._there() is None:  # else another process has made it
                 self._delete()  # the log of one that was deleted would be carried over into this one
-                sqlite.create(self._path, result_rows.SCHEMA, fill, _PRAGMAS)
+                sqlite.create(self._path, result_rows.SCHEMA, fill, PRAGMAS)
                 hand_over(self._path.parent, self._path)
 
     def _there(self) -> tuple[int, int] | None:
@@ -227,11 +225,6 @@ class _File:
         if self._db is not None:
             self._db.close()
             self._db = None
-
-
-@lru_cache(4)
-def _keyring(root: bytes, day: int) -> Keyring:
-    return Keyring([derive(root, b"double-o results of day %d" % day)])
 
 
 def _give_back(db: sqlite3.Connection) -> bool:

@@ -6,9 +6,10 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 from ..errors import StoreError
 
@@ -19,13 +20,23 @@ def create(
     path: Path, schema: str, fill: Callable[[sqlite3.Connection], None], pragmas: Iterable[str] = _VAULT
 ) -> None:
     """Make the file with mode 0600, whole or not at all; FileExistsError if it exists."""
+    with creating(path, schema, pragmas) as db:
+        fill(db)
+
+
+Creating: TypeAlias = "AbstractContextManager[sqlite3.Connection]"
+
+
+@contextmanager
+def creating(path: Path, schema: str, pragmas: Iterable[str] = _VAULT) -> Iterator[sqlite3.Connection]:
+    """Make the file with what the block puts into it, as `create` does."""
     handle, unnamed = tempfile.mkstemp(prefix=".oo-", dir=path.parent)
     os.close(handle)
     try:
         with closing(writer(Path(unnamed), pragmas)) as db, transaction(db):
             for statement in schema.split(";"):
                 db.execute(statement)
-            fill(db)
+            yield db
         os.link(unnamed, path)
     finally:
         os.unlink(unnamed)

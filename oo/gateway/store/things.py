@@ -13,65 +13,65 @@ from . import secret_versions, token_rows
 from .records import Records
 
 
-def names(records: Records, kind: Kind) -> list[str]:
+async def names(records: Records, kind: Kind) -> list[str]:
     """The names of a kind, in order."""
-    return records.names("head" if kind == "secret" else kind)
+    return await records.names("head" if kind == "secret" else kind)
 
 
-def route(records: Records, name: str) -> Route | None:
+async def route(records: Records, name: str) -> Route | None:
     """A route, or None."""
-    stored = records.find_json("route", name)
+    stored = await records.find_json("route", name)
     return None if stored is None else Route.of(stored)
 
 
-def origins(records: Records) -> frozenset[str]:
+async def origins(records: Records) -> frozenset[str]:
     """The origins whose programs may read what some route answers."""
-    return frozenset().union(*(each.cors for each in _routes(records)))
+    return frozenset().union(*(each.cors for each in await _routes(records)))
 
 
-def put_route(records: Records, route: Route) -> None:
+async def put_route(records: Records, route: Route) -> None:
     """Write a route, in place of an earlier one of that name."""
-    _put_referrer(records, "route", route.name, asdict(route), route.secrets)
+    await _put_referrer(records, "route", route.name, asdict(route), route.secrets)
 
 
-def variables(records: Records, name: str) -> dict[str, Variable] | None:
+async def variables(records: Records, name: str) -> dict[str, Variable] | None:
     """An environment's variables as they were put, or None."""
-    stored = records.find_json("env", name)
+    stored = await records.find_json("env", name)
     if stored is None:
         return None
     return {key: SecretRef(value["secret"]) if "secret" in value else value["literal"] for key, value in stored.items()}
 
 
-def put_environment(records: Records, name: str, variables: Mapping[str, Variable]) -> None:
+async def put_environment(records: Records, name: str, variables: Mapping[str, Variable]) -> None:
     """Write an environment, in place of an earlier one of that name."""
     stored = {
         key: {"secret": value.name} if isinstance(value, SecretRef) else {"literal": value}
         for key, value in variables.items()
     }
     needed = {value.name for value in variables.values() if isinstance(value, SecretRef)}
-    _put_referrer(records, "env", name, stored, needed)
-    secrets = {secret: secret_versions.current(records, secret) for secret in needed}
+    await _put_referrer(records, "env", name, stored, needed)
+    secrets = {secret: await secret_versions.current(records, secret) for secret in needed}
     check_size({key: secrets[v.name] if isinstance(v, SecretRef) else v for key, v in variables.items()})
 
 
-def remove(records: Records, kind: Kind, name: str) -> None:
+async def remove(records: Records, kind: Kind, name: str) -> None:
     """Delete a thing and revoke its tokens; StoreError if there is none, or if something needs it."""
-    needed = referrers(records, name) if kind == "secret" else []
+    needed = await referrers(records, name) if kind == "secret" else []
     if needed:
         raise StoreError(f"the secret {name!r} is needed by {', '.join(needed)}")
-    deleted = [records.delete(stored, name) for stored in (("secret", "head") if kind == "secret" else (kind,))]
+    deleted = [await records.delete(stored, name) for stored in (("secret", "head") if kind == "secret" else (kind,))]
     if not any(deleted):
         raise StoreError(f"there is no {kind} {name!r}")
-    for token in token_rows.every(records):
+    for token in await token_rows.every(records):
         if (token.kind, token.name) == (kind, name):
-            token_rows.revoke(records, token.id)
+            await token_rows.revoke(records, token.id)
 
 
-def referrers(records: Records, secret: str) -> list[str]:
+async def referrers(records: Records, secret: str) -> list[str]:
     """The environments and routes that need a secret, in words."""
-    envs = {name: records.find_json("env", name).values() for name in records.names("env")}
+    envs = {name: values.values() for name, values in (await records.every_json("env")).items()}
     return [f"the environment {name!r}" for name, values in envs.items() if {"secret": secret} in values] + [
-        f"the route {each.name!r}" for each in _routes(records) if secret in each.secrets
+        f"the route {each.name!r}" for each in await _routes(records) if secret in each.secrets
     ]
 
 
@@ -81,12 +81,12 @@ def check_size(answer: Mapping[str, str | None]) -> None:
         raise StoreError(f"that is larger than {MAX_ANSWER} bytes as JSON, more than a client takes")
 
 
-def _put_referrer(records: Records, kind: Kind, name: str, data: JSON, needed: Iterable[str]) -> None:
+async def _put_referrer(records: Records, kind: Kind, name: str, data: JSON, needed: Iterable[str]) -> None:
     for secret in sorted(needed):
-        if records.find_json("head", secret) is None:
+        if await records.find_json("head", secret) is None:
             raise StoreError(f"there is no secret {secret!r}: `oo secret set {secret}` first")
-    records.put(kind, name, 0, data)
+    await records.put(kind, name, 0, data)
 
 
-def _routes(records: Records) -> list[Route]:
-    return [found for name in records.names("route") if (found := route(records, name)) is not None]
+async def _routes(records: Records) -> list[Route]:
+    return [Route.of(stored) for stored in (await records.every_json("route")).values()]

@@ -1,4 +1,4 @@
-"""The rows of tokens: what changes with each use is plain, everything else is in a sealed record."""
+"""Tokens as rows: what changes with each use is plain, everything else is in a sealed record."""
 
 from __future__ import annotations
 
@@ -6,90 +6,58 @@ import hmac
 import json
 import time
 from dataclasses import asdict
+from typing import Any
 
-from .. import spending
 from ..errors import IntegrityError, StoreError
-from ..models import Denial, Rate, Token
+from ..models import Rate, Token
 from .records import Records, expect
+from .rows import TokenRow
 
 
-def find(records: Records, hashed: bytes) -> Token | None:
+async def find(records: Records, hashed: bytes) -> Token | None:
     """The token whose keyed hash this is, or None."""
-    for identity, used in records.rows("SELECT id, used FROM tokens WHERE hash = ?", (hashed,)):
-        return _opened(records, hashed, identity, used)
-    return None
+    row = await records.rows.token(hashed)
+    return None if row is None else _token(json.loads(await records.read("token", row.id)), row)
 
 
-def every(records: Records) -> list[Token]:
-    """Every token that was issued, in no order."""
-    return [_opened(records, *row) for row in records.rows("SELECT hash, id, used FROM tokens")]
+async def every(records: Records) -> list[Token]:
+    """Every token that was issued, in the order of their hashes."""
+    stored = await records.every_json("token")
+    rows = await records.rows.tokens()
+    for row in rows:
+        if row.id not in stored:
+            raise IntegrityError(f"the token {row.id!r} is missing from the vault")
+    return [_token(stored[row.id], row) for row in rows]
 
 
-def add(records: Records, token: Token) -> None:
+async def add(records: Records, token: Token) -> None:
     """Write a new token."""
-    records.db.execute("INSERT INTO tokens (hash, id) VALUES (?, ?)", (bytes.fromhex(token.hash), token.id))
-    records.put("token", token.id, 0, asdict(token))
+    await records.rows.add_token(bytes.fromhex(token.hash), token.id)
+    await records.put("token", token.id, 0, _sealed(token))
 
 
-def revoke(records: Records, token_id: str) -> None:
+async def revoke(records: Records, token_id: str) -> None:
     """Mark a token as revoked, unless it is; StoreError if there is none of that id."""
-    stored = records.find_json("token", token_id)
+    stored = await records.find_json("token", token_id)
     if stored is None:
         raise StoreError(f"there is no token {token_id!r}; `oo token list` shows the ids")
-    records.put("token", token_id, 0, {**stored, "revoked": stored["revoked"] or time.time()})
+    await records.put("token", token_id, 0, {**stored, "revoked": stored["revoked"] or time.time()})
+    await records.rows.revise_token(token_id)
 
 
-def remove(records: Records, token: Token) -> None:
+async def remove(records: Records, token: Token) -> None:
     """Delete a token."""
-    records.db.execute("DELETE FROM tokens WHERE id = ?", (token.id,))
-    records.delete("token", token.id)
+    await records.rows.remove_token(token.id)
+    await records.delete("token", token.id)
 
 
-def charge(records: Records, token: Token) -> Denial | None:
-    """Charge one call to a token's rate, or say that it comes too soon."""
-    used, tat = counted(records, token)
-    outcome = spending.charge(token, tat, time.time())
-    if isinstance(outcome, Denial):
-        return outcome
-    # A limit of uses counts by itself, in `consume`.
-    used += token.uses is None
-    records.db.execute("UPDATE tokens SET used = ?, tat = ? WHERE hash = ?", (used, outcome, bytes.fromhex(token.hash)))
-    return None
+def _sealed(token: Token) -> dict[str, object]:
+    return {name: value for name, value in asdict(token).items() if name != "revision"}
 
 
-def is_used_up(records: Records, token: Token) -> bool:
-    """Whether a token has no use left."""
-    return token.uses is not None and not spending.has_use(token, counted(records, token)[0])
-
-
-def too_soon(records: Records, token: Token) -> Denial | None:
-    """The Denial that `charge` would give, without a write; None if it might charge."""
-    outcome = spending.charge(token, counted(records, token)[1], time.time())
-    return outcome if isinstance(outcome, Denial) else None
-
-
-def consume(records: Records, token: Token) -> Denial | None:
-    """Count one use of a token that has a limit of them, or say that it has none left."""
-    if token.uses is None:
-        return None
-    used, _ = counted(records, token)
-    if not spending.has_use(token, used):
-        return Denial("used up", token.id, label=token.label)
-    records.db.execute("UPDATE tokens SET used = used + 1 WHERE hash = ?", (bytes.fromhex(token.hash),))
-    return None
-
-
-def counted(records: Records, token: Token) -> tuple[int, float]:
-    """How often a token was used, and what its rate's last charge gave."""
-    query = "SELECT used, tat FROM tokens WHERE hash = ?"
-    used, tat = records.db.execute(query, (bytes.fromhex(token.hash),)).fetchone()
-    return expect(int, used), expect(float, tat)
-
-
-def _opened(records: Records, hashed: bytes, identity: str, used: int) -> Token:
-    stored = json.loads(records.read("token", identity))
+def _token(stored: dict[str, Any], row: TokenRow) -> Token:
     # A row may have been pointed at another token's record.
-    if not hmac.compare_digest(stored["hash"], expect(bytes, hashed).hex()):
-        raise IntegrityError(f"the token {identity!r} in the vault is not the one that was stored there")
+    if not hmac.compare_digest(stored["hash"], expect(bytes, row.hash).hex()):
+        raise IntegrityError(f"the token {row.id!r} in the vault is not the one that was stored there")
     rate = stored["rate"] and Rate(**stored["rate"])
-    return Token(**{**stored, "rate": rate, "used": expect(int, used)})
+    return Token(**{**stored, "rate": rate, "used": expect(int, row.used), "revision": expect(int, row.revision)})

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .records import Records
 from .sqlite import failures, transaction
+from .sqlite_rows import SQLiteRecords
 
 T = TypeVar("T")
 _MOST = 64  # changes that share a transaction: other processes wait for its end
-Change = tuple[Callable[[Records], Any], "asyncio.Future[Any]"]
+Change = tuple[Callable[[SQLiteRecords], Any], "asyncio.Future[Any]"]
 Outcome = tuple["asyncio.Future[Any]", Any, "Exception | None"]
 
 
@@ -26,7 +26,7 @@ class Writer:
     A change is made whole or not at all, whatever becomes of the others. StoreError where SQLite fails.
     """
 
-    def __init__(self, records: Records, path: Path, end: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, records: SQLiteRecords, path: Path, end: Callable[[], None] = lambda: None) -> None:
         """`end` is called on the thread when all is made."""
         self._end = end
         self._records = records
@@ -36,7 +36,7 @@ class Writer:
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "oo-vault")
 
-    async def write(self, change: Callable[[Records], T]) -> T:
+    async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """What `change` returns, once it is on the disk. It is made even if whoever waits is cancelled."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._lock:
@@ -82,7 +82,7 @@ class Writer:
             # To each an error of its own, since each raises it in a task of its own.
             return [(future, None, error if len(changes) == 1 else _copy(error)) for _, future in changes]
 
-    def _made(self, change: Callable[[Records], Any], future: asyncio.Future[Any], *, single: bool) -> Outcome:
+    def _made(self, change: Callable[[SQLiteRecords], Any], future: asyncio.Future[Any], *, single: bool) -> Outcome:
         if single:
             return future, change(self._records), None
         db = self._records.db

@@ -170,9 +170,12 @@ def test_what_cannot_be_sent_is_not(
     with recording(echoed) as upstream:
         token = gateway.route("r", upstream.url, **settings)
         if value is None:
-            gateway.run(
-                gateway.vault._write(lambda records: [records.delete(kind, "tg") for kind in ("head", "secret")])
-            )
+
+            async def forget(records: Any) -> None:
+                for kind in ("head", "secret"):
+                    await records.delete(kind, "tg")
+
+            gateway.run(gateway.vault._change(forget))
         status, _, body = ask(gateway.url, "GET", "/api/proxy/x", token)
         assert (status, said in str(body)) == (502, True)
         assert upstream.take() == []
@@ -233,13 +236,13 @@ def test_a_route_of_a_vault_from_before_goes_on(gateway: LocalGateway) -> None:
     with recording(echoed) as upstream:
         token = gateway.route("r", upstream.url, {"X-Key": "{tg}"})
 
-        def before(records: Any) -> None:
-            record = records.find_json("route", "r")
+        async def before(records: Any) -> None:
+            record = await records.find_json("route", "r")
             for name in ("query", "basic", "credentials", "ca", "cert", "key"):
                 del record[name]
-            records.put("route", "r", 0, record)
+            await records.put("route", "r", 0, record)
 
-        gateway.run(gateway.vault._write(before))
+        gateway.run(gateway.vault._change(before))
         assert ask(gateway.url, "GET", "/api/proxy/x", token)[0] == 200
         assert upstream.take()[0].get("X-Key") == [KEY]
 

@@ -17,6 +17,7 @@ from tests.support.waiting import PATIENCE
 CALLER = {"--token-file", "--base-url"}
 
 
+CALLERS = {"get", "export", "run", "proxy", "chat", "health"}
 THINGS = {"--secret", "--env", "--route"}
 
 
@@ -92,6 +93,10 @@ COMMANDS = {
     "audit": {"--follow", "-f", "--file", "--since", "--token", "--route", "--outcome", "--json"},
     "top": {"--admin", "--token-file", "--interval", "--once", "--json"},
     "rekey": set(),
+    "store status": {"--json"},
+    "store backup": set(),
+    "store restore": set(),
+    "migrate": {"--to"},
     "get": CALLER,
     "export": {*CALLER, "--append", "--allow", "--only", "--format"},
     "run": {*CALLER, "--allow", "--only"},
@@ -120,7 +125,8 @@ def test_the_commands_and_their_options_are_these() -> None:
         path: {name for option in command.params if isinstance(option, click.Option) for name in option.opts}
         for path, command in leaves(oo)
     }
-    assert found == COMMANDS
+    assert found == {path: {*options, *({"--store"} & found[path])} for path, options in COMMANDS.items()}
+    assert {path for path, options in found.items() if "--store" not in options} == {*CALLERS, "plugins", "demo", "top"}
 
 
 @pytest.mark.parametrize("path", ["", "secret", "env", "route", "token", *COMMANDS])

@@ -13,10 +13,11 @@ from tests.support.stores import LenientStore
 
 RESULT = StoredResponse(200, (), b"x")
 CALL = ("id", "k")
+FENCE = b"fence"
 
 
 def held(store: LenientStore, seconds: float = 60, asked: float | None = None) -> Claim:
-    return Claim(store, CALL, 7.0, seconds, time.monotonic() if asked is None else asked)
+    return Claim(store, CALL, FENCE, seconds, time.monotonic() if asked is None else asked)
 
 
 @pytest.mark.parametrize("kept", [RESULT, None])
@@ -38,14 +39,14 @@ async def test_a_claim_that_is_released_frees_its_key() -> None:
 class Renewing(LenientStore):
     """A store that notes what is renewed, and gives these."""
 
-    def __init__(self, *given: float | Exception | None) -> None:
+    def __init__(self, *given: bool | Exception) -> None:
         super().__init__()
         self.given = list(given)
-        self.asked: list[float] = []
+        self.asked: list[bytes] = []
         self.ran_out = asyncio.Event()
 
-    async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float | None:
-        self.asked.append(until)
+    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
+        self.asked.append(fence)
         found = self.given.pop(0)
         if not self.given:
             self.ran_out.set()
@@ -55,26 +56,27 @@ class Renewing(LenientStore):
 
 
 async def test_a_claim_is_renewed_while_its_call_lasts() -> None:
-    store = Renewing(8.0, StoreError("busy"), 9.0, None)
+    store = Renewing(True, StoreError("busy"), True, False)
     claim = held(store, 0.01)
     await asyncio.wait_for(store.ran_out.wait(), 10)
     await asyncio.sleep(0.02)
-    # Each knows it by its last end, and one that is somebody else's is not asked for again.
-    assert store.asked == [7.0, 8.0, 8.0, 9.0]
+    # One that is somebody else's is not asked for again.
+    assert store.asked == [FENCE] * 4
     await claim.release()
 
 
-async def test_a_claim_that_ends_while_it_is_renewed_ends_by_its_new_end() -> None:
-    begun, go, ends = asyncio.Event(), asyncio.Event(), []
+async def test_a_claim_that_ends_while_it_is_renewed_is_renewed_no_more() -> None:
+    begun, go, ends, renewals = asyncio.Event(), asyncio.Event(), [], []
 
     class Slow(LenientStore):
-        async def renew(self, token_id: str, key: str, until: float, seconds: float) -> float:
+        async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
+            renewals.append(fence)
             begun.set()
             await go.wait()
-            return 8.0
+            return True
 
-        async def release(self, token_id: str, key: str, until: float) -> None:
-            ends.append(until)
+        async def release(self, token_id: str, key: str, fence: bytes) -> None:
+            ends.append(fence)
 
     claim = held(Slow(), 0.01)
     await begun.wait()
@@ -82,15 +84,16 @@ async def test_a_claim_that_ends_while_it_is_renewed_ends_by_its_new_end() -> No
     await asyncio.sleep(0)
     go.set()
     await ending
-    assert ends == [8.0]
+    await asyncio.sleep(0.03)
+    assert (ends, renewals) == ([FENCE], [FENCE])
 
 
-@pytest.mark.parametrize(("given", "mine"), [(8.0, True), (None, False)])
-async def test_one_that_may_have_lapsed_is_renewed_before_its_call_is_made(given: float | None, mine: bool) -> None:
+@pytest.mark.parametrize(("given", "mine"), [(True, True), (False, False)])
+async def test_one_that_may_have_lapsed_is_renewed_before_its_call_is_made(given: bool, mine: bool) -> None:
     store = Renewing(given)
     claim = held(store, asked=time.monotonic() - 50)
     assert await claim.bind(b"digest") is mine
-    assert store.asked == [7.0]
+    assert store.asked == [FENCE]
     await claim.release()
 
 
@@ -105,7 +108,7 @@ async def test_one_that_has_not_lapsed_costs_no_write() -> None:
 async def test_a_result_that_cannot_be_kept_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Full(LenientStore):
         async def complete(
-            self, token_id: str, key: str, until: float, digest: bytes, response: StoredResponse | None
+            self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
         ) -> None:
             raise StoreError("the disk is full")
 
@@ -143,10 +146,10 @@ async def test_what_is_no_claim_is_told(found: str | Denial) -> None:
 async def test_a_claim_that_comes_after_its_caller_left_is_given_back() -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
-    async def claim() -> float:
+    async def claim() -> bytes:
         begun.set()
         await go.wait()
-        return 7.0
+        return FENCE
 
     store = LenientStore(claim=claim)
     asking = asyncio.create_task(Claims(store).take("t", *CALL, 60))
@@ -161,7 +164,7 @@ async def test_a_claim_that_comes_after_its_caller_left_is_given_back() -> None:
 
 
 async def test_whoever_waits_for_a_call_of_this_process_is_told_of_its_end() -> None:
-    claims = Claims(finding(7.0))
+    claims = Claims(finding(FENCE))
     claim = await claims.take("t", *CALL, 60)
     assert isinstance(claim, Claim)
     never = iter(())  # no pause is asked for
@@ -177,7 +180,7 @@ async def test_whoever_waits_for_a_call_of_this_process_is_told_of_its_end() -> 
 
 
 async def test_nobody_waits_for_longer_than_told() -> None:
-    claims = Claims(finding(7.0))
+    claims = Claims(finding(FENCE))
     claim = await claims.take("t", *CALL, 60)
     assert isinstance(claim, Claim)
     await asyncio.wait_for(claims.wait(*CALL, iter(()), 0.01), 10)
@@ -186,7 +189,7 @@ async def test_nobody_waits_for_longer_than_told() -> None:
 
 
 async def test_another_request_is_known_once_the_first_has_come() -> None:
-    claims = Claims(finding(7.0))
+    claims = Claims(finding(FENCE))
     claim = await claims.take("t", *CALL, 60)
     assert isinstance(claim, Claim)
     assert not claims.is_other(*CALL, b"another")

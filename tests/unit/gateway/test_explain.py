@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oo.gateway.explain import Explanation, LookingVault, explain
+from oo.gateway.explain import Explanation, LookingStore, explain
 from oo.gateway.models import Denial, Grant, Rate, Route
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import Vault
@@ -40,8 +40,8 @@ class Place:
             return await vault.issue(kind, name, **terms)
 
     async def ask(self, token: str, call: str) -> Explanation:
-        async with LookingVault(self.home, self.load) as vault:
-            return await explain(vault, token, *call.split(" "))
+        async with Vault(self.home, self.load) as vault:
+            return await explain(LookingStore(vault), token, *call.split(" "))
 
 
 @pytest.fixture
@@ -93,7 +93,8 @@ async def test_health_is_for_everybody(place: Place, token: str) -> None:
 
 async def test_the_terms_of_a_token_are_told_and_nothing_is_charged(place: Place) -> None:
     token = await place.fill(uses=3, rate=Rate(2, 60.0))
-    async with LookingVault(place.home, place.load) as looking, Vault(place.home, place.load) as vault:
+    async with Vault(place.home, place.load) as vault:
+        looking = LookingStore(vault)
         for _ in range(3):
             found = await looking.terms(token)
             assert isinstance(found, tuple)
@@ -118,7 +119,8 @@ async def test_nothing_is_spent(place: Place, terms: dict[str, Any]) -> None:
 
 async def test_a_looking_vault_writes_nothing(place: Place) -> None:
     token = await place.fill()
-    async with LookingVault(place.home, place.load) as vault:
+    async with Vault(place.home, place.load) as opened:
+        vault = LookingStore(opened)
         with pytest.raises(RuntimeError, match="writes nothing"):
             await vault.claim(token, "key", 60.0)
         with pytest.raises(RuntimeError, match="writes nothing"):

@@ -62,7 +62,7 @@ async def test_the_calls_of_a_token_that_opens_nothing_any_more_end_and_no_other
         calls.add(each)
     calls.discard(left)
     await until_ended(*ended)
-    assert [each.context.ended for each in ended] == ["revoked", "revoked", "expired", "store failed"]
+    assert [each.context.ended for each in ended] == ["revoked", "revoked", "expired", "unavailable"]
     assert {each.context.ended for each in (*others, left)} == {None}
     await calls.close()
 

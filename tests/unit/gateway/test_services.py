@@ -191,8 +191,8 @@ async def test_what_root_makes_in_anothers_home_is_theirs(tmp_path: Path, monkey
     home = tmp_path / "home"
     home.mkdir(0o700)
     os.chown(home, *NOBODY)
-    services.create_vault(home)
-    await services.rekey_vault(home)
+    services.create_store(str(home))
+    await services.rekey_store(str(home))
     assert {path.name for path in home.iterdir()} == {"vault.db", "master.key"}
     for path in home.iterdir():
         found = path.stat()
@@ -202,10 +202,10 @@ async def test_what_root_makes_in_anothers_home_is_theirs(tmp_path: Path, monkey
 async def test_a_vault_is_made_with_a_key_and_moves_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OO_MASTER_KEY", raising=False)
     monkeypatch.delenv("OO_MASTER_KEY_FILE", raising=False)
-    vault, key = services.create_vault(tmp_path / "home")
-    assert (vault, key) == (tmp_path / "home" / "vault.db", tmp_path / "home" / "master.key")
+    vault, key = services.create_store(str(tmp_path / "home"))
+    assert (vault, key) == (str(tmp_path / "home" / "vault.db"), tmp_path / "home" / "master.key")
     before = keyring.read_keys(tmp_path / "home")
-    count, path = await services.rekey_vault(tmp_path / "home")
+    count, path = await services.rekey_store(str(tmp_path / "home"))
     assert count > 0
     assert path == key
     assert keyring.read_keys(tmp_path / "home") != before

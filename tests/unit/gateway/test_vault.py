@@ -22,9 +22,9 @@ async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault)
     # While it is open, the last writes are in the log beside the file.
     opens_route = await vault.issue("route", "route-a")
     caller = opens_route, (await vault.tokens())[-1].id
-    until = await claimed(vault, caller, f"{CANARY}-key")
+    fence = await claimed(vault, caller, f"{CANARY}-key")
     result = StoredResponse(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
-    await vault.complete(caller[1], f"{CANARY}-key", until, CANARY.encode(), result)
+    await vault.complete(caller[1], f"{CANARY}-key", fence, CANARY.encode(), result)
     names = {f"{name}.db{end}" for name in ("vault", "results") for end in ("", "-wal", "-shm")}
     assert {path.name for path in kept.home.iterdir()} == names
     assert (kept.home / "vault.db-wal").stat().st_size > 0
@@ -168,8 +168,8 @@ async def test_what_is_counted_drops_nothing_that_was_read_and_an_owners_change_
         route = await vault.route("route-a")
         assert isinstance(await vault.authorize(token, "route"), Grant)
         assert isinstance(await other.consume(token, "route"), Grant)
-        until = await claimed(other, (token, other.id_of(token)), "key")
-        await other.complete(other.id_of(token), "key", until, b"digest", None)
+        fence = await claimed(other, (token, other.id_of(token)), "key")
+        await other.complete(other.id_of(token), "key", fence, b"digest", None)
         await asyncio.sleep(0.01)
         assert await vault.route("route-a") is route
         await other.put_secret("b", "an owner's change")

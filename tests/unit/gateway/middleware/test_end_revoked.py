@@ -10,10 +10,10 @@ import oo
 from oo._http.body import Body
 from oo.gateway import open_calls
 from oo.gateway.context import gateway_context
-from oo.gateway.errors import Unauthorized
+from oo.gateway.errors import StoreUnavailable, Unauthorized
 from oo.gateway.middleware.end_revoked import EndRevoked
 from oo.gateway.models import Denial, Route
-from oo.gateway.open_calls import OpenCalls
+from oo.gateway.open_calls import UNAVAILABLE, OpenCalls
 from tests.support.calls import call, through
 from tests.support.stores import LenientStore
 from tests.support.waiting import PATIENCE
@@ -51,6 +51,15 @@ async def test_a_call_that_waits_for_its_answer_is_refused(denial: Denial, said:
     assert gateway_context(request).ended == denial.why
     await asyncio.sleep(0)  # the task goes on, and is not cancelled again
     assert calls._calls == set()
+    await calls.close()
+
+
+async def test_a_call_of_a_store_that_does_not_answer_is_no_refusal_of_its_token() -> None:
+    middleware, calls = watched(UNAVAILABLE)
+    request = call(route=ROUTE)
+    with pytest.raises(StoreUnavailable):
+        await middleware(request, waiting)  # type: ignore[arg-type]
+    assert gateway_context(request).ended == "unavailable"
     await calls.close()
 
 

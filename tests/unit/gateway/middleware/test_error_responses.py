@@ -22,7 +22,7 @@ BROKEN = oo.DoubleOError("broken", reason="connection")
         (BROKEN, 502, "the call failed: broken", "upstream connection"),
         (
             StoreUnavailable("the vault /home/x/vault.db"),
-            *(503, "the vault cannot be read at the moment", "store unavailable"),
+            *(503, "the store does not answer at the moment", "unavailable"),
         ),
         (RuntimeError(CANARY), 500, "the gateway failed", "failed"),
     ],

@@ -25,11 +25,11 @@ async def mine(vault: Vault) -> Caller:
 async def test_a_first_result_is_kept_for_its_token_key_and_body(vault: Vault, mine: Caller) -> None:
     result = StoredResponse(201, (("X-A", "1"),), b"\xff body")
     other = await issued(vault, "other")
-    until = await claimed(vault, mine, "key")
+    fence = await claimed(vault, mine, "key")
     assert await vault.claim(mine[0], "key", 60) == "taken"
     assert await vault.result(mine[1], "key", b"digest") == "taken"
     others = await claimed(vault, other, "key")
-    await vault.complete(mine[1], "key", until, b"digest", result)
+    await vault.complete(mine[1], "key", fence, b"digest", result)
     assert await vault.claim(mine[0], "key", 60) == "taken"
     assert await vault.result(mine[1], "key", b"digest") == result
     assert await vault.result(mine[1], "key", b"another") == "other"
@@ -42,9 +42,9 @@ async def test_a_first_result_is_kept_for_its_token_key_and_body(vault: Vault, m
 
 
 async def test_until_the_first_was_made_any_repeat_waits(vault: Vault, mine: Caller) -> None:
-    until = await claimed(vault, mine, "key")
+    fence = await claimed(vault, mine, "key")
     assert await vault.result(mine[1], "key", b"another") == "taken"
-    await vault.complete(mine[1], "key", until, b"digest", None)
+    await vault.complete(mine[1], "key", fence, b"digest", None)
     assert await vault.result(mine[1], "key", b"another") == "other"
     # Without an answer that is there it is not made again, however old its claim.
     assert await vault.result(mine[1], "key", b"digest") == "gone"
@@ -73,40 +73,39 @@ async def test_what_opens_no_route_claims_nothing(vault: Vault, mine: Caller, re
 
 
 async def test_a_claim_is_held_as_long_as_it_is_renewed(vault: Vault, mine: Caller) -> None:
-    until = await claimed(vault, mine, "key", seconds=-1)
-    renewed = await vault.renew(mine[1], "key", until, 60)
-    assert renewed is not None
-    assert renewed > until + 60
+    fence = await claimed(vault, mine, "key", seconds=-1)
+    assert await vault.renew(mine[1], "key", fence, 60)
     assert await vault.claim(mine[0], "key", 60) == "taken"
-    # By its end from before it is not known any more.
-    assert await vault.renew(mine[1], "key", until, 60) is None
-    await vault.release(mine[1], "key", until)
+    # By another fence it is not known, and no renewal makes it shorter.
+    assert not await vault.renew(mine[1], "key", b"another", 60)
+    await vault.release(mine[1], "key", b"another")
+    assert await vault.renew(mine[1], "key", fence, -1)
     assert await vault.claim(mine[0], "key", 60) == "taken"
-    await vault.release(mine[1], "key", renewed)
+    await vault.release(mine[1], "key", fence)
     await claimed(vault, mine, "key")
 
 
 async def test_whoever_lost_a_claim_can_neither_hold_nor_keep_nor_end_it(vault: Vault, mine: Caller) -> None:
     late, stored = StoredResponse(200, (), b"late"), StoredResponse(200, (), b"mine")
     lost = await claimed(vault, mine, "key", seconds=-1)
-    until = await claimed(vault, mine, "key")
-    assert await vault.renew(mine[1], "key", lost, 60) is None
+    fence = await claimed(vault, mine, "key")
+    assert not await vault.renew(mine[1], "key", lost, 60)
     for ended in (vault.complete(mine[1], "key", lost, b"late", late), vault.release(mine[1], "key", lost)):
         await ended
         assert await vault.claim(mine[0], "key", 60) == "taken"
-    await vault.complete(mine[1], "key", until, b"digest", stored)
+    await vault.complete(mine[1], "key", fence, b"digest", stored)
     assert await vault.result(mine[1], "key", b"digest") == stored
     # What is done is done for its holder too.
-    await vault.release(mine[1], "key", until)
-    assert await vault.renew(mine[1], "key", until, 60) is None
-    await vault.complete(mine[1], "key", until, b"another", None)
+    await vault.release(mine[1], "key", fence)
+    assert not await vault.renew(mine[1], "key", fence, 60)
+    await vault.complete(mine[1], "key", fence, b"another", None)
     assert await vault.result(mine[1], "key", b"digest") == stored
 
 
 async def test_a_late_answer_of_a_lost_claim_is_never_a_repeats(vault: Vault, mine: Caller) -> None:
     lost = await claimed(vault, mine, "key", seconds=-1)
-    until = await claimed(vault, mine, "key")
-    await vault.complete(mine[1], "key", until, b"digest", StoredResponse(200, (), b"mine"))
+    fence = await claimed(vault, mine, "key")
+    await vault.complete(mine[1], "key", fence, b"digest", StoredResponse(200, (), b"mine"))
     await vault.complete(mine[1], "key", lost, b"late", StoredResponse(200, (), b"late"))
     assert await vault.result(mine[1], "key", b"digest") == StoredResponse(200, (), b"mine")
 
@@ -115,15 +114,15 @@ async def test_a_call_is_known_for_a_day_and_then_forgotten_a_few_at_a_time(
     vault: Vault, mine: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(20):
-        until = await claimed(vault, mine, f"k{n}", seconds=-1)
-        await vault.complete(mine[1], f"k{n}", until, b"digest", None)
+        fence = await claimed(vault, mine, f"k{n}", seconds=-1)
+        await vault.complete(mine[1], f"k{n}", fence, b"digest", None)
     held = await claimed(vault, mine, "held")
     monkeypatch.setattr(kept, "KEPT", 0.0)
     assert await vault.result(mine[1], "k0", b"digest") is None
     left = [await known(vault) for n in range(4) if await claimed(vault, mine, f"new{n}")]
     assert left == [21 + 1 - 8, 14 + 1 - 8, 7 + 1 - 4, 5]
     # However old, what is being made is known.
-    assert await vault.renew(mine[1], "held", held, 60) is not None
+    assert await vault.renew(mine[1], "held", held, 60)
 
 
 async def test_the_last_calls_of_a_token_are_known(vault: Vault, mine: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +131,14 @@ async def test_the_last_calls_of_a_token_are_known(vault: Vault, mine: Caller, m
     await claimed(vault, other, "others")
     held = await claimed(vault, mine, "held")
     for n in range(20):
-        until = await claimed(vault, mine, f"k{n}", seconds=-1)
-        await vault.complete(mine[1], f"k{n}", until, b"digest", None)
+        fence = await claimed(vault, mine, f"k{n}", seconds=-1)
+        await vault.complete(mine[1], f"k{n}", fence, b"digest", None)
     assert [await vault.result(mine[1], f"k{n}", b"digest") for n in range(14, 20)] == [None] + ["gone"] * 5
     assert await known(vault) == 5 + 2
-    assert await vault.renew(mine[1], "held", held, 60) is not None
+    assert await vault.renew(mine[1], "held", held, 60)
 
 
 async def known(vault: Vault) -> int:
     """How many calls have a row."""
-    ((count,),) = vault._database.records.rows("SELECT count(*) FROM claims")
+    ((count,),) = vault._database.records.db.execute("SELECT count(*) FROM claims").fetchall()
     return int(count)

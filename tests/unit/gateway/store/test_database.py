@@ -59,7 +59,9 @@ def assert_kept(home: Home, shared: str, own: str, acknowledged: list[str]) -> N
         for line in acknowledged:
             n, version = map(int, line.split())
             if n % 2:
-                assert json.loads(vault._database.records.read("secret", shared, version))["value"] == f"{own} {n}"
+                assert (
+                    json.loads(await vault._database.records.read("secret", shared, version))["value"] == f"{own} {n}"
+                )
             else:
                 assert await vault.secret(f"{own}-{n}") == f"{own} {n}"
 

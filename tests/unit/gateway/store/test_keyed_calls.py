@@ -18,8 +18,8 @@ async def caller(vault: Vault) -> tuple[str, str]:
 
 
 async def test_a_repeat_asks_nothing_of_the_writer(vault: Vault, caller: tuple[str, str]) -> None:
-    until = await claimed(vault, caller, "key")
-    await vault.complete(caller[1], "key", until, b"digest", RESULT)
+    fence = await claimed(vault, caller, "key")
+    await vault.complete(caller[1], "key", fence, b"digest", RESULT)
     before = writes(vault)
     vault._database.writer.execute("BEGIN IMMEDIATE")  # nobody else could write
     for _ in range(3):
@@ -31,24 +31,22 @@ async def test_a_repeat_asks_nothing_of_the_writer(vault: Vault, caller: tuple[s
 
 async def test_two_who_claim_at_once_make_one_call(vault: Vault, caller: tuple[str, str]) -> None:
     # Each has looked before the other wrote.
-    from oo.gateway.store.token_rows import every
-
-    (token,) = [each for each in vault._database.read(every) if each.id == caller[1]]
+    (token,) = [each for each in await vault.tokens() if each.id == caller[1]]
     call = vault._call("key")
     outcomes = [
-        await vault._database.write(lambda records: claim_rows.claim(records, token, call, 60)) for _ in range(2)
+        await vault._database.write(lambda records: claim_rows.claim(records, token, call, b"fence", 60))
+        for _ in range(2)
     ]
-    assert isinstance(outcomes[0], float)
-    assert outcomes[1] == "taken"
+    assert outcomes == [None, "taken"]
     assert [each.used for each in await vault.tokens() if each.id == caller[1]] == [1]
 
 
 async def test_an_answer_that_cannot_be_kept_is_told_and_the_call_is_made_all_the_same(
     vault: Vault, caller: tuple[str, str]
 ) -> None:
-    until = await claimed(vault, caller, "key")
+    fence = await claimed(vault, caller, "key")
     with pytest.raises(StoreError, match="no room"):
-        await vault.complete(caller[1], "key", until, b"digest", StoredResponse(200, (), bytes(65 << 20)))
+        await vault.complete(caller[1], "key", fence, b"digest", StoredResponse(200, (), bytes(65 << 20)))
     assert await vault.result(caller[1], "key", b"digest") == "gone"
     assert await vault.claim(caller[0], "key", 60) == "taken"
 
@@ -59,23 +57,23 @@ async def test_a_crash_between_the_answer_and_its_note_leaves_a_call_that_is_mad
     def killed(*_: object) -> None:
         raise StoreError("killed")
 
-    until = await claimed(vault, caller, "key", seconds=-1)
+    fence = await claimed(vault, caller, "key", seconds=-1)
     monkeypatch.setattr(claim_rows, "complete", killed)
     with pytest.raises(StoreError, match="killed"):
-        await vault.complete(caller[1], "key", until, b"digest", RESULT)
+        await vault.complete(caller[1], "key", fence, b"digest", RESULT)
     monkeypatch.undo()
     assert await vault.result(caller[1], "key", b"digest") is None
-    until = await claimed(vault, caller, "key")
+    fence = await claimed(vault, caller, "key")
     again = StoredResponse(200, (), b"again")
-    await vault.complete(caller[1], "key", until, b"digest", again)
+    await vault.complete(caller[1], "key", fence, b"digest", again)
     assert await vault.result(caller[1], "key", b"digest") == again
 
 
 async def test_answers_outlive_a_rekey(vault: Vault, caller: tuple[str, str]) -> None:
     from oo.gateway.sealing import Keyring, new_key
 
-    until = await claimed(vault, caller, "key")
-    await vault.complete(caller[1], "key", until, b"digest", RESULT)
+    fence = await claimed(vault, caller, "key")
+    await vault.complete(caller[1], "key", fence, b"digest", RESULT)
     old, new = new_key(), new_key()
     assert old != new
     ring = Keyring([new])

@@ -124,29 +124,29 @@ async def test_a_flip_of_any_byte_of_the_file_is_seen_or_harmless(kept: Kept, tm
 
 async def test_what_is_not_there_is_none_to_find_and_an_error_to_read(vault: Vault) -> None:
     records = vault._database.records
-    assert records.find("secret", "none", 1) is None
-    assert records.find_json("env", "none") is None
-    assert records.latest("secret", "none") is None
-    assert records.versions("secret", "none") == records.names("none") == []
+    assert await records.find("secret", "none", 1) is None
+    assert await records.find_json("env", "none") is None
+    assert await records.latest("secret", "none") is None
+    assert await records.versions("secret", "none") == await records.names("none") == []
     with pytest.raises(IntegrityError, match="the env 'none' is missing from the vault"):
-        records.read("env", "none")
+        await records.read("env", "none")
 
 
 async def test_records_are_named_by_kind_and_counted_by_version(vault: Vault) -> None:
     records = vault._database.records
-    assert (records.names("env"), records.names("head")) == (["env-a", "env-b"], ["a", "b"])
-    assert (records.versions("secret", "a"), records.latest("secret", "a")) == ([1, 2], 2)
-    assert [await vault._database.write(lambda records: records.delete("secret", "a")) for _ in range(2)] == [
+    assert (await records.names("env"), await records.names("head")) == (["env-a", "env-b"], ["a", "b"])
+    assert (await records.versions("secret", "a"), await records.latest("secret", "a")) == ([1, 2], 2)
+    assert [await vault._change(lambda records: records.delete("secret", "a")) for _ in range(2)] == [
         True,
         False,
     ]
-    assert records.versions("secret", "a") == []
+    assert await records.versions("secret", "a") == []
 
 
 async def test_a_record_of_a_key_that_is_not_on_the_ring_is_seen(kept: Kept, vault: Vault) -> None:
     kept.sql("UPDATE records SET key = 'another' WHERE name = 'env-a'")
     with pytest.raises(IntegrityError, match="sealed with a key that is not on the ring"):
-        vault._database.records.find("env", "env-a")
+        await vault._database.records.find("env", "env-a")
 
 
 async def test_a_vault_that_was_moved_to_another_key_is_not_written(kept: Kept, vault: Vault) -> None:
@@ -162,12 +162,13 @@ async def test_a_vault_that_was_moved_to_another_key_is_not_written(kept: Kept, 
 async def test_a_record_is_resealed_unless_it_is_gone_or_another_rekeys(kept: Kept, vault: Vault) -> None:
     ring = kept.ring
     old = kept.rows("SELECT sealed FROM records WHERE name = 'env-a'")
-    write = vault._database.write
+    write = vault._change
     assert await write(lambda records: records.reseal(ring, ("env", "env-a", 0)))
     assert not await write(lambda records: records.reseal(ring, ("env", "none", 0)))
     assert kept.rows("SELECT sealed FROM records WHERE name = 'env-a'") != old
-    assert vault._database.records.sealed_otherwise(ring.current) == []
-    assert len(vault._database.records.sealed_otherwise("another")) == len(kept.rows("SELECT 1 FROM records"))
+    records = vault._database.records
+    assert await records.rows.sealed_otherwise(ring.current, 100) == []
+    assert len(await records.rows.sealed_otherwise("another", 100)) == len(kept.rows("SELECT 1 FROM records"))
     with pytest.raises(StoreError, match="another `oo rekey` has taken over"):
         await write(lambda records: records.reseal(Keyring([new_key()]), ("env", "env-a", 0)))
     with pytest.raises(StoreError, match="holds what none of these keys opens"):

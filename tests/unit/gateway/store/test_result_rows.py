@@ -12,7 +12,8 @@ from oo.gateway.errors import IntegrityError
 from oo.gateway.models import StoredResponse
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store import result_rows, sqlite
-from oo.gateway.store.result_rows import Call, drop, find, has_older, opened, piece, put, sweep, total
+from oo.gateway.store.answer_pieces import Call, opened
+from oo.gateway.store.result_rows import drop, find, has_older, piece, put, sweep, total
 from oo.testing import Streamed
 
 HEADERS = (("X-A", "1"), ("X-A", "2"))
@@ -33,8 +34,8 @@ def ring() -> Keyring:
     return Keyring([new_key()])
 
 
-def call(key: str, token: str = "t", until: float = 7.0) -> Call:
-    return Call(token, key.encode(), until)
+def call(key: str, token: str = "t", fence: bytes = b"7") -> Call:
+    return Call(token, key.encode(), fence)
 
 
 def answer(body: bytes = b"x") -> StoredResponse:
@@ -58,7 +59,7 @@ def test_an_answer_of_any_size_comes_back(db: sqlite3.Connection, ring: Keyring,
     body = bytes(range(256)) * (size // 256 + 1)
     assert put(db, ring, call("k"), answer(body[:size]), 1.0, ROOM)
     assert whole(db, ring, call("k")) == (201, HEADERS, body[:size])
-    assert find(db, call("k", until=8.0)) is None
+    assert find(db, call("k", fence=b"8")) is None
     assert find(db, call("k", token="other")) is None
 
 
@@ -113,11 +114,11 @@ def test_of_all_the_oldest_is_dropped_first_whosever_it_is(db: sqlite3.Connectio
     assert not put(db, ring, call("none"), answer(), 9.0, 0)
 
 
-def test_a_call_that_was_made_again_has_its_last_answer(db: sqlite3.Connection, ring: Keyring) -> None:
-    for until in (7.0, 9.0, 8.0):
-        assert put(db, ring, call("k", until=until), answer(b"%d" % until), until, ROOM)
-    assert whole(db, ring, call("k", until=9.0)) == (201, HEADERS, b"9")
-    assert find(db, call("k", until=7.0)) is None
+def test_a_call_that_was_made_again_has_the_answer_of_its_own_claim(db: sqlite3.Connection, ring: Keyring) -> None:
+    for fence in (b"7", b"9", b"8"):
+        assert put(db, ring, call("k", fence=fence), answer(fence), 1.0, ROOM)
+    assert whole(db, ring, call("k", fence=b"9")) == (201, HEADERS, b"9")
+    assert find(db, call("k", fence=b"6")) is None
 
 
 def test_what_is_too_old_is_dropped_a_little_at_a_time(

@@ -19,7 +19,7 @@ from oo.gateway import kept
 from oo.gateway.errors import StoreError
 from oo.gateway.models import StoredResponse
 from oo.gateway.store import result_rows, sqlite
-from oo.gateway.store.result_rows import Call
+from oo.gateway.store.answer_pieces import Call
 from oo.gateway.store.results import Results
 from tests.support.streams import pieces
 from tests.support.waiting import PATIENCE

@@ -11,22 +11,22 @@ from tests.support.vaults import CANARY
 
 
 async def test_what_was_put_is_read_as_it_was_put(vault: Vault) -> None:
-    read = vault._database.read
-    assert read(lambda records: things.variables(records, "env-a")) == {
+    read = vault._look
+    assert await read(lambda records: things.variables(records, "env-a")) == {
         "S": SecretRef("a"),
         "L": f"{CANARY} literal a",
     }
-    assert read(lambda records: things.variables(records, "none")) is None
-    assert read(lambda records: things.route(records, "none")) is None
+    assert await read(lambda records: things.variables(records, "none")) is None
+    assert await read(lambda records: things.route(records, "none")) is None
     route = Route("r", "http://x.example", {"X-A": "{a}"}, allow=("GET /x",), pass_headers=("Range",))
-    await vault._database.write(lambda records: things.put_route(records, route))
-    assert read(lambda records: things.route(records, "r")) == route
-    assert read(lambda records: things.names(records, "secret")) == ["a", "b"]
-    assert read(lambda records: things.names(records, "route")) == ["r", "route-a", "route-b"]
+    await vault._change(lambda records: things.put_route(records, route))
+    assert await read(lambda records: things.route(records, "r")) == route
+    assert await read(lambda records: things.names(records, "secret")) == ["a", "b"]
+    assert await read(lambda records: things.names(records, "route")) == ["r", "route-a", "route-b"]
 
 
 async def test_a_secret_that_is_needed_is_not_removed(vault: Vault) -> None:
-    assert vault._database.read(lambda records: things.referrers(records, "a")) == [
+    assert await vault._look(lambda records: things.referrers(records, "a")) == [
         "the environment 'env-a'",
         "the route 'route-a'",
     ]

@@ -12,7 +12,7 @@ import pytest
 from oo.gateway.errors import StoreError
 from oo.gateway.sealing import ReloadingKeyring
 from oo.gateway.store import sqlite
-from oo.gateway.store.records import Records
+from oo.gateway.store.sqlite_rows import SQLiteRecords
 from oo.gateway.store.writer import Writer
 from tests.support.vaults import Kept
 
@@ -22,7 +22,7 @@ class Held:
 
     def __init__(self, kept: Kept) -> None:
         self.db = sqlite.writer(kept.path)
-        self.writer = Writer(Records(self.db, kept.path, ReloadingKeyring(lambda: kept.ring)), kept.path)
+        self.writer = Writer(SQLiteRecords(self.db, kept.path, ReloadingKeyring(lambda: kept.ring)), kept.path)
         self.go = threading.Event()
         self.commits = 0
         self.db.set_trace_callback(self._trace)
@@ -34,7 +34,7 @@ class Held:
         """Have the thread wait within a change of its own."""
         begun = threading.Event()
 
-        def change(_: Records) -> None:
+        def change(_: SQLiteRecords) -> None:
             begun.set()
             assert self.go.wait(10)
 
@@ -61,7 +61,7 @@ def put(name: str) -> Any:
     return lambda records: records.db.execute("INSERT INTO meta VALUES (?, 'x')", (name,)).rowcount
 
 
-def fail(records: Records) -> None:
+def fail(records: SQLiteRecords) -> None:
     put("half")(records)
     raise StoreError("no")
 
@@ -111,7 +111,7 @@ async def test_a_change_that_fails_takes_no_other_with_it(kept: Kept, held: Held
 
 
 async def test_what_ends_the_transaction_fails_each_with_an_error_of_its_own(kept: Kept, held: Held) -> None:
-    def full(records: Records) -> None:
+    def full(records: SQLiteRecords) -> None:
         records.db.execute("ROLLBACK")  # as SQLite does by itself where a disk is full
         raise sqlite3.OperationalError("database or disk is full")
 
@@ -127,7 +127,7 @@ async def test_what_ends_the_transaction_fails_each_with_an_error_of_its_own(kep
 
 
 async def test_what_is_no_failure_of_the_store_is_named_without_its_words(kept: Kept, held: Held) -> None:
-    def breaks(records: Records) -> None:
+    def breaks(records: SQLiteRecords) -> None:
         records.db.execute("ROLLBACK")
         raise KeyError("a secret")
 

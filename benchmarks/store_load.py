@@ -1,0 +1,47 @@
+"""Asks a store as fast as it answers: `python -m benchmarks.store_load PLACE TOKEN uses|claims SECONDS`. Prints how
+often a second it answered, and the 99th percentile of how long each took, in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import time
+
+from oo.gateway.models import StoredResponse
+from oo.gateway.open_store import open_store
+from oo.gateway.store.base import Keeper
+
+TASKS = 16
+ANSWER = StoredResponse(200, (("Content-Type", "application/json"),), bytes(500))
+
+
+async def use(store: Keeper, token: str) -> None:
+    await store.consume(token, "route")
+
+
+async def claim(store: Keeper, token: str) -> None:
+    key = secrets.token_hex(8)
+    fence = await store.claim(token, key, 60)
+    assert isinstance(fence, bytes)
+    await store.complete(store.id_of(token), key, fence, b"digest", ANSWER)
+
+
+async def main(place: str, token: str, what: str, seconds: float) -> None:
+    ask, took = {"uses": use, "claims": claim}[what], list[float]()
+
+    async def lane(store: Keeper, until: float) -> None:
+        while (began := time.perf_counter()) < until:
+            await ask(store, token)
+            took.append(time.perf_counter() - began)
+
+    async with open_store(place) as store:
+        await ask(store, token)
+        until = time.perf_counter() + seconds
+        await asyncio.gather(*(lane(store, until) for _ in range(TASKS)))
+    took.sort()
+    print(len(took) / seconds, took[len(took) * 99 // 100] * 1e3)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])))

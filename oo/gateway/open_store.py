@@ -1,0 +1,53 @@
+"""Which store is meant, and how it is opened: a directory with a vault, or `postgres://...`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from . import keyring
+from .paths import data_dir
+from .sealing import Keyring
+from .store.base import Keeper
+from .vault import VAULT_FILE, Vault
+
+_POSTGRES = ("postgres://", "postgresql://")
+
+
+def place_of(given: str | None = None) -> str:
+    """Where the store is: what was given, else `OO_STORE`, else the data directory."""
+    return given or os.environ.get("OO_STORE") or str(data_dir())
+
+
+def is_postgres(place: str) -> bool:
+    """Whether a place is a PostgreSQL database."""
+    return place.startswith(_POSTGRES)
+
+
+def key_home(place: str) -> Path:
+    """The directory where a store's master key lies, unless the environment gives it."""
+    return data_dir() if is_postgres(place) else Path(place).expanduser()
+
+
+def open_store(place: str | None = None, load: Callable[[], Keyring] | None = None) -> Keeper:
+    """The store at a place, by default the one of `place_of`; it is open within its `async with` block. `load` gives
+    the master key, by default that of `keyring.load`. StoreError if there is none or the key is another's."""
+    where = place_of(place)
+    home = key_home(where)
+    load = load or partial(keyring.load, home)
+    if is_postgres(where):
+        from .postgres import PostgresStore
+
+        return PostgresStore(where, load)
+    return Vault(home, load)
+
+
+def shown(place: str) -> str:
+    """A store's place as it may be shown: the vault's file, or a database without a password."""
+    if is_postgres(place):
+        from .store.postgres.place import parse
+
+        return str(parse(place))
+    return str(Path(place).expanduser() / VAULT_FILE)

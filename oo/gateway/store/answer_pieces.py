@@ -1,0 +1,80 @@
+"""A kept answer, cut into pieces that are sealed each by itself: none takes long to seal, to read or to send.
+
+The first piece begins with the status and the headers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..models import StoredResponse
+from ..sealing import Keyring, derive
+
+MAX_PIECES = 256
+"""Pieces of one answer, at most."""
+
+_PIECE = 256 << 10  # bytes
+_ROWS = 512  # bytes that the rows of an answer take beside its pieces, about
+_DAY = 24 * 3600
+
+
+class Call(NamedTuple):
+    """A call that was made: its token's id, the keyed hash of its key, the fence of its claim."""
+
+    token: str
+    key: bytes
+    fence: bytes
+
+    def name(self, pieces: int) -> str:
+        """What each of its answer's pieces is bound to."""
+        return f"{self.token}.{self.key.hex()}.{self.fence.hex()}.{pieces}"
+
+
+class Cut:
+    """An answer in pieces: how many, how many bytes they take, and each. `parts` are the body of one that flows."""
+
+    def __init__(self, response: StoredResponse, parts: Sequence[bytes] | None = None) -> None:
+        if parts is None:
+            if not isinstance(response.body, bytes):
+                raise TypeError("an answer is kept once it was read whole")
+            parts = [response.body]
+        length = sum(map(len, parts))
+        head = json.dumps([response.status, response.headers, length]).encode()
+        head = len(head).to_bytes(4, "big") + head
+        self._parts = [head, *parts]
+        self._most = max(_PIECE, len(head))
+        self.pieces = -(-(len(head) + length) // self._most)
+        self.size = len(head) + length + _ROWS
+
+    def __iter__(self) -> Iterator[bytes]:
+        waiting = bytearray()
+        for part in self._parts:
+            for at in range(0, len(part), self._most):
+                waiting += part[at : at + self._most]
+                if len(waiting) >= self._most:
+                    yield bytes(waiting[: self._most])
+                    del waiting[: self._most]
+        if waiting:
+            yield bytes(waiting)
+
+
+def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:
+    """What a first piece holds: the status, the headers, the length of the body, and how that begins."""
+    end = 4 + int.from_bytes(first[:4], "big")
+    status, headers, length = json.loads(first[4:end])
+    return status, tuple((name, value) for name, value in headers), length, first[end:]
+
+
+def day_of(at: float) -> int:
+    """The day of a time, in seconds since 1970."""
+    return int(at // _DAY)
+
+
+@lru_cache(4)
+def keyring_of(root: bytes, day: int) -> Keyring:
+    """The ring of a day's answers, derived from a store's root and kept nowhere: each of the many pieces draws a random
+    nonce (NIST SP 800-38D, 8.3)."""
+    return Keyring([derive(root, b"double-o results of day %d" % day)])

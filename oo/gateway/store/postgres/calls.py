@@ -1,0 +1,226 @@
+"""Idempotent calls in PostgreSQL: whose each is until when, and what was answered.
+
+A claim is durable before it is acknowledged. An answer is kept in the transaction that notes its call as made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal, NamedTuple
+
+from ...._http.body import Body
+from ....exceptions import DoubleOError
+from ... import kept
+from ...errors import IntegrityError, StoreError
+from ...models import Denial, StoredResponse, Token
+from ...sealing import Keyring
+from ..answer_pieces import MAX_PIECES, Call, Cut, day_of, keyring_of, opened
+from .batches import Batches
+from .connections import Connection, Connections
+
+FENCE = 16  # random bytes
+_KNOWN = """
+SELECT 1 FROM oo.claims WHERE token = $1 AND call = $2
+AND CASE WHEN done THEN at > clock_timestamp() - make_interval(secs => $3) ELSE until > clock_timestamp() END
+"""
+_LOOK = _KNOWN.replace("1", "digest, fence, done, day, pieces", 1)
+_PIECE = "SELECT sealed FROM oo.pieces WHERE token = $1 AND call = $2 AND fence = $3 AND number = $4"
+_CLAIM = """
+SELECT oo.claim(a.hash, a.revision, a.most, a.token, a.call, a.fence, a.seconds, $8)
+FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bytea[], $7::float8[])
+AS a (hash, revision, most, token, call, fence, seconds)
+"""
+_RENEW = """
+UPDATE oo.claims SET until = greatest(until, clock_timestamp() + make_interval(secs => $4))
+WHERE token = $1 AND call = $2 AND fence = $3 AND NOT done
+"""
+_RELEASE = "DELETE FROM oo.claims WHERE token = $1 AND call = $2 AND fence = $3 AND NOT done"
+_COMPLETE = """
+WITH asked AS (
+    SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[], $5::int[], $6::int[], $7::bigint[])
+    AS a (token, call, fence, digest, day, pieces, size)
+), locked AS MATERIALIZED (
+    SELECT c.token, c.call, c.fence FROM oo.claims c JOIN asked a USING (token, call)
+    WHERE c.fence = a.fence AND NOT c.done ORDER BY c.token, c.call FOR UPDATE OF c
+), made AS (
+    UPDATE oo.claims c SET done = true, digest = a.digest, day = a.day, pieces = a.pieces, size = a.size
+    FROM locked l JOIN asked a USING (token, call, fence)
+    WHERE c.token = l.token AND c.call = l.call AND c.fence = l.fence
+    RETURNING c.token, c.call, c.fence
+)
+INSERT INTO oo.pieces SELECT p.token, p.call, p.fence, p.number, p.sealed
+FROM unnest($8::text[], $9::bytea[], $10::bytea[], $11::int[], $12::bytea[]) AS p (token, call, fence, number, sealed)
+JOIN made USING (token, call, fence)
+"""
+
+
+class _Claiming(NamedTuple):
+    token: Token
+    call: bytes
+    fence: bytes
+    seconds: float
+
+
+class _Made(NamedTuple):
+    call: Call
+    digest: bytes
+    day: int
+    size: int
+    pieces: list[bytes]
+
+
+class Calls:
+    """What the store does for calls with an idempotency key. A call is known by the keyed hash of its key. `root` gives
+    the store's random key, `now` its time."""
+
+    def __init__(self, connections: Connections, root: Callable[[], bytes], now: Callable[[], float]) -> None:
+        self._connections = connections
+        self._root = root
+        self._now = now
+        self._claiming: Batches[_Claiming, str] = Batches(self._claim, most=64)
+        self._completing: Batches[_Made, None] = Batches(self._complete, most=16)
+
+    async def is_known(self, token_id: str, call: bytes) -> bool:
+        """Whether a call is being made or was made, so that it costs no use."""
+        found = await self._connections.run(lambda db: db.fetchval(_KNOWN, token_id, call, kept.KEPT), writes=False)
+        return found is not None
+
+    async def claim(self, token: Token, call: bytes, seconds: float) -> bytes | Denial | Literal["taken", "stale"]:
+        """Claim a call and count a use, both or neither. See Store.claim; "stale" where the token's terms are not those
+        that it was judged by."""
+        fence = secrets.token_bytes(FENCE)
+        outcome = await self._claiming.ask(_Claiming(token, call, fence, seconds))
+        if outcome == "claimed":
+            return fence
+        if outcome == "used up":
+            return Denial(outcome, token.id, label=token.label)
+        return "taken" if outcome == "taken" else "stale"
+
+    async def result(
+        self, token_id: str, call: bytes, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        """What is known of a call. See Store.result."""
+        row = await self._connections.run(lambda db: db.fetchrow(_LOOK, token_id, call, kept.KEPT), writes=False)
+        if row is None:
+            return None
+        bound, fence, done, day, pieces = row
+        if bound and not hmac.compare_digest(bound, digest):
+            return "other"
+        if not done:
+            return "taken"
+        return await self._answer(Call(token_id, call, fence), day, pieces) or "gone"
+
+    async def renew(self, token_id: str, call: bytes, fence: bytes, seconds: float) -> bool:
+        """Extend a claim. See Store.renew."""
+        found = await self._connections.run(lambda db: db.execute(_RENEW, token_id, call, fence, seconds))
+        return str(found) != "UPDATE 0"
+
+    async def complete(
+        self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        """Note that a call was made, and keep its answer. See Store.complete."""
+        made = Call(token_id, call, fence)
+        cut = None if response is None else Cut(response, await _parts(response))
+        is_too_large = cut is not None and (cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES)
+        if cut is None or is_too_large:
+            await self._completing.ask(_Made(made, digest, 0, 0, []))
+        else:
+            day = day_of(self._now())
+            if cut.pieces == 1:
+                sealed = self._sealed(made, day, cut)
+            else:  # one of 16 MiB takes longer to seal than a loop may be held
+                sealed = await asyncio.to_thread(self._sealed, made, day, cut)
+            await self._completing.ask(_Made(made, digest, day, cut.size, sealed))
+        if is_too_large:
+            raise StoreError("there is no room for it")
+
+    def _sealed(self, call: Call, day: int, cut: Cut) -> list[bytes]:
+        ring, name = self._ring(day), call.name(cut.pieces)
+        return [ring.seal(ring.current, "result", name, number, piece) for number, piece in enumerate(cut)]
+
+    async def release(self, token_id: str, call: bytes, fence: bytes) -> None:
+        """Free the key of a call. See Store.release."""
+        await self._connections.run(lambda db: db.execute(_RELEASE, token_id, call, fence))
+
+    async def close(self) -> None:
+        """Wait for what was begun."""
+        await self._claiming.close()
+        await self._completing.close()
+
+    async def _claim(self, asked: Sequence[_Claiming]) -> list[str]:
+        # Rows are locked in one order: uses by their hashes, claims by token and call.
+        order = sorted(range(len(asked)), key=lambda n: (asked[n].token.hash, asked[n].call))
+        each = [asked[n] for n in order]
+        arrays = (
+            [bytes.fromhex(one.token.hash) for one in each],
+            [one.token.revision for one in each],
+            [one.token.uses for one in each],
+            [one.token.id for one in each],
+            [one.call for one in each],
+            [one.fence for one in each],
+            [one.seconds for one in each],
+        )
+        rows = await self._connections.run(lambda db: db.fetch(_CLAIM, *arrays, kept.KEPT))
+        answers = [""] * len(asked)
+        for n, row in zip(order, rows, strict=True):
+            answers[n] = row[0]
+        return answers
+
+    async def _complete(self, asked: Sequence[_Made]) -> list[None]:
+        calls = [made.call for made in asked]
+        of_calls = (
+            *([call.token for call in calls], [call.key for call in calls], [call.fence for call in calls]),
+            *([made.digest for made in asked], [made.day for made in asked]),
+            *([len(made.pieces) for made in asked], [made.size for made in asked]),
+        )
+        pieces = [(made.call, number, sealed) for made in asked for number, sealed in enumerate(made.pieces)]
+        of_pieces = (
+            *([call.token for call, *_ in pieces], [call.key for call, *_ in pieces]),
+            *([call.fence for call, *_ in pieces], [number for _, number, _ in pieces]),
+            [sealed for *_, sealed in pieces],
+        )
+        await self._connections.run(lambda db: db.execute(_COMPLETE, *of_calls, *of_pieces))
+        return [None] * len(asked)
+
+    async def _answer(self, call: Call, day: int, pieces: int) -> StoredResponse | None:
+        try:
+            first = await self._piece(call, day, pieces, 0) if pieces else None
+        except IntegrityError:
+            return None  # it was changed, and so is none
+        if first is None:
+            return None
+        status, headers, length, start = opened(first)
+        if pieces == 1:
+            return StoredResponse(status, headers, start)
+        return StoredResponse(status, headers, Body(self._rest(call, day, pieces, start), length=length))
+
+    async def _rest(self, call: Call, day: int, pieces: int, start: bytes) -> AsyncIterator[bytes]:
+        yield start
+        for number in range(1, pieces):
+            try:
+                piece = await self._piece(call, day, pieces, number)
+            except StoreError:
+                piece = None
+            if piece is None:
+                raise DoubleOError("the rest of the answer was dropped meanwhile", reason="protocol")
+            yield piece
+
+    async def _piece(self, call: Call, day: int, pieces: int, number: int) -> bytes | None:
+        async def look(connection: Connection) -> bytes | None:
+            sealed: bytes | None = await connection.fetchval(_PIECE, *call, number)
+            return sealed
+
+        sealed = await self._connections.run(look, writes=False)
+        ring = self._ring(day)
+        return None if sealed is None else ring.open(ring.current, "result", call.name(pieces), number, sealed)
+
+    def _ring(self, day: int) -> Keyring:
+        return keyring_of(self._root(), day)
+
+
+async def _parts(response: StoredResponse) -> list[bytes]:
+    body = response.body
+    return [body] if isinstance(body, bytes) else [piece async for piece in body]

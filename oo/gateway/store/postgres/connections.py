@@ -1,0 +1,183 @@
+"""Connections to PostgreSQL: a few, each used by one piece of work at a time.
+
+No statement is cancelled: an engine that waits for its standby would commit all the same. Work goes on where whoever
+asked for it has left, and what does not answer in time has its socket closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+
+from ...errors import StoreError, StoreUnavailable
+from .place import Place
+
+T = TypeVar("T")
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Work = Callable[[Connection], Awaitable[T]]
+
+CONNECT = 1.0  # seconds that a connection may take to be made
+ANSWER = 5.0  # seconds that a piece of work may take
+_RETRIES = 3  # of what the engine undid, since it was in the way of something else
+_UNDONE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_LOST = (
+    OSError,
+    asyncio.TimeoutError,  # 3.10's is no OSError
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,  # shut down, crashed, or starting
+    asyncpg.InsufficientResourcesError,  # too many connections, a full disk
+    asyncpg.ReadOnlySQLTransactionError,  # it was the primary
+    asyncpg.QueryCanceledError,
+)
+_NONE = "there is no store at {}: run `oo init`"
+_CHECK = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery()"
+
+
+class Connections:
+    """At most `most` connections to a place. StoreUnavailable where the engine does not answer, StoreError where it
+    refuses."""
+
+    def __init__(self, place: Place, most: int = 1) -> None:
+        self._place = place
+        self._free = asyncio.Semaphore(most)
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Work[T], *, writes: bool = True, within: float = ANSWER) -> T:
+        """What some work on a connection returns, `within` so many seconds. It is done whole or not at all, and goes on
+        where whoever waits is cancelled. Of what `writes`, a StoreUnavailable says whether it may have been done."""
+        task = asyncio.ensure_future(self._run(work, writes, within))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def drop(self) -> None:
+        """Close the connections that are not in use: whatever they led to is not what it was."""
+        while self._idle:
+            self._idle.pop().terminate()
+
+    def abandon(self) -> None:
+        """Close all connections: the engine does not answer, so what is under way on them is not waited for."""
+        self.drop()
+        for connection in self._busy:
+            connection.terminate()
+
+    async def close(self) -> None:
+        """Wait for what was begun, and close the connections."""
+        if self._running:
+            await asyncio.wait(self._running)
+        self.drop()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # marked as retrieved, since nobody may wait for it
+
+    async def _run(self, work: Work[T], writes: bool, within: float) -> T:
+        for left in reversed(range(_RETRIES)):
+            async with self._free:
+                connection = await self._taken()
+                try:
+                    return await self._answer(connection, work, writes, within)
+                except _UNDONE:
+                    if not left:
+                        raise StoreUnavailable("the store is busy with something else") from None
+        raise AssertionError("unreachable")
+
+    async def _answer(self, connection: Connection, work: Work[T], writes: bool, within: float) -> T:
+        running = asyncio.ensure_future(work(connection))
+        self._busy.add(connection)
+        failure = ""
+        try:
+            await asyncio.wait([running], timeout=within)
+            if not running.done():
+                connection.terminate()
+                await asyncio.wait([running])
+                running.exception()
+                raise TimeoutError
+            return running.result()
+        except _UNDONE:
+            raise
+        except _LOST as error:
+            failure = _named(error)
+            self.drop()
+            connection.terminate()
+        except asyncpg.PostgresError as error:
+            raise _refused(error, self._place) from None
+        finally:
+            self._busy.discard(connection)
+            if not connection.is_closed():
+                self._idle.append(connection)
+        raise StoreUnavailable(f"the store at {self._place} does not answer: {failure}", unsure=writes)
+
+    async def _taken(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        try:
+            connection = await connect(self._place)
+        except StoreUnavailable:
+            self.drop()
+            raise
+        return connection
+
+
+async def connect(place: Place) -> Connection:
+    """A new connection to the engine that takes writes; StoreUnavailable if there is none, StoreError if it refuses or
+    would acknowledge what is not on its disk."""
+    failure = ""
+    attrs = "read-write" if len(place.hosts) > 1 else "any"
+    try:
+        connection: Connection = await asyncpg.connect(
+            **place.settings, timeout=CONNECT, target_session_attrs=attrs, server_settings={"application_name": "oo"}
+        )
+    except (*_LOST, asyncpg.TargetServerAttributeNotMatched) as error:
+        failure = _named(error)
+    except asyncpg.PostgresError as error:
+        failure = _refusal(error)
+    except ValueError:
+        raise StoreError(f"the store {place} cannot be reached like that") from None
+    if failure:
+        raise StoreUnavailable(f"the store at {place} cannot be reached: {failure}")
+    try:
+        await _check(connection, place)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _check(connection: Connection, place: Place) -> None:
+    try:
+        commit, fsync, recovering = await asyncio.wait_for(connection.fetchrow(_CHECK), CONNECT)
+    except _LOST as error:
+        raise StoreUnavailable(f"the store at {place} does not answer: {_named(error)}") from None
+    for setting, value in (("synchronous_commit", commit), ("fsync", fsync)):
+        if value == "off":
+            raise StoreError(f"the store at {place} has {setting} off: what it acknowledges may be lost; set it on")
+    if recovering:
+        raise StoreUnavailable(f"the store at {place} is a standby")
+
+
+def _named(error: BaseException) -> str:
+    """What kind of failure it was. The words of an engine may quote what it was sent."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def _refusal(error: asyncpg.PostgresError) -> str:
+    return f"{type(error).__name__} ({getattr(error, 'sqlstate', None)})"
+
+
+def _refused(error: asyncpg.PostgresError, place: Place) -> StoreError:
+    if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)):
+        return StoreUnavailable(_NONE.format(place))
+    return StoreError(f"the store at {place} refused: {_refusal(error)}")

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Inside, refused
+
+
+def test_a_store_is_looked_at_copied_and_filled(home: Path, vault: Inside, inside: Inside, tmp_path: Path) -> None:
+    vault("secret", "set", "a", "--from-file", "-", input="value")
+    found = {row["what"]: row["is"] for row in json.loads(vault("store", "status", "--json").stdout)}
+    assert found == {"secrets": "1", "envs": "0", "routes": "0", "tokens": "0"}
+    file = tmp_path / "copy.db"
+    assert vault("store", "backup", str(file)).stdout.startswith("rows copied: ")
+    assert "there is a vault at" in refused(inside("store", "backup", str(file)))
+    other = tmp_path / "other"
+    other.mkdir(0o700)
+    (other / "master.key").write_bytes((home / "master.key").read_bytes())
+    (other / "master.key").chmod(0o600)
+    assert vault("store", "restore", str(file), "--store", str(other)).stdout.startswith("rows restored: ")
+    assert json.loads(vault("secret", "list", "--json", "--store", str(other)).stdout)[0]["name"] == "a"
+
+
+def test_a_store_moves_once(home: Path, vault: Inside, inside: Inside, tmp_path: Path) -> None:
+    vault("secret", "set", "a", "--from-file", "-", input="value")
+    target = str(tmp_path / "new")
+    assert vault("migrate", "--to", target).stdout.startswith("rows moved: ")
+    assert vault("migrate", "--to", target).stdout == "it had moved already\n"
+    assert f"the store has moved to {target}" in refused(inside("secret", "list"))
+
+
+@pytest.mark.parametrize("args", [("migrate", "--to"), ("store", "status", "--store")])
+def test_a_password_is_no_argument(home: Path, inside: Inside, args: tuple[str, ...]) -> None:
+    said = refused(inside(*args, "postgres://me:canary@127.0.0.1/db"), code=2)
+    assert "a password is never an argument" in said
+    assert "canary" not in said

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from oo.gateway.models import StoredResponse
+from oo.gateway.store.answer_pieces import Call, Cut, day_of, keyring_of, opened
+from oo.testing import Streamed
+
+PIECE = 256 << 10
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 60, PIECE, PIECE + 1, 3 * PIECE + 17])
+@pytest.mark.parametrize("headers", [(), (("X-Long", "x" * 2 * PIECE),)])
+def test_an_answer_is_cut_and_opened(size: int, headers: tuple[tuple[str, str], ...]) -> None:
+    body = (bytes(range(256)) * (size // 256 + 1))[:size]
+    cut = Cut(StoredResponse(201, headers, body))
+    pieces = list(cut)
+    assert (len(pieces), cut.size >= sum(map(len, pieces))) == (cut.pieces, True)
+    status, found, length, start = opened(pieces[0])
+    assert (status, found, length, start + b"".join(pieces[1:])) == (201, headers, size, body)
+
+
+def test_a_stream_is_no_answer_to_keep() -> None:
+    with pytest.raises(TypeError, match="read whole"):
+        Cut(StoredResponse(200, (), Streamed([b"x"])))
+
+
+def test_each_day_has_a_ring_of_its_own() -> None:
+    assert (day_of(0.0), day_of(86399.9), day_of(86400.0)) == (0, 0, 1)
+    assert keyring_of(b"root", 1) is keyring_of(b"root", 1)
+    assert len({keyring_of(*each).current for each in ((b"root", 1), (b"root", 2), (b"other", 1))}) == 3
+    names = {Call("t", b"k", b"f").name(1), Call("t", b"k", b"f").name(2), Call("t", b"k", b"g").name(1)}
+    assert len(names) == 3
