@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -78,17 +78,7 @@ def run_worker(
     manager = ServiceManager()
     worker = Worker(sock, home, settings, manager.ready)
     worker.reread, worker.manager, worker.admin = reread, manager, admin
-    _run(worker.run())
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop, where that is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
+    asyncio.run(worker.run())
 
 
 class LoopErrorLog(ThrottledLog):
@@ -254,7 +244,7 @@ def _main(descriptor: str, admin: str, ready: str, parent: str, settings: str) -
         await _supervised(worker, int(parent))
 
     try:
-        _run(run())
+        asyncio.run(run())
     except StoreError as error:
         logger.error("%s", error)  # noqa: TRY400  # one line
         sys.exit(1)

@@ -205,7 +205,7 @@ class Connection(ResponseHandler):
         _fail(payload, aiohttp.ClientConnectionError())
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        if isinstance(exc, OSError):
+        if isinstance(exc, OSError) and not isinstance(exc, asyncio.TimeoutError):  # from 3.11 on, that is one too
             self._read_rest()
         if self._reused and not self._answered:
             exc.stale = True  # type: ignore[attr-defined]  # for `is_stale`

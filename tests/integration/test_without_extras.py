@@ -26,9 +26,8 @@ EXTRAS = (
     "platformdirs",
     "prometheus_client",
     "rich",
-    "uvloop",
 )
-PARTS = ("async", "retry", "server", "cli", "postgres", "metrics", "otel", "speed")
+PARTS = ("async", "retry", "server", "cli", "postgres", "metrics", "otel")
 
 
 @pytest.fixture
@@ -81,7 +80,6 @@ def test_each_extra_brings_what_it_is_for(about: Distribution) -> None:
     assert brings(about, "postgres") == {"asyncpg"}
     assert brings(about, "metrics") == {"prometheus-client"}
     assert brings(about, "otel") == {"opentelemetry-api"}
-    assert brings(about, "speed") <= {"uvloop"}  # Windows has none
 
 
 def test_all_is_every_other_extra_and_dev_has_it_too(about: Distribution) -> None:

@@ -4,6 +4,7 @@ closed, as the answer says."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -16,7 +17,7 @@ from oo._http.headers import Headers
 from oo.transports import _aiohttp_patches as patches
 from oo.transports.aiohttp import AiohttpTransport
 from oo.transports.direct import LARGEST, message_of
-from tests.support.faults import CLOSE, READ, SILENCE, answer, head, serving
+from tests.support.faults import CLOSE, READ, SILENCE, Endless, answer, head, serving
 
 REQUESTS = [
     ("GET", "/", [], None),
@@ -101,6 +102,17 @@ async def test_a_head_must_come_in_time_however_it_drips() -> None:
         with pytest.raises(oo.DoubleOError) as caught:
             await transport.send(oo.Request("GET", server.url, timeout=0.3))
         assert caught.value.reason == "timeout"
+        await transport.close()
+
+
+async def test_a_storm_of_hints_ends_in_time() -> None:
+    transport = AiohttpTransport()
+    with serving(reply=lambda _request: [Endless(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 99)]) as server:
+        began = time.monotonic()
+        with pytest.raises(oo.DoubleOError) as caught:
+            await transport.send(oo.Request("GET", server.url, timeout=0.3))
+        assert caught.value.reason == "timeout"
+        assert time.monotonic() - began < 8  # what came in time is read; what still comes is not
         await transport.close()
 
 
