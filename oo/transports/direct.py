@@ -95,7 +95,7 @@ class _Form(NamedTuple):
     order: Callable[[tuple[str, ...]], tuple[str, ...]]
 
 
-@lru_cache(256)  # most calls have the same names
+@lru_cache(64)  # most calls have the same names; a gateway's callers may send many, and long ones
 def _form(names: tuple[str, ...]) -> _Form | None:
     lowered = [name.lower() for name in names]
     if not _OF_SESSION.isdisjoint(lowered):
