@@ -43,7 +43,8 @@ async def sent(raw: bytes, make: Any) -> bytes:
         return response
 
     # Nothing may follow a request that closes (RFC 9112, 9.6).
-    return await exchange(handler, raw if b"close" in raw else raw + request(path="/end"))
+    is_kept = b"keep-alive" in raw or (b"HTTP/1.1" in raw and b"close" not in raw)
+    return await exchange(handler, raw + request(path="/end") if is_kept else raw)
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
