@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,12 @@ class Gateway:
         self._chain.drain()
         if shared and self._sock is not None:
             await hand_on(self._sock, lambda: self._server.made)
-        await asyncio.sleep(0)  # take in what the system has accepted already
+        # A connection that was accepted is made a turn later, and is lost where its listener is closed by then.
+        if self._sock is not None:
+            with suppress(NotImplementedError):  # Windows
+                asyncio.get_running_loop().remove_reader(self._sock)
+        for _ in range(2):
+            await asyncio.sleep(0)
         self._listener.close()
         left = await self._server.drain(grace, hurry, lambda: self._capacity.calls)
         self._chain.cut(left)
