@@ -29,8 +29,8 @@ KEPT_BACK = HOP_BY_HOP | frozenset(
         "auth-user authenticated-user client-cert client-cert-chain eppn gap-auth path-info proxy-user script-name "
         "user x-anonymous-consumer x-apigateway-api-userinfo x-credential-identifier x-credential-username x-email "
         "x-endpoint-api-userinfo x-group x-groups x-hasura-role x-id-token x-jwt-assertion x-krb-user x-ldap-user "
-        "x-role x-roles x-saml-user x-user x-user-email x-user-groups x-user-id x-user-name x-user-role x-user- "
-        "roles x-userinfo x-username x-verified-user"
+        "x-role x-roles x-saml-user x-user x-user-email x-user-groups x-user-id x-user-name x-user-role "
+        "x-user-roles x-userinfo x-username x-verified-user"
     ).split()
 )
 """Headers that do not go up, unless the route passes them on."""
