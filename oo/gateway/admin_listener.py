@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from .app import Gateway
 from .errors import StoreError
 from .fronts.admin import AdminFront, pages
-from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server
+from .http_server.server import Server
 from .paths import exposed
 
 _CONNECTIONS = 64  # at once
@@ -43,12 +42,8 @@ async def listening(
 
     front = AdminFront(pages(gateway.obstacle, partial(exposition, counts)), token)
     server = Server(front.handle, front.refuse, _CONNECTIONS)
-    patience = None if tls is None else HEADER_TIMEOUT
-    listener = await asyncio.get_running_loop().create_server(
-        server, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=BACKLOG
-    )
+    await server.listen(sock, tls)
     try:
         yield
     finally:
-        listener.close()
         await server.end()

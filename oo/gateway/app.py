@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from .capacity import Capacity
 from .credentials.registry import Registry
 from .errors import StoreError
 from .fronts.base_url import Front
-from .http_server.server import BACKLOG, HEADER_TIMEOUT, Server, connection_limit
+from .http_server.server import Server, connection_limit
 from .listening import bound, hand_on, url_of
 from .metrics import Metrics
 from .stack import Stack
@@ -81,11 +81,7 @@ class Gateway:
             front = Front(self._chain)
             self._server = Server(front.handle, front.refuse, self._max_conns)
             stack.push_async_callback(self._server.end)
-            patience = None if self._tls is None else HEADER_TIMEOUT
-            self._listener = await asyncio.get_running_loop().create_server(
-                self._server, sock=self._sock, ssl=self._tls, ssl_handshake_timeout=patience, backlog=BACKLOG
-            )
-            stack.callback(self._listener.close)
+            await self._server.listen(self._sock, self._tls)
             self._stack = stack.pop_all()
         return self
 
@@ -108,13 +104,6 @@ class Gateway:
         self._chain.drain()
         if shared and self._sock is not None:
             await hand_on(self._sock, lambda: self._server.made)
-        # A connection that was accepted is made a turn later, and is lost where its listener is closed by then.
-        if self._sock is not None:
-            with suppress(NotImplementedError):  # Windows
-                asyncio.get_running_loop().remove_reader(self._sock)
-        for _ in range(2):
-            await asyncio.sleep(0)
-        self._listener.close()
         left = await self._server.drain(grace, hurry, lambda: self._capacity.calls)
         self._chain.cut(left)
         return left

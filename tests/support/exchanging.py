@@ -9,20 +9,23 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from oo.gateway.http_server.server import Answer, Server
+from oo.gateway.listening import bound
 
 
 @asynccontextmanager
 async def connected(handler: Answer) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a server whose requests the handler answers."""
     server = Server(handler, lambda _, status: web.Response(status=status))
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    async with listener:
-        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+    sock = bound("127.0.0.1", 0)
+    await server.listen(sock)
+    try:
+        reader, writer = await asyncio.open_connection(*sock.getsockname())
         try:
             yield reader, writer
         finally:
             writer.close()
-            await server.end()
+    finally:
+        await server.end()
 
 
 async def exchange(handler: Answer, *sent: bytes) -> bytes:

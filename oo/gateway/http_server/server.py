@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -69,6 +70,7 @@ class Server(BaseServer):
         self.refuse = refuse
         self._answer = answer
         self._limit = connection_limit(limit)
+        self._listener: asyncio.Server | None = None
         self._tracked: set[Connection] = set()
         self.made = 0  # connections so far
         self._begun = 0  # and those whose handshake may not be over
@@ -79,6 +81,13 @@ class Server(BaseServer):
     def __call__(self) -> web.RequestHandler:
         self._begun += 1
         return Connection(self, self.refuse)
+
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Take connections from a bound socket, over TLS where a context is given, until `drain` or `end`."""
+        patience = None if tls is None else HEADER_TIMEOUT
+        self._listener = await asyncio.get_running_loop().create_server(
+            self, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=BACKLOG
+        )
 
     def track(self, connection: Connection) -> None:
         """Count a new connection, and abort another or this one if there are too many."""
@@ -106,14 +115,15 @@ class Server(BaseServer):
         return bool(self._fresh or self._idle) and len(self._tracked) < self._limit + BACKLOG
 
     async def drain(self, grace: float, hurry: asyncio.Event, busy: Callable[[], int]) -> int:
-        """Answer what is under way, and end each connection once that is done or it has been silent for a second.
+        """Listen no more, answer what is under way, and end each connection once that is done or it has been silent
+        for a second.
 
         Returns how many calls are left after `grace` seconds, or when `hurry` is set. `busy` tells how many there are,
         those whose caller has left included.
         """
         self._answer = _last(self._answer)
         began = time.monotonic()
-        await asyncio.sleep(0)  # what was accepted begins a turn later
+        await self._close()
         for _ in range(int(min(SPEAK_WITHIN, grace) / _TURN)):
             if self._begun == self.made or hurry.is_set():
                 break
@@ -130,12 +140,25 @@ class Server(BaseServer):
         return max(len(self._answering()), busy())
 
     async def end(self) -> None:
-        """Cut the calls under way, and close the connections."""
-        await asyncio.sleep(0)  # let the connection that was accepted last begin
+        """Listen no more, cut the calls under way, and close the connections."""
+        await self._close()
         self.pre_shutdown()
         for connection in self._answering():
             connection.abort()
         await self.shutdown(_SHUTDOWN_TIMEOUT)
+
+    async def _close(self) -> None:
+        """Listen no more. A connection that was accepted is made two turns later, and is lost where the listener is
+        closed by then."""
+        if self._listener is None:
+            return
+        with contextlib.suppress(NotImplementedError):  # Windows
+            for sock in self._listener.sockets:
+                asyncio.get_running_loop().remove_reader(sock)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        self._listener.close()
+        self._listener = None
 
     def _answering(self) -> list[Connection]:
         return [each for each in self._tracked if each not in self._fresh and not each.waits]

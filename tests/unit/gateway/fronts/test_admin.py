@@ -8,6 +8,7 @@ import pytest
 
 from oo.gateway.fronts.admin import AdminFront, pages
 from oo.gateway.http_server.server import Server
+from oo.gateway.listening import bound, url_of
 from tests.support.processes import Got, get
 
 
@@ -18,11 +19,11 @@ async def served(why: str = "", token: bytes | None = None) -> AsyncIterator[str
 
     front = AdminFront(pages(ready, lambda: b"counted 1\n"), token)
     server = Server(front.handle, front.refuse)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    sock = bound("127.0.0.1", 0)
+    await server.listen(sock)
     try:
-        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        yield url_of(sock, tls=False)
     finally:
-        listener.close()
         await server.end()
 
 

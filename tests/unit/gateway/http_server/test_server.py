@@ -9,6 +9,7 @@ from aiohttp import web
 
 from oo.gateway.http_server import server as server_module
 from oo.gateway.http_server.server import MAX_CONNECTIONS, Server
+from oo.gateway.listening import bound
 
 RAW = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -114,15 +115,15 @@ async def test_a_connection_is_idle_between_two_requests() -> None:
         return web.Response(text="ok")
 
     server = Server(looks, refuse)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    async with listener:
-        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-        for _ in range(2):
-            writer.write(RAW)
-            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
-        states.append((len(server._tracked), len(server._fresh), len(server._idle)))
-        writer.close()
-        await server.end()
+    sock = bound("127.0.0.1", 0)
+    await server.listen(sock)
+    reader, writer = await asyncio.open_connection(*sock.getsockname())
+    for _ in range(2):
+        writer.write(RAW)
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+    states.append((len(server._tracked), len(server._fresh), len(server._idle)))
+    writer.close()
+    await server.end()
     assert states == [(1, 0, 0), (1, 0, 0), (1, 0, 1)]
 
 
