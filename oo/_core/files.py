@@ -82,6 +82,15 @@ def owner_of(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     return status.st_uid, status.st_gid
 
 
+def identity(path: str | os.PathLike[str] | int, *, follow_symlinks: bool = True) -> tuple[int, int] | None:
+    """What tells a file from another that comes to stand at the same path; None where none can be seen."""
+    try:
+        status = os.stat(path, follow_symlinks=follow_symlinks)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def is_root() -> bool:
     """Whether this process runs as root."""
     return sys.platform != "win32" and os.geteuid() == 0

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from .._core.files import identity
+
 STDOUT = "-"
 """The name of standard output."""
 
@@ -44,7 +46,7 @@ class AppendedFile:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self._file = self._open()
-        self._identity = _identity(os.fstat(self._file))
+        self._identity = identity(self._file)
         self._checked = time.monotonic()
         self._whole = True
 
@@ -70,7 +72,7 @@ class AppendedFile:
     def reopen(self) -> None:
         file = self._open()
         os.close(self._file)
-        self._file, self._identity, self._whole = file, _identity(os.fstat(file)), True
+        self._file, self._identity, self._whole = file, identity(file), True
 
     def close(self) -> None:
         os.close(self._file)
@@ -81,14 +83,7 @@ class AppendedFile:
         return os.open(self._path, flags, 0o600)
 
     def _is_current(self) -> bool:
-        try:
-            return _identity(os.stat(self._path)) == self._identity
-        except OSError:
-            return False
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_ino, found.st_dev
+        return identity(self._path) == self._identity
 
 
 class StandardOutput:

@@ -14,6 +14,8 @@ from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from urllib.parse import quote
 
+from .._core.files import identity
+
 _FIRST_FD = 3  # sd_listen_fds(3), SD_LISTEN_FDS_START
 _RETURN = 0x06  # BPF_RET | BPF_K: a program of one instruction
 _ATTACH = 51  # SO_ATTACH_REUSEPORT_CBPF, socket(7)
@@ -93,20 +95,13 @@ class UnixPath:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._identity = self._found()
+        self._identity = identity(path, follow_symlinks=False)
 
     def remove(self) -> None:
         """Take it away, if it is there still."""
-        if self._identity is not None and self._found() == self._identity:
+        if self._identity is not None and identity(self.path, follow_symlinks=False) == self._identity:
             with suppress(OSError):
                 os.unlink(self.path)
-
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = os.lstat(self.path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
 
 
 def handed_over(environ: MutableMapping[str, str] = os.environ) -> dict[str, socket.socket]:

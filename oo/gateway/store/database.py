@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
+from ..._core.files import identity
 from ..._core.pipeline import run_sync
 from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import Keyring, ReloadingKeyring, new_key
@@ -30,14 +30,14 @@ class _Connections:
     def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
         with sqlite.failures(path), ExitStack() as opened:
             # Before it is opened: a file that is put in its place meanwhile is noticed at the next look.
-            self.identity = _identity(path)
+            self.identity = identity(path)
             self.records = SQLiteRecords(opened.enter_context(closing(sqlite.reader(path))), path, keys)
             self.root = self._root(path)
             # After the root is read, since it carries over into the file what a crash left in the log.
             self.writer = opened.enter_context(closing(sqlite.writer(path)))
             upgrade(self.writer)
             # Its log too: whoever copies a backup over the file itself removes that.
-            self.log = _identity(_log(path))
+            self.log = identity(_log(path))
             opened.pop_all()
         self.changes = Writer(SQLiteRecords(self.writer, path, keys), path, self._close)
 
@@ -96,7 +96,7 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if _identity(self._name) != self._open.identity or _identity(self._log) != self._open.log:
+        if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
             self._reopen()
         with sqlite.failures(self.path):
             seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
@@ -162,12 +162,3 @@ def create(path: Path, ring: Keyring) -> None:
 
 def _log(path: Path) -> str:
     return f"{path}-wal"
-
-
-def _identity(path: Path | str) -> tuple[int, int] | None:
-    """What tells one file from another at the same path; None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

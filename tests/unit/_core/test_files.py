@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oo._core import files
-from oo._core.files import decode_text, lock_dir, owner_of, replace_file
+from oo._core.files import decode_text, identity, lock_dir, owner_of, replace_file
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 NOBODY = (65534, 65533)
@@ -160,3 +160,18 @@ def test_a_folder_that_stays_locked_is_not_waited_for_without_end(
         raise AssertionError("two were inside")
     with lock_dir(str(tmp_path)):
         assert is_locked(tmp_path)
+
+
+def test_a_file_is_itself_until_another_stands_in_its_place(tmp_path: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    assert identity(path) is None
+    path.write_text("one")
+    link.symlink_to(path)
+    first = identity(path)
+    with path.open() as file:
+        assert first == identity(file.fileno()) == identity(link) != identity(link, follow_symlinks=False)
+        path.write_text("changed")
+        assert identity(path) == first
+        (tmp_path / "new").write_text("two")
+        os.replace(tmp_path / "new", path)
+        assert None is not identity(path) != first == identity(file.fileno())
