@@ -6,15 +6,20 @@ The first piece begins with the status and the headers.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..._http.body import Body
+from ...exceptions import DoubleOError
+from ..errors import StoreError
 from ..models import StoredResponse
 from ..sealing import Keyring, derive
 
 MAX_PIECES = 256
 """Pieces of one answer, at most."""
+FENCE = 16
+"""Random bytes of a claim's fence."""
 
 _PIECE = 256 << 10  # bytes
 _ROWS = 512  # bytes that the rows of an answer take beside its pieces, about
@@ -31,6 +36,15 @@ class Call(NamedTuple):
     def name(self, pieces: int) -> str:
         """What each of its answer's pieces is bound to."""
         return f"{self.token}.{self.key.hex()}.{self.fence.hex()}.{pieces}"
+
+    def seal(self, ring: Keyring, cut: Cut) -> Iterator[bytes]:
+        """Each piece of its answer, sealed."""
+        name = self.name(cut.pieces)
+        return (ring.seal(ring.current, "result", name, number, piece) for number, piece in enumerate(cut))
+
+    def open(self, ring: Keyring, pieces: int, number: int, sealed: bytes) -> bytes:
+        """A piece of its answer, by its number of so many; IntegrityError where it is another."""
+        return ring.open(ring.current, "result", self.name(pieces), number, sealed)
 
 
 class Cut:
@@ -61,6 +75,34 @@ class Cut:
             yield bytes(waiting)
 
 
+async def parts_of(response: StoredResponse) -> list[bytes]:
+    """The body of an answer, read to its end, in the pieces in which it came: one of 16 MiB takes longer to join than a
+    loop may be held."""
+    body = response.body
+    return [body] if isinstance(body, bytes) else [piece async for piece in body]
+
+
+def joined(first: bytes, pieces: int, piece: Callable[[int], Awaitable[bytes | None]]) -> StoredResponse:
+    """The answer that begins with that piece. `piece` reads another while the body is read, by its number, and gives
+    None where it was dropped."""
+    status, headers, length, start = opened(first)
+    if pieces == 1:
+        return StoredResponse(status, headers, start)
+    return StoredResponse(status, headers, Body(_read(start, pieces, piece), length=length))
+
+
+async def _read(start: bytes, pieces: int, piece: Callable[[int], Awaitable[bytes | None]]) -> AsyncIterator[bytes]:
+    yield start
+    for number in range(1, pieces):
+        try:
+            found = await piece(number)
+        except StoreError:
+            found = None
+        if found is None:
+            raise DoubleOError("the rest of the answer was dropped meanwhile", reason="protocol")
+        yield found
+
+
 def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:
     """What a first piece holds: the status, the headers, the length of the body, and how that begins."""
     end = 4 + int.from_bytes(first[:4], "big")
@@ -71,6 +113,11 @@ def opened(first: bytes) -> tuple[int, tuple[tuple[str, str], ...], int, bytes]:
 def day_of(at: float) -> int:
     """The day of a time, in seconds since 1970."""
     return int(at // _DAY)
+
+
+def begin_of(day: int) -> float:
+    """When a day begins, in seconds since 1970."""
+    return float(day * _DAY)
 
 
 @lru_cache(4)

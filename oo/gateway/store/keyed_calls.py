@@ -9,12 +9,10 @@ from typing import Literal
 from ..errors import StoreError
 from ..models import Denial, StoredResponse, Token
 from . import claim_rows
-from .answer_pieces import Call
+from .answer_pieces import FENCE, Call
 from .database import Database
 from .results import Results
 from .sqlite_rows import SQLiteRecords
-
-FENCE = 16  # random bytes
 
 
 class KeyedCalls:

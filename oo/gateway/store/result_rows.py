@@ -58,8 +58,7 @@ def put(
         return False
     _make_room(db, "WHERE token = ?", (call.token,), kept.MAX_OF_TOKEN - size)
     _make_room(db, "", (), room - size)
-    sealed = (ring.seal(ring.current, "result", call.name(pieces), n, value) for n, value in enumerate(cut))
-    put_sealed(db, call, now, size, pieces, sealed)
+    put_sealed(db, call, now, size, pieces, call.seal(ring, cut))
     return True
 
 
@@ -81,7 +80,7 @@ def find(db: sqlite3.Connection, call: Call) -> Found | None:
 def piece(db: sqlite3.Connection, ring: Keyring, call: Call, found: Found, number: int) -> bytes | None:
     """A piece of an answer, or None where it was dropped."""
     row = db.execute("SELECT sealed FROM pieces WHERE id = ?", (found.id * MAX_PIECES + number,)).fetchone()
-    return None if row is None else ring.open(ring.current, "result", call.name(found.pieces), number, row[0])
+    return None if row is None else call.open(ring, found.pieces, number, row[0])
 
 
 def has_older(db: sqlite3.Connection, before: float) -> bool:

@@ -12,22 +12,20 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from ..._core.files import lock_dir
-from ..._http.body import Body
-from ...exceptions import DoubleOError
 from .. import kept
 from ..errors import IntegrityError, StoreError
 from ..models import StoredResponse
 from ..paths import hand_over
 from ..sealing import Keyring
 from . import result_rows, sqlite
-from .answer_pieces import Call, day_of, keyring_of, opened
+from .answer_pieces import Call, day_of, joined, keyring_of, parts_of
 from .result_rows import Found
 
 T = TypeVar("T")
@@ -60,9 +58,7 @@ class Results:
 
     async def keep(self, call: Call, response: StoredResponse) -> None:
         """Keep an answer, its body in one piece or flowing. StoreError where there is no room."""
-        body = response.body
-        # In its pieces to the end: one of 16 MiB takes longer to make than a loop may be held.
-        parts = [body] if isinstance(body, bytes) else [piece async for piece in body]
+        parts = await parts_of(response)
 
         def put(db: sqlite3.Connection) -> tuple[bool, bool]:
             now = time.time()
@@ -91,31 +87,17 @@ class Results:
         if looked is None:
             return None
         found, first = looked
-        status, headers, length, start = opened(first)
-        if found.pieces == 1:
-            return StoredResponse(status, headers, start)
-        return StoredResponse(status, headers, Body(self._pieces(call, found, start), length=length))
+
+        async def piece(number: int) -> bytes | None:
+            return await self._reading.run(lambda db: result_rows.piece(db, self._ring(found.at), call, found, number))
+
+        return joined(first, found.pieces, piece)
 
     def close(self) -> None:
         """Close the file, after what was begun."""
         self._closed = True
         self._writing.close()
         self._reading.close()
-
-    async def _pieces(self, call: Call, found: Found, start: bytes) -> AsyncIterator[bytes]:
-        yield start
-        for number in range(1, found.pieces):
-
-            def read(db: sqlite3.Connection, number: int = number) -> bytes | None:
-                return result_rows.piece(db, self._ring(found.at), call, found, number)
-
-            try:
-                piece = await self._reading.run(read)
-            except StoreError:
-                piece = None
-            if piece is None:
-                raise DoubleOError("the rest of the answer was dropped meanwhile", reason="protocol")
-            yield piece
 
     def _sweep(self) -> None:
         """Drop what is too old, step by step: whoever keeps an answer meanwhile waits for one step at most."""

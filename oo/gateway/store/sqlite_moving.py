@@ -9,13 +9,12 @@ from pathlib import Path
 
 from ..errors import StoreError
 from . import result_rows, sqlite
-from .answer_pieces import MAX_PIECES, Call, day_of
+from .answer_pieces import MAX_PIECES, Call, begin_of, day_of
 from .moving import CAME, MOVED, Counter, Made, Meta, Record, Row
 from .results import PRAGMAS
 from .schema import SCHEMA, upgrade
 
 _TABLES = ("records", "tokens", "claims", "meta")
-_DAY = 24 * 3600.0
 
 
 class SQLiteSource:
@@ -151,4 +150,4 @@ def _put(db: sqlite3.Connection, answers: sqlite3.Connection | None, row: Row, n
         db.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         if answers is not None and row.pieces:
             call = Call(row.token, row.call, row.fence)
-            result_rows.put_sealed(answers, call, row.day * _DAY, row.size, len(row.pieces), row.pieces)
+            result_rows.put_sealed(answers, call, begin_of(row.day), row.size, len(row.pieces), row.pieces)

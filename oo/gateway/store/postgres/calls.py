@@ -8,20 +8,17 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from ...._http.body import Body
-from ....exceptions import DoubleOError
 from ... import kept
 from ...errors import IntegrityError, StoreError
 from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
-from ..answer_pieces import MAX_PIECES, Call, Cut, day_of, keyring_of, opened
+from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
 from .batches import Batches
 from .connections import Connection, Connections
 
-FENCE = 16  # random bytes
 _KNOWN = """
 SELECT 1 FROM oo.claims WHERE token = $1 AND call = $2
 AND CASE WHEN done THEN at > clock_timestamp() - make_interval(secs => $3) ELSE until > clock_timestamp() END
@@ -123,7 +120,7 @@ class Calls:
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
         made = Call(token_id, call, fence)
-        cut = None if response is None else Cut(response, await _parts(response))
+        cut = None if response is None else Cut(response, await parts_of(response))
         is_too_large = cut is not None and (cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES)
         if cut is None or is_too_large:
             await self._completing.ask(_Made(made, digest, 0, 0, []))
@@ -138,8 +135,7 @@ class Calls:
             raise StoreError("there is no room for it")
 
     def _sealed(self, call: Call, day: int, cut: Cut) -> list[bytes]:
-        ring, name = self._ring(day), call.name(cut.pieces)
-        return [ring.seal(ring.current, "result", name, number, piece) for number, piece in enumerate(cut)]
+        return list(call.seal(self._ring(day), cut))
 
     async def release(self, token_id: str, call: bytes, fence: bytes) -> None:
         """Free the key of a call. See Store.release."""
@@ -192,21 +188,7 @@ class Calls:
             return None  # it was changed, and so is none
         if first is None:
             return None
-        status, headers, length, start = opened(first)
-        if pieces == 1:
-            return StoredResponse(status, headers, start)
-        return StoredResponse(status, headers, Body(self._rest(call, day, pieces, start), length=length))
-
-    async def _rest(self, call: Call, day: int, pieces: int, start: bytes) -> AsyncIterator[bytes]:
-        yield start
-        for number in range(1, pieces):
-            try:
-                piece = await self._piece(call, day, pieces, number)
-            except StoreError:
-                piece = None
-            if piece is None:
-                raise DoubleOError("the rest of the answer was dropped meanwhile", reason="protocol")
-            yield piece
+        return joined(first, pieces, lambda number: self._piece(call, day, pieces, number))
 
     async def _piece(self, call: Call, day: int, pieces: int, number: int) -> bytes | None:
         async def look(connection: Connection) -> bytes | None:
@@ -214,13 +196,7 @@ class Calls:
             return sealed
 
         sealed = await self._connections.run(look, writes=False)
-        ring = self._ring(day)
-        return None if sealed is None else ring.open(ring.current, "result", call.name(pieces), number, sealed)
+        return None if sealed is None else call.open(self._ring(day), pieces, number, sealed)
 
     def _ring(self, day: int) -> Keyring:
         return keyring_of(self._root(), day)
-
-
-async def _parts(response: StoredResponse) -> list[bytes]:
-    body = response.body
-    return [body] if isinstance(body, bytes) else [piece async for piece in body]
