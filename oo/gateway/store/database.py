@@ -147,15 +147,11 @@ class Database:
 def create(path: Path, ring: Keyring) -> None:
     """Make a new vault file, with a root of its own; StoreError if the file exists."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    def fill(db: sqlite3.Connection) -> None:
-        db.execute("INSERT INTO meta VALUES ('key', ?)", (ring.current,))
-        root = ring.seal(ring.current, "root", "root", 1, new_key())
-        db.execute("INSERT INTO records VALUES ('root', 'root', 1, ?, ?)", (ring.current, root))
-
+    root = ring.seal(ring.current, "root", "root", 1, new_key())
     try:
-        with sqlite.failures(path):
-            sqlite.create(path, SCHEMA, fill)
+        with sqlite.failures(path), sqlite.creating(path, SCHEMA) as db:
+            db.execute("INSERT INTO meta VALUES ('key', ?)", (ring.current,))
+            db.execute("INSERT INTO records VALUES ('root', 'root', 1, ?, ?)", (ring.current, root))
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
 

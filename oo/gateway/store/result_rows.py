@@ -18,7 +18,8 @@ from .answer_pieces import MAX_PIECES, Call, Cut
 FORMAT = 2
 """The `user_version` of a file with these tables."""
 
-SCHEMA = """
+SCHEMA = f"""
+PRAGMA user_version = {FORMAT};
 CREATE TABLE results (
     id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, fence BLOB NOT NULL, at REAL NOT NULL,
     size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (token, call, fence)

@@ -14,7 +14,6 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -181,13 +180,11 @@ class _File:
         return db
 
     def _create(self) -> None:
-        def fill(db: sqlite3.Connection) -> None:
-            db.execute(f"PRAGMA user_version = {result_rows.FORMAT}")
-
         with lock_dir(self._path.parent, _LOCK_TIMEOUT):
             if self._there() is None:  # else another process has made it
-                self._delete()  # the log of one that was deleted would be carried over into this one
-                sqlite.create(self._path, result_rows.SCHEMA, fill, PRAGMAS)
+                self._delete()  # which drops the log of one that was deleted
+                with sqlite.creating(self._path, result_rows.SCHEMA, PRAGMAS):
+                    pass  # it begins empty
                 hand_over(self._path.parent, self._path)
 
     def _there(self) -> tuple[int, int] | None:
@@ -199,9 +196,7 @@ class _File:
 
     def _delete(self) -> None:
         self._forget()
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                os.unlink(f"{self._path}{suffix}")
+        sqlite.delete(self._path)
 
     def _forget(self) -> None:
         if self._db is not None:

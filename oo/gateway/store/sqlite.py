@@ -5,31 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
 
 from ..errors import StoreError
 
 _VAULT = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
 
-def create(
-    path: Path, schema: str, fill: Callable[[sqlite3.Connection], None], pragmas: Iterable[str] = _VAULT
-) -> None:
-    """Make the file with mode 0600, whole or not at all; FileExistsError if it exists."""
-    with creating(path, schema, pragmas) as db:
-        fill(db)
-
-
-Creating: TypeAlias = "AbstractContextManager[sqlite3.Connection]"
-
-
 @contextmanager
 def creating(path: Path, schema: str, pragmas: Iterable[str] = _VAULT) -> Iterator[sqlite3.Connection]:
-    """Make the file with what the block puts into it, as `create` does."""
+    """Make a file with mode 0600 and what the block puts into it, whole or not at all; FileExistsError if it exists."""
     handle, unnamed = tempfile.mkstemp(prefix=".oo-", dir=path.parent)
     os.close(handle)
     try:
@@ -58,6 +46,13 @@ def writer(path: Path, pragmas: Iterable[str] = _VAULT) -> sqlite3.Connection:
 def reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write, not even to carry over into the file what a crash left in the log."""
     return _connect(path, "ro")
+
+
+def delete(path: Path) -> None:
+    """Delete a file, and the log that would be carried over into the next of that name."""
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            os.unlink(f"{path}{suffix}")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from ..errors import StoreError
@@ -101,8 +101,8 @@ class SQLiteTarget:
                 async for row in rows:
                     if isinstance(row, Made) and row.pieces and self._results is not None and answers is None:
                         # Before the vault's own, which is the last to be named: these may be lost.
-                        _forget(self._results)
-                        answers = stack.enter_context(_answers(self._results))
+                        sqlite.delete(self._results)
+                        answers = stack.enter_context(sqlite.creating(self._results, result_rows.SCHEMA, PRAGMAS))
                     _put(db, answers, row, count)
                     count += 1
         except FileExistsError:
@@ -111,16 +111,6 @@ class SQLiteTarget:
 
     async def close(self) -> None:
         """Do nothing: it is open only while it is filled."""
-
-
-def _answers(path: Path) -> sqlite.Creating:
-    return sqlite.creating(path, f"{result_rows.SCHEMA}; PRAGMA user_version = {result_rows.FORMAT}", PRAGMAS)
-
-
-def _forget(results: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(OSError):
-            Path(f"{results}{suffix}").unlink()
 
 
 def _answer(answers: sqlite3.Connection | None, call: tuple[str, bytes, bytes]) -> tuple[int, int, tuple[bytes, ...]]:

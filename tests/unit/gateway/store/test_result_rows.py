@@ -24,7 +24,8 @@ PIECE = 256 << 10
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     path = tmp_path / "results.db"
-    sqlite.create(path, result_rows.SCHEMA, lambda _: None)
+    with sqlite.creating(path, result_rows.SCHEMA):
+        pass
     with closing(sqlite.writer(path)) as db:
         yield db
 

@@ -147,7 +147,8 @@ def deleted(path: Path) -> None:
 
 def replaced(path: Path) -> None:
     other = path.parent / "other.db"
-    sqlite.create(other, result_rows.SCHEMA, lambda db: db.execute("PRAGMA user_version = 1"))
+    with sqlite.creating(other, result_rows.SCHEMA) as db:
+        db.execute("PRAGMA user_version = 1")
     os.replace(other, path)
 
 

@@ -13,18 +13,16 @@ from oo.gateway.vault import VAULT_FILE
 
 
 def test_a_vault_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
-    def fails(db: sqlite3.Connection) -> None:
+    with pytest.raises(InterruptedError), sqlite.creating(tmp_path / VAULT_FILE, SCHEMA):
         raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        sqlite.create(tmp_path / VAULT_FILE, SCHEMA, fails)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / VAULT_FILE
-    sqlite.create(path, SCHEMA, lambda db: db.execute("INSERT INTO meta VALUES ('a', '1')"))
+    with sqlite.creating(path, SCHEMA) as db:
+        db.execute("INSERT INTO meta VALUES ('a', '1')")
     return path
 
 
@@ -34,8 +32,8 @@ def values(path: Path) -> list[tuple[str, str]]:
 
 
 def test_a_file_is_not_made_over_another(path: Path) -> None:
-    with pytest.raises(FileExistsError):
-        sqlite.create(path, SCHEMA, lambda _: None)
+    with pytest.raises(FileExistsError), sqlite.creating(path, SCHEMA):
+        pass
     assert list(path.parent.iterdir()) == [path]
     assert values(path) == [("a", "1")]
 
