@@ -7,12 +7,12 @@ import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from .._http.response import JSON
 from . import sealing
 from .errors import IntegrityError, StoreError
-from .models import Denial, Grant, Kind, Rate, Route, Token, Variable, Version, check_name
+from .models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version, check_name
 from .rules import MAX_TTL, check_variable
 from .store import secret_versions, things, token_rows
 from .store.records import Records
@@ -25,9 +25,27 @@ T = TypeVar("T")
 Work = Callable[[Records], Coroutine[Any, Any, T]]
 
 
+class _Calls(Protocol):
+    """What an engine knows of calls with an idempotency key, each by the keyed hash of its key. See Store."""
+
+    async def result(
+        self, token_id: str, call: bytes, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None: ...
+
+    async def renew(self, token_id: str, call: bytes, fence: bytes, seconds: float) -> bool: ...
+
+    async def complete(
+        self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
+    ) -> None: ...
+
+    async def release(self, token_id: str, call: bytes, fence: bytes) -> None: ...
+
+
 class RecordKeeper(ABC):
-    """A store over sealed records. An engine brings `_root`, `_now`, `_look`, `_kept` and `_change`, and counts uses,
-    rates and claims in a way of its own."""
+    """A store over sealed records. An engine brings `_root`, `_now`, `_look`, `_kept` and `_change`, its `_calls`, and
+    counts uses, rates and claims in a way of its own."""
+
+    _calls: _Calls
 
     def __init__(self) -> None:
         self._derived = (b"", b"")  # a root, and the key of tokens that is derived from it
@@ -79,6 +97,22 @@ class RecordKeeper(ABC):
 
     async def cors(self) -> frozenset[str]:
         return await self._kept(("cors", ""), things.origins)
+
+    async def result(
+        self, token_id: str, key: str, digest: bytes
+    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
+        return await self._calls.result(token_id, self._call(key), self._hashed(digest))
+
+    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
+        return await self._calls.renew(token_id, self._call(key), fence, seconds)
+
+    async def complete(
+        self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        await self._calls.complete(token_id, self._call(key), fence, self._hashed(digest), response)
+
+    async def release(self, token_id: str, key: str, fence: bytes) -> None:
+        await self._calls.release(token_id, self._call(key), fence)
 
     # What its owner asks.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .errors import IntegrityError, StoreError, StoreUnavailable
 from .keeper import RecordKeeper, Work, kept_as
-from .models import Denial, Grant, Kind, StoredResponse, Token, check_name
+from .models import Denial, Grant, Kind, Token, check_name
 from .sealing import Keyring, ReloadingKeyring
 from .spending import has_use
 from .store import secret_versions, things
@@ -64,7 +64,7 @@ class PostgresStore(RecordKeeper):
         self._epochs = Epochs(self._looks)
         self._lease = Lease(self._leases, self._epochs, self._connections.abandon)
         self._uses = Uses(self._connections)
-        self._calls = Calls(self._connections, lambda: self._own_root, self._epochs.now)
+        self._calls: Calls = Calls(self._connections, lambda: self._own_root, self._epochs.now)
         self._reaper = Reaper(self._connections)
         self._version, self._reads = 0, dict[Any, Any]()
         self._flights: dict[Any, asyncio.Future[Any]] = {}
@@ -153,22 +153,6 @@ class PostgresStore(RecordKeeper):
                 return outcome
             self._epochs.expire()
         raise _moving()
-
-    async def result(
-        self, token_id: str, key: str, digest: bytes
-    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
-        return await self._calls.result(token_id, self._call(key), self._hashed(digest))
-
-    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
-        return await self._calls.renew(token_id, self._call(key), fence, seconds)
-
-    async def complete(
-        self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
-    ) -> None:
-        await self._calls.complete(token_id, self._call(key), fence, self._hashed(digest), response)
-
-    async def release(self, token_id: str, key: str, fence: bytes) -> None:
-        await self._calls.release(token_id, self._call(key), fence)
 
     async def put_secret(self, name: str, value: str) -> int:
         check_name(name)

@@ -24,7 +24,7 @@ from . import keyring
 from .errors import StoreError
 from .freshness import ReadCache
 from .keeper import RecordKeeper, Work
-from .models import Denial, Grant, Kind, StoredResponse, Token
+from .models import Denial, Grant, Kind, Token
 from .sealing import Keyring, ReloadingKeyring
 from .store import database, sqlite_uses, token_rows
 from .store.keyed_calls import KeyedCalls
@@ -51,7 +51,7 @@ class Vault(RecordKeeper):
         self._database = database.Database(self.path, self._keys)
         self._reads = ReadCache(self._database.version)
         self._results = Results(home / RESULTS_FILE, lambda: self._database.root)
-        self._calls = KeyedCalls(self._database, self._results)
+        self._calls: KeyedCalls = KeyedCalls(self._database, self._results)
 
     @staticmethod
     def create(home: Path, ring: Keyring) -> None:
@@ -91,22 +91,6 @@ class Vault(RecordKeeper):
         if isinstance(found, Denial):
             return found
         return await self._calls.claim(found, self._call(key), seconds, self._still(found, "route"))
-
-    async def result(
-        self, token_id: str, key: str, digest: bytes
-    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
-        return await self._calls.result(token_id, self._call(key), self._hashed(digest))
-
-    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
-        return await self._calls.renew(token_id, self._call(key), fence, seconds)
-
-    async def complete(
-        self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
-    ) -> None:
-        await self._calls.complete(token_id, self._call(key), fence, self._hashed(digest), response)
-
-    async def release(self, token_id: str, key: str, fence: bytes) -> None:
-        await self._calls.release(token_id, self._call(key), fence)
 
     async def rekey(self, ring: Keyring) -> int:
         """Reseal every record with the ring's current key, each in a transaction of its own. Returns their number.
