@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import keyring
 from .errors import StoreError, StoreUnavailable
-from .open_store import is_postgres, key_home
+from .open_store import is_postgres, key_home, shown
 from .paths import check_home, hand_over
 from .store.moving import Source, Target, checked_rows
 from .store.results import RESULTS_FILE
@@ -27,16 +27,16 @@ async def migrate(source: str, target: str) -> int:
     ring = keyring.load(key_home(source))
     async with AsyncExitStack() as stack:
         old, new = await stack.enter_async_context(_source(source)), await stack.enter_async_context(_target(target))
-        shown = _shown(target)
+        there = _shown(target)
         move, came = await old.moved(), await new.came()
-        if move is not None and move.partition(" ")[2] != shown:
+        if move is not None and move.partition(" ")[2] != there:
             raise StoreError(f"the store has moved to {move.partition(' ')[2]} already, or is about to")
         if came is not None:
             if move is not None and came == move.partition(" ")[0]:
                 return 0  # a run before this one was stopped after its end
-            raise StoreError(f"there is a store at {shown} already: name an empty place")
+            raise StoreError(f"there is a store at {there} already: name an empty place")
         if move is None:
-            move = f"{secrets.token_hex(8)} {shown}"
+            move = f"{secrets.token_hex(8)} {there}"
             await old.freeze(move)
         try:
             async with checked_rows(old, ring, move.partition(" ")[0]) as rows:
@@ -106,9 +106,5 @@ async def _target(place: str) -> AsyncIterator[Target]:
 
 
 def _shown(place: str) -> str:
-    """A place as it may be kept and shown: without a password."""
-    if is_postgres(place):
-        from .store.postgres.place import parse
-
-        return str(parse(place))
-    return str(Path(place).expanduser().absolute())
+    """A place as it may be kept and shown to those who work elsewhere."""
+    return shown(place) if is_postgres(place) else str(key_home(place).absolute())
