@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 from ..exceptions import DoubleOError
+
+CALLER_LEFT = 499
+"""The status of a call whose caller has left, in the audit and the logs: nginx's, which nobody is sent."""
+
+
+def unanswered_status(error: BaseException) -> int:
+    """The status of a call that ended with an error and has no answer: CALLER_LEFT, or 500 where the gateway failed."""
+    # A ConnectionError is the caller's; an upstream's is a DoubleOError.
+    return CALLER_LEFT if isinstance(error, (asyncio.CancelledError, ConnectionError)) else 500
 
 
 class StoreError(Exception):

@@ -14,6 +14,7 @@ from ..._http.request import Request
 from ...exceptions import Operation
 from ..context import GatewayContext
 from ..endpoints import endpoint_of, with_slash
+from ..errors import CALLER_LEFT
 from ..http_server._aiohttp_patches import has_begun
 from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
 from ..middleware.error_responses import failure_response
@@ -50,7 +51,7 @@ class Front:
             return whole_answer(self._stack.refuse(request))
         except ConnectionError:
             # This is the caller's connection; a failure of the upstream's is a DoubleOError.
-            return web.Response(status=499)
+            return web.Response(status=CALLER_LEFT)
         except Exception as error:
             if has_begun(received) and received.transport is not None:
                 received.transport.abort()  # half an answer must not look whole

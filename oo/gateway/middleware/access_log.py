@@ -12,6 +12,7 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ..audit_lines import PATH, place, shown
 from ..context import GatewayContext, gateway_context
+from ..errors import CALLER_LEFT, unanswered_status
 from ..logs import ACCESS, FIELDS
 
 logger = logging.getLogger(ACCESS)
@@ -24,15 +25,15 @@ class AccessLog:
         context = gateway_context(request)
         try:
             response = await call_next(request)
-        except BaseException:
-            _log(request, context, 499, context.bytes_out)
+        except BaseException as error:
+            _log(request, context, unanswered_status(error), context.bytes_out)
             raise
         if response.stream is None:
             _log(request, context, response.status, len(response.body))
             return response
 
         def ended(end: Outcome) -> None:
-            _log(request, context, 499 if end == "left" else response.status, context.bytes_out)
+            _log(request, context, CALLER_LEFT if end == "left" else response.status, context.bytes_out)
 
         return response.on_end(ended)
 

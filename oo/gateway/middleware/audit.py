@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from ..._core.pipeline import CallNext
@@ -11,10 +10,9 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ..audit_log import Audit
 from ..context import gateway_context
-from ..errors import AuditFailed
+from ..errors import CALLER_LEFT, AuditFailed, unanswered_status
 from .error_responses import error_response
 
-_LEFT = 499  # the status of a call whose caller has left
 _WORDS = {"complete": "allowed", "failed": "broken off"}
 
 
@@ -26,7 +24,6 @@ class WriteAudit:
     def __init__(self, audit: Audit | None = None) -> None:
         self._audit = audit
         self._left = "left"
-        self._counts_heads = getattr(audit, "counts_heads", False)
 
     def cut(self, calls: int) -> None:
         """Write that so many calls are cut, and that each call which is left from here on was."""
@@ -43,10 +40,9 @@ class WriteAudit:
         try:
             response = await call_next(request)
         except BaseException as error:
-            # A ConnectionError is the caller's; an upstream's is a DoubleOError.
-            left = isinstance(error, (asyncio.CancelledError, ConnectionError))
-            outcome = context.ended or (self._left if left else "failed")
-            audit.end(context, outcome, _LEFT if left else 500, context.bytes_out)
+            status = unanswered_status(error)
+            outcome = context.ended or (self._left if status == CALLER_LEFT else "failed")
+            audit.end(context, outcome, status, context.bytes_out)
             raise
         ids = [] if context.route is None else response.headers.get_all("X-Request-Id")
         upstream_id = ", ".join(ids) if ids else None
@@ -56,13 +52,12 @@ class WriteAudit:
                 return response
             return error_response(request, AuditFailed())
 
-        if self._counts_heads:
-            context.head = time.monotonic() - context.started
+        context.head = time.monotonic() - context.started
 
         def ended(end: Outcome) -> None:
             word = self._left if end == "left" else _WORDS[end]
             outcome = context.ended or (context.outcome if end == "complete" else None) or word
-            status = _LEFT if outcome == "left" else response.status
+            status = CALLER_LEFT if outcome == "left" else response.status
             audit.end(context, outcome, status, context.bytes_out, upstream_id)
 
         return response.on_end(ended)

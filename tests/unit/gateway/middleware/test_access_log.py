@@ -74,7 +74,8 @@ async def test_a_stream_has_its_line_when_it_has_ended(lines: list[dict[str, Any
     assert [line["status"] for line in lines] == [status]
 
 
-async def test_a_caller_that_has_left_has_a_line(lines: list[dict[str, Any]]) -> None:
-    with pytest.raises(ConnectionResetError):
-        await through(AccessLog(), call(token_id="id"), ConnectionResetError())
-    assert [line["status"] for line in lines] == [499]
+@pytest.mark.parametrize(("error", "status"), [(ConnectionResetError(), 499), (ZeroDivisionError(), 500)])
+async def test_a_call_without_an_answer_has_a_line(lines: list[dict[str, Any]], error: Exception, status: int) -> None:
+    with pytest.raises(type(error)):
+        await through(AccessLog(), call(token_id="id"), error)
+    assert [line["status"] for line in lines] == [status]
