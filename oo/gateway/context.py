@@ -38,7 +38,7 @@ class GatewayContext(Context):
         audited: what both of the call's lines in the audit hold, once the first was written.
         outcome: the word for the audit, where the gateway itself answers.
         joined: how often the call waited for what another one fetched.
-        head: seconds until the head of an answer was there whose body follows, where somebody counts them.
+        head: seconds until the head of an answer was there whose body follows.
         ended: why the call was ended before its answer was whole: "revoked", "expired".
         hang_up: closes the caller's connection at once.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.

@@ -24,8 +24,6 @@ class CountingAudit:
     """Counts each call when its line is written, and what is under way, four times a second. A look at the health has
     no line, and is no call."""
 
-    counts_heads = True
-
     def __init__(self, metrics: Metrics, audit: Audit | None = None) -> None:
         self._metrics = metrics
         self._audit = audit
