@@ -30,7 +30,7 @@ class Forward:
         if isinstance(body, Body) and (here := body.here()) is not None:
             body = here
         path, pairs = request.url[len(PREFIX) :], request.headers.pairs()
-        has_id = bool(request.headers.get_all("X-Request-Id"))  # the caller's own, which its logs have
+        has_id = "X-Request-Id" in request.headers  # the caller's own, which its logs have
         if not has_id:
             pairs = (*pairs, ("X-Request-Id", context.id))
         sent = upstream_request(route, request.method, path, pairs, body, context)
