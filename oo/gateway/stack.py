@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from .._core.io import IO, LoopIO
@@ -66,10 +66,11 @@ def gateway_chain(
     upstream: Transport,
     kinds: Registry,
     capacity: Capacity | None = None,
+    rested: Callable[[str, str], None] | None = None,
 ) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
     ErrorResponses, so a plugin sees it as it sees a client's error. `kinds` are those of the credentials, which fetch
-    what they need by `upstream`."""
+    what they need by `upstream`. `rested` is told of an upstream that rests (Failover)."""
     return [
         WriteAudit(audit),  # a line for each call, when its answer has ended
         Cors(store),  # preflights, and whose programs may read an answer
@@ -86,7 +87,7 @@ def gateway_chain(
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
         Resilience(),  # the library's Retry, as often as the route says
-        Failover(),  # which of the route's upstreams
+        Failover(rested),  # which of the route's upstreams
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads
@@ -124,12 +125,9 @@ class Stack:
         self._calls = OpenCalls(store)
         self._end = _End(store, audit)
         io, upstream = LoopIO() if io is None else io, self._end.upstream
-        chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds or Registry(), capacity)
+        kinds, rested = kinds or Registry(), None if metrics is None else metrics.rested
+        chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds, capacity, rested)
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
-        if metrics is not None:
-            for failover in self._chain:
-                if isinstance(failover, Failover):
-                    failover.rested = metrics.rested
         self._io = io
         self.compose(offers or {})
         # What is no HTTP cannot be waited for, and no plugin is asked.

@@ -23,9 +23,9 @@ class Failover:
     was lost before an answer, or the answer is a 5xx.
     """
 
-    def __init__(self) -> None:
-        self.rested: Callable[[str, str], None] | None = None
-        """Told of a route and the URL of its upstream that rests from here on."""
+    def __init__(self, rested: Callable[[str, str], None] | None = None) -> None:
+        """`rested` is told of a route and the URL of its upstream that rests from here on."""
+        self._rested = rested
         self._choices: dict[str, tuple[tuple[Upstream, ...], UpstreamChoice]] = {}
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -59,9 +59,9 @@ class Failover:
             response.abort()
 
     def _failed(self, choice: UpstreamChoice, number: int, request: Request, now: float) -> None:
-        if choice.failed(number, now) and self.rested is not None:
+        if choice.failed(number, now) and self._rested is not None:
             context = gateway_context(request)
-            self.rested(of_route(request).name, context.upstream or "")
+            self._rested(of_route(request).name, context.upstream or "")
 
     def _choice(self, route: Route) -> UpstreamChoice:
         kept = self._choices.get(route.name)

@@ -155,8 +155,7 @@ async def test_what_goes_to_no_upstream_passes_as_it_is() -> None:
 
 async def test_it_is_told_which_upstream_rests_from_here_on() -> None:
     told: list[tuple[str, str]] = []
-    failover = Failover()
-    failover.rested = lambda route, upstream: told.append((route, upstream))
+    failover = Failover(lambda route, upstream: told.append((route, upstream)))
     transport = MockTransport(lambda request: 502 if request.url[8] == "a" else 201)
     pipeline = Pipeline([failover], transport, VirtualClock())
     for _ in range(20):
