@@ -18,7 +18,7 @@ _kept: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
 def register(holder: ForkAware) -> None:
-    """Call `each.after_fork()` in every child, for as long as `each` lives."""
+    """Call `holder.after_fork()` in every child, for as long as the holder lives."""
     _kept.add(holder)
 
 

@@ -22,9 +22,8 @@ _REACHABLE = [
         "2001:1::1/128 2001:1::2/128 2001:1::3/128 2001:3::/32 2001:4:112::/48 2001:20::/28 2001:30::/28"
     ).split()
 ]
-_UNICAST = ip_network(
-    "2000::/3"
-)  # what IANA gives out of IPv6 (RFC 4291, 2.4); all else is local, multicast or nobody's
+# What IANA gives out of IPv6 (RFC 4291, 2.4): all else is local, multicast or nobody's.
+_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052
 
 

@@ -12,12 +12,11 @@ from ..._http.request import Request
 from ..._http.response import Response
 from ..context import gateway_context
 from ..endpoints import PREFIX
-from .mask import give_way
+from .mask import LONG_FIELD, give_way
 
 _URLS = frozenset({"location", "content-location", "operation-location", "azure-asyncoperation"})
 _LED = _URLS | {"link"}
 _LENGTHS = frozenset(map(len, _LED))
-_LONG = 1 << 10  # characters of a header
 _MOST = 64  # URLs of one: more are no list that anybody follows, and leading them back would hold others up
 _PORTS = {"http": 80, "https": 443}
 # RFC 8288, 3: a target in <>, and parameters, whose quoted strings may hold a '<'.
@@ -39,7 +38,7 @@ class LeadBack:
         place, led = _Place(response.request), []
         for name, value in pairs:
             led.append((name, place.led(name.lower(), value)))
-            if len(value) > _LONG and name.lower() in _LED:
+            if len(value) > LONG_FIELD and name.lower() in _LED:
                 try:
                     await give_way()
                 except BaseException:

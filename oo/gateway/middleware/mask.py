@@ -18,7 +18,8 @@ from ..context import gateway_context, of_route, passes_encoding
 
 MOST_KEPT = 1 << 20
 """Bytes of the masks of all routes that are remembered, about."""
-_LONG = 1 << 10  # characters of a header
+LONG_FIELD = 1 << 10
+"""Characters of a header behind which others have their turn."""
 _TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
 
@@ -95,7 +96,7 @@ async def masked_headers(headers: Headers, mask: Mask) -> Headers:
     pairs = []
     for name, value in headers.pairs():
         pairs.append((await _masked_text(name, mask), await _masked_text(value, mask)))
-        if len(name) + len(value) > _LONG:
+        if len(name) + len(value) > LONG_FIELD:
             await give_way()
     return Headers(pairs)
 
