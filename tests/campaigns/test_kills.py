@@ -223,8 +223,7 @@ class Lab:
 
 @needs_proc
 def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home").made()
-    home.secret("a", "value")
+    home = Home(tmp_path / "home").made(a="value")
     calls: Counter[str] = Counter()
     lock = threading.Lock()
 

@@ -50,9 +50,7 @@ class Limited(Home):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Limited:
     home = Limited(tmp_path_factory.mktemp("load") / "home")
-    home.made()
-    home.secret("a", "value")
-    home.secret("big", "x" * (500 << 10))
+    home.made(a="value", big="x" * (500 << 10))
     home.run(lambda vault: vault.put_route(Route("r", "http://127.0.0.1:9", allow_private=True)))
     return home
 

@@ -78,9 +78,7 @@ class Load:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home").made()
-    home.secret("a", "value of a")
-    return home
+    return Home(tmp_path / "home").made(a="value of a")
 
 
 @contextmanager

@@ -41,9 +41,12 @@ class Home:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OO_", "PYTHONDEVMODE"))}
         self.environ = {**kept, "OO_HOME": str(path), "PYTHONWARNINGS": "always::ResourceWarning", **environ}
 
-    def made(self) -> Home:
+    def made(self, **secrets: str) -> Home:
+        """Make the vault, with some secrets in it."""
         keyring.write_keys(self.key, [sealing.new_key()])
         Vault.create(self.path, self.ring())
+        for name, value in secrets.items():
+            self.secret(name, value)
         return self
 
     def ring(self) -> sealing.Keyring:

@@ -12,10 +12,11 @@ import pytest
 
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Kind, Route, SecretRef
-from oo.gateway.sealing import Keyring
+from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import VAULT_FILE, Vault
 
 CANARY = "canary-5f1e"
+RING = Keyring([new_key()])
 
 
 class Kept:

@@ -18,9 +18,7 @@ from tests.support.processes import Home, get, kill, needs_proc, until
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home").made()
-    home.secret("a", "value of a")
-    return home
+    return Home(tmp_path / "home").made(a="value of a")
 
 
 def free_port() -> int:

@@ -13,9 +13,7 @@ from tests.support.terminal import Terminal
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home").made()
-    home.secret("a", "value of a")
-    return home
+    return Home(tmp_path / "home").made(a="value of a")
 
 
 def test_what_runs_now_is_shown_by_route_and_by_token(home: Home, tmp_path: Path) -> None:

@@ -218,8 +218,7 @@ def test_health_is_no_decision(place: Place) -> None:
 
 
 def test_every_one_of_many_requests_at_once_has_lines_of_its_own(tmp_path: Path) -> None:
-    home = Home(tmp_path).made()
-    home.secret("a", "value")
+    home = Home(tmp_path).made(a="value")
     token = home.token("secret", "a")
     with home.serve("--workers", "2") as served, ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: get(served.url, token).headers["X-Request-Id"], range(200)))
@@ -338,8 +337,7 @@ def test_whether_an_answer_comes_where_no_line_can_be_written_is_the_owners_to_s
 ) -> None:
     import resource
 
-    home = Home(tmp_path).made()
-    home.secret("a", "value")
+    home = Home(tmp_path).made(a="value")
     token = home.token("secret", "a")
     size = 1 << 20  # larger than whatever else the server writes to
     (tmp_path / AUDIT_FILE).write_text(" " * (size - 1) + "\n")

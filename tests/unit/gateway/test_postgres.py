@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from oo.gateway.errors import StoreError, StoreUnavailable
 from oo.gateway.models import Denial, Grant, Rate, Route
-from oo.gateway.postgres import PostgresStore, create
+from oo.gateway.postgres import PostgresStore
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store.records import Records
 from tests.support.postgres import forbidding, say
-
-RING = Keyring([new_key()])
-
-
-@pytest.fixture
-async def place(postgres: str) -> str:
-    await create(postgres, RING)
-    return postgres
+from tests.support.vaults import RING
 
 
 @pytest.fixture
-async def store(place: str) -> AsyncIterator[PostgresStore]:
-    async with PostgresStore(place, lambda: RING) as store:
-        await store.put_secret("a", "x")
-        yield store
+async def store(store: PostgresStore) -> PostgresStore:
+    await store.put_secret("a", "x")
+    return store
 
 
 async def test_another_key_or_no_store_is_said(place: str) -> None:

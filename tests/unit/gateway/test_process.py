@@ -25,9 +25,7 @@ CANARY = "canary-c0de"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("serving") / "home").made()
-    home.secret("a", CANARY)
-    return home
+    return Home(tmp_path_factory.mktemp("serving") / "home").made(a=CANARY)
 
 
 @pytest.fixture(scope="module")

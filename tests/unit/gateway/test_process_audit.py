@@ -24,9 +24,7 @@ CANARY = "canary-a0d1"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("audited") / "home").made()
-    home.secret("a", CANARY)
-    return home
+    return Home(tmp_path_factory.mktemp("audited") / "home").made(a=CANARY)
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +112,7 @@ def test_a_worker_that_is_killed_leaves_the_line_of_a_call_that_began(home: Home
 
 
 def test_a_vault_that_was_put_in_the_place_of_the_served_one_is_served(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home").made()
-    home.secret("a", CANARY)
+    home = Home(tmp_path / "home").made(a=CANARY)
     token = home.token("secret", "a", label="mine")
     with home.serve("--workers", "2") as served:
         assert served.get(token).status == 200

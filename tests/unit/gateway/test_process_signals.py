@@ -22,9 +22,7 @@ pytestmark = needs_proc
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("signalled") / "home").made()
-    home.secret("a", "value of a")
-    return home
+    return Home(tmp_path_factory.mktemp("signalled") / "home").made(a="value of a")
 
 
 @pytest.fixture(scope="module")

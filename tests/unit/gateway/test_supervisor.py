@@ -23,9 +23,7 @@ STREAM = head(b"Transfer-Encoding: chunked") + b"3\r\none\r\n"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("supervised") / "home").made()
-    home.secret("a", "value of a")
-    return home
+    return Home(tmp_path_factory.mktemp("supervised") / "home").made(a="value of a")
 
 
 @pytest.fixture(scope="module")

@@ -34,9 +34,7 @@ async def vault() -> AsyncIterator[Vault]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("tokens")).made()
-    home.secret("a", "value of a")
-    return home
+    return Home(tmp_path_factory.mktemp("tokens")).made(a="value of a")
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +182,7 @@ async def test_a_rate_is_charged_where_a_token_is_looked_at_and_a_use_is_not(vau
 
 
 def test_uses_outlive_the_process(tmp_path: Path) -> None:
-    home = Home(tmp_path).made()
-    home.secret("a", "value")
+    home = Home(tmp_path).made(a="value")
     token = home.token("secret", "a", uses=2)
     assert [home.run(lambda vault: why(vault, token)) for _ in range(3)] == [None, None, "used up"]
 
