@@ -5,16 +5,28 @@ from __future__ import annotations
 import hashlib
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from .._http.response import JSON
 from . import sealing
 from .errors import IntegrityError, StoreError
-from .models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version, check_name
+from .models import (
+    AuthorityKey,
+    Denial,
+    Grant,
+    Kind,
+    Rate,
+    Route,
+    StoredResponse,
+    Token,
+    Variable,
+    Version,
+    check_name,
+)
 from .rules import MAX_TTL, check_variable
-from .store import secret_versions, things, token_rows
+from .store import authority_rows, secret_versions, things, token_rows
 from .store.records import Records
 from .tokens import fingerprint, is_token, new_token
 
@@ -95,6 +107,18 @@ class RecordKeeper(ABC):
     async def route(self, name: str) -> Route | None:
         return await self._kept(("route", name), lambda records: things.route(records, name))
 
+    async def bundle(self, name: str) -> tuple[str, ...] | None:
+        return await self._kept(("bundle", name), lambda records: things.bundle(records, name))
+
+    async def authority(self) -> tuple[AuthorityKey, ...]:
+        found = await self._kept(("authority", ""), authority_rows.find)
+        if found is None:
+            from .authority import new_key
+
+            private = new_key()
+            found = await self._change(lambda records: authority_rows.begin(records, private))
+        return found
+
     async def cors(self) -> frozenset[str]:
         return await self._kept(("cors", ""), things.origins)
 
@@ -137,6 +161,13 @@ class RecordKeeper(ABC):
 
     async def put_route(self, route: Route) -> None:
         await self._change(lambda records: things.put_route(records, route))
+
+    async def put_bundle(self, name: str, routes: Sequence[str]) -> None:
+        check_name(name)
+        await self._change(lambda records: things.put_bundle(records, name, routes))
+
+    async def put_authority(self, keys: Sequence[AuthorityKey]) -> None:
+        await self._change(lambda records: authority_rows.put(records, keys))
 
     async def names(self, kind: Kind) -> list[str]:
         return await self._look(lambda records: things.names(records, kind))

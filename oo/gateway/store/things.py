@@ -34,6 +34,20 @@ async def put_route(records: Records, route: Route) -> None:
     await _put_referrer(records, "route", route.name, asdict(route), route.secrets)
 
 
+async def bundle(records: Records, name: str) -> tuple[str, ...] | None:
+    """The routes of a bundle, in its order, or None."""
+    stored: JSON = await records.find_json("bundle", name)
+    return None if stored is None else tuple(stored["routes"])
+
+
+async def put_bundle(records: Records, name: str, routes: Iterable[str]) -> None:
+    """Write a bundle, in place of an earlier one of that name; StoreError for a route that is not there."""
+    for route in routes:
+        if await records.find_json("route", route) is None:
+            raise StoreError(f"there is no route {route!r}")
+    await records.put("bundle", name, 0, {"routes": list(routes)})
+
+
 async def variables(records: Records, name: str) -> dict[str, Variable] | None:
     """An environment's variables as they were put, or None."""
     stored = await records.find_json("env", name)
@@ -57,8 +71,11 @@ async def put_environment(records: Records, name: str, variables: Mapping[str, V
 async def remove(records: Records, kind: Kind, name: str) -> None:
     """Delete a thing and revoke its tokens; StoreError if there is none, or if something needs it."""
     needed = await referrers(records, name) if kind == "secret" else []
+    if kind == "route":  # a later one of that name would be in them
+        bundles = await records.every_json("bundle")
+        needed = [f"the bundle {each!r}" for each, stored in bundles.items() if name in stored["routes"]]
     if needed:
-        raise StoreError(f"the secret {name!r} is needed by {', '.join(needed)}")
+        raise StoreError(f"the {kind} {name!r} is needed by {', '.join(needed)}")
     deleted = [await records.delete(stored, name) for stored in (("secret", "head") if kind == "secret" else (kind,))]
     if not any(deleted):
         raise StoreError(f"there is no {kind} {name!r}")
