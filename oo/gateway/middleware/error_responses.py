@@ -28,8 +28,8 @@ _HERE = os.path.dirname(os.path.dirname(__file__))
 class ErrorResponses:
     """Answers a GatewayError with its status and message, and any other failure with a 500 that quotes nothing.
 
-    A streamed response, but for a WebSocket's or a tunnel's, is passed on when its first piece has come, so that one which breaks off
-    before is a 502 or a 504. A ConnectionError is the caller's own, who gets nothing any more.
+    A streamed response, but for a WebSocket's or a tunnel's, is passed on when its first piece has come, so that one
+    which breaks off before is a 502 or a 504. A ConnectionError is the caller's own, who gets nothing any more.
     """
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
