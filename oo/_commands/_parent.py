@@ -104,9 +104,7 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
         if known is not None and signal.getsignal(known) is not signal.SIG_IGN:
             signal.signal(known, passed_on)
     try:
-        child.append(
-            subprocess.Popen(command, env=environment, close_fds=False)
-        )  # noqa: S603  # the user's own command
+        child.append(subprocess.Popen(command, env=environment, close_fds=False))  # noqa: S603  # the user's own
     except OSError as error:
         sys.stderr.write(f"oo: {command[0]}: {error.strerror}\n")
         return 127 if isinstance(error, FileNotFoundError) else 126  # as env(1) has it

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
 
 from .._http.body import Body
 from .._http.headers import Headers
@@ -26,6 +31,7 @@ IDLE = 300.0
 
 _CONNECT = 10.0  # seconds for one address
 _PIECE = 64 << 10  # bytes
+_TURNS = 5  # of the loop in which calls that were cancelled leave, and their connections are closed
 _NOT_ALLOWED = "not allowed"
 
 
@@ -40,6 +46,7 @@ class Elsewhere:
         self._capacity = capacity
         self._calls = calls
         self._resolver = PublicResolver()
+        self._open: set[asyncio.StreamWriter] = set()
 
     async def send(self, request: Request) -> Response:
         context = gateway_context(request)
@@ -49,6 +56,7 @@ class Elsewhere:
         except BaseException:
             place.release()
             raise
+        self._open.add(writer)
         upward = asyncio.ensure_future(_send(request.body, writer, context))
         body = Body(_pieces(reader, context), abort=writer.transport.abort)
         response = Response(200, Headers(), b"", request=request, stream=body)
@@ -60,12 +68,17 @@ class Elsewhere:
             self._calls.discard(call)
             upward.cancel()
             writer.transport.abort()
+            self._open.discard(writer)
             place.release()
 
         return response.on_end(ended)
 
     async def close(self) -> None:
-        """Close the resolver, which holds nothing."""
+        """End the tunnels that are open."""
+        for writer in self._open:
+            writer.transport.abort()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         await self._resolver.close()
 
     async def _connected(self, context: GatewayContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -82,8 +95,9 @@ class Elsewhere:
         if not addresses:
             raise GatewayError(403, "a tunnel does not lead to the gateway itself", _NOT_ALLOWED)
         for address in addresses:  # the very ones that were looked at
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                return await asyncio.wait_for(asyncio.open_connection(address, PORT, limit=_PIECE), _CONNECT)
+            with suppress(OSError, asyncio.TimeoutError):
+                async with timeout(_CONNECT):  # `wait_for` would lose a connection that is made as it is cancelled
+                    return await asyncio.open_connection(address, PORT, limit=_PIECE)
         raise GatewayError(502, f"{destination} cannot be connected to", "upstream connection")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import socket
@@ -9,16 +10,37 @@ import ssl
 import subprocess
 import sys
 import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
-import oo.testing
+from oo.gateway.app import Gateway
+from oo.testing import BackgroundLoop, LocalGateway, temporary_vault
 from tests.support.waiting import PATIENCE
+
+
+@asynccontextmanager
+async def settled() -> AsyncIterator[None]:
+    """Entered first on a loop, it gives the loop the time to close, at the end, what was cut there."""
+    yield
+    await asyncio.sleep(0.1)
+
+
+@contextmanager
+def gateway(**settings: Any) -> Iterator[LocalGateway]:
+    """A gateway on loopback, which may tunnel elsewhere."""
+    with BackgroundLoop() as background:
+        background.enter(settled())
+        vault = background.enter(temporary_vault())
+        server = background.enter(Gateway(vault, **settings))
+        yield LocalGateway(server.url, vault, background)
 
 
 class Proxied:
     """A gateway with a token, for whoever uses it as a forward proxy. `ca` is a file: what has to be trusted."""
 
-    def __init__(self, gateway: oo.testing.LocalGateway, token: str, directory: Path) -> None:
+    def __init__(self, gateway: LocalGateway, token: str, directory: Path) -> None:
         self.gateway, self.token = gateway, token
         host, _, port = gateway.url.removeprefix("http://").rpartition(":")
         self.address = (host, int(port))

@@ -5,7 +5,9 @@
 | SSLProtocol, its arguments and callbacks      | TLS over a transport that is there: `loop.start_tls` awaits, and  |
 |                                               | with TLS 1.3 what a client sends behind its handshake comes first |
 | SSLProtocol.max_size (from Python 3.11 on)    | the buffer that each connection has: 256 KiB else                 |
-| SSLProtocol._app_protocol                     | tell a connection that its handshake failed                       |
+| SSLProtocol._on_handshake_complete,           | send the alert of a handshake that failed, which asyncio drops    |
+| _outgoing (_sslpipe._outgoing on 3.10),       |                                                                   |
+| _transport                                    |                                                                   |
 | _SSLProtocolTransport._force_close, on 3.10   | what an outer connection is aborted by, where TLS is within TLS   |
 
 tests/unit/gateway/http_server/test_sslproto_patches.py asserts that each of them is there. Python 3.10 has no such
@@ -18,6 +20,7 @@ import asyncio
 import ssl
 from asyncio import sslproto
 from collections.abc import Callable
+from typing import Any
 
 BUFFER = 32 << 10
 """Bytes that are decrypted at once, and that each connection keeps for it: two records of TLS."""
@@ -43,12 +46,24 @@ class TLSConnection(sslproto.SSLProtocol):
         # typeshed has `waiter` as a Future. With none, nobody waits for the handshake.
         super().__init__(loop, connection, context, None, server_side=True, ssl_handshake_timeout=patience)  # type: ignore[arg-type]
         self._failed = failed
-        self._connection = connection
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        if handshake_exc is not None:
+            self._send_alert()
+        super()._on_handshake_complete(handshake_exc)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         if self._failed is not None:
             self._failed()  # which does nothing where the connection was made
+
+    def _send_alert(self) -> None:
+        pipe: Any = self if hasattr(self, "_outgoing") else self._sslpipe  # type: ignore[attr-defined]  # Python 3.10's
+        transport: Any = self._transport
+        alert = pipe._outgoing.read()
+        if alert and transport is not None:
+            transport.write(alert)
+            transport.close()
 
 
 def can_be_aborted(transport: asyncio.Transport) -> None:

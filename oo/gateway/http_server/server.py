@@ -154,7 +154,8 @@ class Server(BaseServer):
         """Listen no more, cut the calls under way, and close the connections."""
         await self._close()
         self.pre_shutdown()
-        for connection in self._answering():
+        handshaking = [each for each in self._tracked if each.transport is None]
+        for connection in [*self._answering(), *handshaking]:
             connection.abort()
         await self.shutdown(_SHUTDOWN_TIMEOUT)
 

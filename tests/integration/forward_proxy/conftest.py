@@ -7,6 +7,7 @@ import pytest
 
 import oo.testing
 from oo.testing import BackgroundLoop
+from tests.support import tunnels
 from tests.support.names import resolving
 from tests.support.private_hosts import ADDRESSES, OpenAIOverTLS, PrivateCA
 from tests.support.tunnels import Proxied
@@ -24,13 +25,14 @@ def api(authority: PrivateCA, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenA
     """An API over TLS at https://api.test, which resolves to loopback."""
     resolving(monkeypatch, ADDRESSES)
     with BackgroundLoop() as background:
+        background.enter(tunnels.settled())
         yield background.enter(OpenAIOverTLS(authority.context()))
 
 
 @pytest.fixture
 def gateway(api: OpenAIOverTLS) -> Iterator[oo.testing.LocalGateway]:
     """A gateway that ends before the API does, whose connections it keeps."""
-    with oo.testing.gateway() as running:
+    with tunnels.gateway() as running:
         yield running
 
 

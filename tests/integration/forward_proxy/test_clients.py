@@ -100,20 +100,26 @@ CLIENTS: dict[str, tuple[list[str], str]] = {
         "hello Bearer ***",
     ),
     "pip": (
-        [sys.executable, "-m", "pip", "install", "-q", "--isolated", "--no-cache-dir", "--disable-pip-version-check"]
-        + ["--index-url", "{url}/simple/", "--target", "{tmp}/pip", PACKAGE],
+        [
+            *(sys.executable, "-m", "pip", "install", "-q", "--isolated", "--no-cache-dir"),
+            *("--disable-pip-version-check", "--index-url", "{url}/simple/", "--target", "{tmp}/pip", PACKAGE),
+        ],
         "",
     ),
     "node": (["node", "-e", "fetch('{url}/v1/models').then(r => r.text()).then(console.log)"], "gpt-4o-mini"),
     "deno": (["deno", "eval", "console.log(await (await fetch('{url}/v1/models')).text())"], "gpt-4o-mini"),
     "uv": (
-        ["uv", "pip", "install", "-q", "--no-cache", "--no-config", "--default-index", "{url}/simple/"]
-        + ["--python", sys.executable, "--target", "{tmp}/uv", PACKAGE],
+        [
+            *("uv", "pip", "install", "-q", "--no-cache", "--no-config", "--default-index", "{url}/simple/"),
+            *("--python", sys.executable, "--target", "{tmp}/uv", PACKAGE),
+        ],
         "",
     ),
     "npm": (
-        ["npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", "--cache", "{tmp}/cache"]
-        + ["--registry", "{url}/npm/", "--prefix", "{tmp}/npm", PACKAGE],
+        [
+            *("npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", "--cache", "{tmp}/cache"),
+            *("--registry", "{url}/npm/", "--prefix", "{tmp}/npm", PACKAGE),
+        ],
         "added 1 package",
     ),
     "gh": (["gh", "api", "{url}/v1/models"], "gpt-4o-mini"),
