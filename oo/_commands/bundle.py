@@ -52,4 +52,4 @@ def bundle_list(as_json: bool) -> None:
 
 
 add_rm(bundle, "bundle")
-bundle.add_command(bundle.commands["rm"], "delete")
+add_rm(bundle, "bundle", "delete")

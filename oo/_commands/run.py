@@ -71,6 +71,11 @@ def run(
         command, environment = proxied_command(command, base_url, token, {**inherited, **variables}, placeholder)
     else:
         environment = {**inherited, **_fetched(base_url, token, only, allow)}
+    _start(command, environment)
+
+
+def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Run the command, in the place of this process where that can be."""
     try:
         if os.name == "posix":
             _become(command, environment)
