@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,19 @@ from tests.support.private_hosts import ADDRESSES, OpenAIOverTLS, PrivateCA
 from tests.support.tunnels import Proxied
 
 KEY = "sk-the-real-key-0123456789"
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway, and the API, on either kind of event loop."""
+    if request.param == "uvloop":
+        uvloop = pytest.importorskip("uvloop")
+
+        class Loop(uvloop.Loop):  # type: ignore[misc,name-defined]  # uvloop's own asks libuv, which knows none of our names
+            async def getaddrinfo(self, *place: Any, **settings: Any) -> Any:
+                return await self.run_in_executor(None, partial(socket.getaddrinfo, *place, **settings))
+
+        monkeypatch.setattr("oo.testing.asyncio.new_event_loop", Loop)
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from oo.gateway.tokens import new_token
 from tests.support.private_hosts import OpenAIOverTLS
 from tests.support.tunnels import Proxied, answer_of, connect_head, head_of
 
+pytestmark = pytest.mark.usefixtures("loops")
+
+
 GET = "GET {} HTTP/1.1\r\nHost: {}\r\n{}\r\n"
 
 

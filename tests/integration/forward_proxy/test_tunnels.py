@@ -26,6 +26,8 @@ from tests.support.waiting import PATIENCE
 
 from .conftest import KEY
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 def place_of(api: OverTLS, host: str = "") -> str:
     return f"{host or api.host}:{api.port}"
