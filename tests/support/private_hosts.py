@@ -35,6 +35,9 @@ class PrivateCA:
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the tests' own authority")])
         made = self._builder(self._name, self._key.public_key())
         made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        # Python 3.13 verifies strictly.
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+        made = made.add_extension(x509.KeyUsage(*(index in (5, 6) for index in range(7)), False, False), critical=True)
         signed = made.sign(self._key, hashes.SHA256())
         self.pem = signed.public_bytes(serialization.Encoding.PEM).decode()
 
@@ -43,6 +46,8 @@ class PrivateCA:
         names = [_name(host) for host in hosts]
         made = self._builder(x509.Name([]), key.public_key())
         made = made.add_extension(x509.SubjectAlternativeName(names), critical=True)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        made = made.add_extension(signer, critical=False)
         signed = made.sign(self._key, hashes.SHA256())
         file = self._directory / "upstream.both"
         private = key.private_bytes(

@@ -1,5 +1,5 @@
-"""One request by base URL and by tunnel: the same bytes upstream, the same answer, idempotency and mask, the same line of
-the audit."""
+"""One request by base URL and by tunnel: the same bytes upstream, the same answer, idempotency and mask, the same line
+of the audit."""
 
 from __future__ import annotations
 
