@@ -14,6 +14,7 @@ from benchmarks.measure import Row, Side, paired
 from benchmarks.pauses import pause_rows
 from benchmarks.stores import store_rows
 from benchmarks.streams import stream_rows
+from benchmarks.tunnels import tunnel_rows
 
 US = 1e6
 
@@ -144,6 +145,10 @@ def stores(bench: Bench) -> Iterator[Row]:
     yield from store_rows(bench.url, bench.rounds)
 
 
+def tunnels(bench: Bench) -> Iterator[Row]:
+    yield from tunnel_rows(bench.rounds)
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": import_time,
     "cached": cached,
@@ -159,5 +164,6 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "mask": mask,
     "pauses": pauses,
     "stores": stores,
+    "tunnels": tunnels,
 }
 """The rows by the name that --row takes."""
