@@ -31,8 +31,9 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def gateway(upstream: str, store: str | None = None) -> Iterator[Served]:
-    """`oo serve` over a vault of its own, or an empty database, a route to the upstream in it."""
+def gateway(upstream: str, store: str | None = None, *, metrics: bool = False) -> Iterator[Served]:
+    """`oo serve` over a vault of its own, or an empty database, a route to the upstream in it. With `metrics` it counts
+    for Prometheus."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "OO_HOME": home, **({"OO_STORE": store} if store else {})}
 
@@ -49,7 +50,9 @@ def gateway(upstream: str, store: str | None = None) -> Iterator[Served]:
         counted = oo("token", "issue", "--secret", "key", "--uses", "1000000000")
         tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api"), counted
         port = free_port()
-        with running([sys.executable, "-m", "oo.cli", "serve", "--port", str(port)], port, environment) as pid:
+        command = [sys.executable, "-m", "oo.cli", "serve", "--port", str(port)]
+        command += ["--admin", os.path.join(home, "admin.sock")] if metrics else []
+        with running(command, port, environment) as pid:
             yield Served(port, pid, *tokens)
 
 
@@ -91,3 +94,17 @@ def gateway_rows(upstream: str, server: str, rounds: int, seconds: float) -> Ite
         yield paired("gateway-chat", "/s", rounds, sides, 0.6, "bare aiohttp proxy", at_least=True)
         secret = request("GET", "/api/secret", served.secret)
         yield paired("gateway-secret", "/s", rounds, {"ours": loaded(served.port, secret, seconds)})
+
+
+def metrics_rows(upstream: str, rounds: int, seconds: float) -> Iterator[Row]:
+    """What it costs to count for Prometheus: throughput with and without."""
+    with gateway(upstream) as plain, gateway(upstream, metrics=True) as counting:
+        for name, sent in (
+            ("gateway-chat, metrics", lambda it: request("POST", "/api/proxy/v1/chat/completions", it.route, BODY)),
+            ("gateway-secret, metrics", lambda it: request("GET", "/api/secret", it.secret)),
+        ):
+            sides = {
+                "ours": loaded(counting.port, sent(counting), seconds),
+                "without": loaded(plain.port, sent(plain), seconds),
+            }
+            yield paired(name, "/s", rounds, sides, 0.97, "without", at_least=True)

@@ -89,6 +89,10 @@ class Gateway:
         _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
         return offers
 
+    def under_way(self) -> list[tuple[str, str, int]]:
+        """How many calls are under way, by route and token."""
+        return self._capacity.under_way()
+
     async def obstacle(self) -> str:
         """Why it could not open things now; "" where it could."""
         return await self._chain.obstacle()

@@ -121,6 +121,8 @@ class Worker:
         async with AsyncExitStack() as stack:
             if self._settings.traces:
                 stack.callback(trace_export.start())
+            if self._metrics is not None:
+                stack.callback(self._metrics.close)
             audit = self._settings.audit.open(self._home)
             stack.callback(audit.close)
             vault = await stack.enter_async_context(_store(self._home))
@@ -130,7 +132,7 @@ class Worker:
             with contextlib.suppress(NotImplementedError, AttributeError):
                 loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
             stack.callback(self._cancel)
-            self._watch()
+            self._watch(gateway)
             self._ready()
             await self._stop.wait()
             await self._drain(gateway)
@@ -154,7 +156,9 @@ class Worker:
         tls = None if self._tls is None or is_loopback(sock) else self._tls.context
         return admin_listener.listening(gateway, sock, tls, token, Path(self._settings.metrics_dir))
 
-    def _watch(self) -> None:
+    def _watch(self, gateway: Gateway) -> None:
+        if self._metrics is not None:
+            self._tasks.append(asyncio.create_task(self._metrics.watch(gateway.under_way)))
         if self._tls is not None:
             self._tasks.append(asyncio.create_task(self._tls.watch()))
         if self.manager is not None and self.manager.watchdog is not None:

@@ -27,6 +27,7 @@ from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .sealing import Keyring, ReloadingKeyring
 from .store import database, sqlite_uses, token_rows
+from .store.base import Look
 from .store.keyed_calls import KeyedCalls
 from .store.results import RESULTS_FILE, Results
 from .store.sqlite_rows import SQLiteRecords
@@ -39,8 +40,7 @@ _STEP = 256  # records that are looked for at once
 class Vault(RecordKeeper):
     """An open vault, a Keeper. `async with Vault(home)`; StoreError if there is none or the master key is another's."""
 
-    is_embedded = True
-    """What is read of it lies in this process's memory mostly."""
+    engine = "sqlite"
 
     def __init__(self, home: Path, load: Callable[[], Keyring] | None = None) -> None:
         super().__init__()
@@ -57,6 +57,10 @@ class Vault(RecordKeeper):
     def create(home: Path, ring: Keyring) -> None:
         """Make a new vault; StoreError if there is one."""
         database.create(home / VAULT_FILE, ring)
+
+    def watch(self, told: Look) -> None:
+        """Have `told` called for each look into the file."""
+        self._database.told = told
 
     async def check(self) -> None:
         self._database.check()
