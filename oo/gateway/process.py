@@ -72,12 +72,14 @@ def run_worker(
     settings: ServeSettings,
     reread: Callable[[], ServeSettings],
     admin: socket.socket | None = None,
+    leave: Callable[[], object] | None = None,
 ) -> None:
     """Answer callers on a bound socket until SIGINT or SIGTERM; a second one ends it at once. SIGHUP has it take over
-    what `reread` gives, as far as a running process can. Administrators are answered on `admin`."""
+    what `reread` gives, as far as a running process can. Administrators are answered on `admin`. `leave` has no new
+    connection begin when it ends."""
     manager = ServiceManager()
     worker = Worker(sock, home, settings, manager.ready)
-    worker.reread, worker.manager, worker.admin = reread, manager, admin
+    worker.reread, worker.manager, worker.admin, worker.leave = reread, manager, admin, leave
     asyncio.run(worker.run())
 
 
@@ -100,6 +102,7 @@ class Worker:
     reread: Callable[[], ServeSettings] | None = None  # a supervisor reads for its workers
     manager: ServiceManager | None = None  # and speaks for them
     admin: socket.socket | None = None
+    leave: Callable[[], object] | None = None
 
     def __init__(self, sock: socket.socket, home: Path, settings: ServeSettings, ready: Callable[[], None]) -> None:
         self._sock = sock
@@ -178,7 +181,8 @@ class Worker:
     async def _drain(self, gateway: Gateway) -> None:
         if self.manager is not None:
             self.manager.stopping()
-        cut = await gateway.drain(self._settings.grace, self._hurry, shared=self._settings.shared)
+        settings = self._settings
+        cut = await gateway.drain(settings.grace, self._hurry, shared=settings.shared, leave=self.leave)
         logger.log(logging.WARNING if cut else logging.INFO, "the gateway ends: calls that were cut: %d", cut)
 
     def _reload(self, gateway: Gateway, audit: AuditLog) -> None:
