@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..gateway.store.base import Keeper
 
 _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
+_PLAIN_UDS = "--uds speaks plain HTTP: leave --tls-cert and --tls-key out"
 _NEED_TOKEN = "--admin needs TLS (--tls-cert, --tls-key) and a token (--metrics-token-file) there"
 
 
@@ -60,6 +61,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
             warnings.simplefilter("ignore")  # the workers warn of it again, behind the first line
         preflight(data_dir(), settings)
     if options["check"]:
+        _check_addresses(settings, options)
         _say_what_would_be(settings, options)
         return
     _begin_audit(settings)
@@ -68,6 +70,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
     with ExitStack() as stack:
         # Whoever has handed a socket over keeps it open, and the connections that wait on it.
         sock, url, leave = (given[""], "", None) if "" in given else _bound(options, stack)
+        stack.callback(sock.close)
         _require_tls(sock, encrypted or options["behind_tls_proxy"], _NEED_TLS)
         admin = None
         if settings.admin is not None:
@@ -143,7 +146,7 @@ def _bound(options: dict[str, Any], stack: ExitStack) -> tuple[socket.socket, st
 
     host, port, uds, shared = options["host"], options["port"], options["uds"], options["reuse_port"]
     if uds is not None and options["tls_cert"] is not None:
-        raise click.UsageError("--uds speaks plain HTTP: leave --tls-cert and --tls-key out")
+        raise click.UsageError(_PLAIN_UDS)
     try:
         if uds is None:
             sock = bound(host, port, reuse_port=shared)
@@ -164,6 +167,31 @@ def _require_tls(sock: socket.socket, encrypted: bool, needed: str) -> None:
         host = sock.getsockname()[0]
         sock.close()
         raise click.ClickException(f"{host} is not loopback: {needed}")
+
+
+def _check_addresses(settings: ServeSettings, options: dict[str, Any]) -> None:
+    """Refuse what would be refused of the addresses, but for ports that are taken: the gateway may run already."""
+    tls, host = settings.tls is not None, options["host"]
+    if options["uds"] is None:
+        _check_address(f"{host} port {options['port']}", f"[{host}]:0", tls or options["behind_tls_proxy"], _NEED_TLS)
+    elif tls:
+        raise click.UsageError(_PLAIN_UDS)
+    if settings.admin is not None:
+        import prometheus_client  # noqa: F401
+
+        is_safe = tls and settings.metrics_token_file is not None
+        if "/" not in settings.admin:
+            _check_address(f"--admin {settings.admin}", settings.admin, is_safe, _NEED_TOKEN)
+
+
+def _check_address(name: str, address: str, is_safe: bool, needed: str) -> None:
+    from ..gateway.listening import bound, host_and_port
+
+    try:
+        with bound(host_and_port(address)[0], 0) as sock:
+            _require_tls(sock, is_safe, needed)
+    except OSError as error:
+        raise click.ClickException(f"{name} cannot be listened on: {error.strerror}") from None
 
 
 def _begin_audit(settings: ServeSettings) -> None:

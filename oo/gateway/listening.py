@@ -93,10 +93,15 @@ def bound_at(address: str, *, reuse_port: bool = False) -> socket.socket:
     be done."""
     if "/" in address:
         return bound_unix(address, replace=reuse_port)
+    return bound(*host_and_port(address), reuse_port=reuse_port)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of HOST:PORT; OSError where it is none."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise OSError(0, "it is neither HOST:PORT nor a path")
-    return bound(host.strip("[]"), int(port), reuse_port=reuse_port)
+    return host.strip("[]"), int(port)
 
 
 class UnixPath:
