@@ -105,7 +105,10 @@ def _admin(
         stack.callback(UnixPath(os.path.abspath(address)).remove)
     _require_tls(sock, settings.tls is not None and settings.metrics_token_file is not None, _NEED_TOKEN)
     listen(sock, shared=settings.shared)
-    counts = stack.enter_context(TemporaryDirectory(prefix="oo-metrics-"))
+    try:
+        counts = stack.enter_context(TemporaryDirectory(prefix="oo-metrics-"))
+    except OSError as error:
+        raise click.ClickException(f"--admin needs a place for temporary files: {error.strerror}; set TMPDIR") from None
     return sock, replace(settings, metrics_dir=counts)
 
 

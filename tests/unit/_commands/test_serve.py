@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,13 @@ def test_an_address_that_serving_would_refuse_is_refused_by_a_check(
     vault: Inside, inside: Inside, check: list[str], options: list[str], said: str
 ) -> None:
     assert said in refused(inside("serve", "--port", "0", *options, *check))
+
+
+def test_where_nothing_can_be_written_what_is_counted_has_no_place(
+    vault: Inside, inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert "set TMPDIR" in refused(inside("serve", "--port", "0", "--admin", "127.0.0.1:0"))
 
 
 @pytest.mark.parametrize(
