@@ -61,7 +61,6 @@ def serve(context: click.Context, /, **options: Any) -> None:
             warnings.simplefilter("ignore")  # the workers warn of it again, behind the first line
         preflight(data_dir(), settings)
     if options["check"]:
-        _check_addresses(settings, options)
         _say_what_would_be(settings, options)
         return
     _begin_audit(settings)
@@ -230,6 +229,7 @@ def _say_what_would_be(settings: ServeSettings, options: dict[str, Any]) -> None
     from ..gateway.audit_log import AUDIT_FILE
     from ..gateway.paths import data_dir
 
+    _check_addresses(settings, options)
     known: dict[str, Any] = {
         "listen": options["uds"] or f"{options['host']} port {options['port']}",
         **_known(settings),
