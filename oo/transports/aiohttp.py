@@ -334,5 +334,5 @@ def _headers(came: Mapping[str, str]) -> Headers:
     if len(came) > MOST_FIELDS:
         raise DoubleOError("the answer has too many headers", reason="protocol")
     if "".join(came.values()).isascii():
-        return Headers(came)
+        return Headers(tuple(came.items()))
     return Headers([(name, field_text(value)) for name, value in came.items()])

@@ -18,6 +18,10 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
         self._next = _NEVER  # when the timer is due, which may be before any of them is
 
+    def after(self, seconds: float) -> float:
+        """An instant that many seconds from here."""
+        return self._loop.time() + seconds
+
     def add(self, late: Callable[[], None], end: float) -> None:
         """Call `late` at the instant `end` of the loop's clock, unless it is removed before."""
         self._ends[late] = end

@@ -134,7 +134,7 @@ async def exchange(
     the time that `timeout` has for that.
     """
     target, deadlines = connector.target(url.origin(), ssl), connector.deadlines
-    end = asyncio.get_running_loop().time() + within
+    end = deadlines.after(within)
     protocol = connector.take(target)
     if protocol is None:
         async with at_most(within):
