@@ -69,8 +69,9 @@ def create_store(place: str) -> tuple[str, Path | None]:
     return str(vault), key if made else None
 
 
-async def rekey_store(place: str) -> tuple[int, Path | None]:
-    """Seal a store with a new master key: how many records, and the key's file, None for a key in OO_MASTER_KEY."""
+async def rekey_store(place: str, *, deep: bool = False) -> tuple[int, Path | None]:
+    """Give a store a new master key, and with `deep` new data keys: how many data keys, or records, were sealed anew,
+    and the master key's file, None for a key in OO_MASTER_KEY."""
     home = key_home(place)
     path, keys = keyring.key_path(home), keyring.read_keys(home)
     in_file = not os.environ.get("OO_MASTER_KEY")
@@ -81,7 +82,7 @@ async def rekey_store(place: str) -> tuple[int, Path | None]:
         if len(keys) < 2:
             keys.append(sealing.new_key())
             keyring.write_keys(path, keys)
-        count = await vault.rekey(sealing.Keyring(keys))
+        count = await vault.rekey(sealing.Keyring(keys), deep=deep)
     if in_file:
         keyring.write_keys(path, keys[-1:])
     return count, path if in_file else None

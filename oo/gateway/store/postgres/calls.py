@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
 from ... import kept
@@ -16,6 +16,7 @@ from ...errors import IntegrityError, StoreError
 from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
 from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
+from ..data_keys import DataKeys
 from .batches import Batches
 from .connections import Connection, Connections
 
@@ -70,12 +71,19 @@ class _Made(NamedTuple):
 
 
 class Calls:
-    """What the store does for calls with an idempotency key. A call is known by the keyed hash of its key. `root` gives
-    the store's random key, `now` its time."""
+    """What the store does for calls with an idempotency key. A call is known by the keyed hash of its key. `learn`
+    unwraps the keys that were added, `now` is the store's time."""
 
-    def __init__(self, connections: Connections, root: Callable[[], bytes], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        keys: DataKeys,
+        learn: Callable[[], Awaitable[None]],
+        now: Callable[[], float],
+    ) -> None:
         self._connections = connections
-        self._root = root
+        self._keys = keys
+        self._learn = learn
         self._now = now
         self._claiming: Batches[_Claiming, str] = Batches(self._claim, most=64)
         self._completing: Batches[_Made, None] = Batches(self._complete, most=16)
@@ -185,7 +193,11 @@ class Calls:
         try:
             first = await self._piece(call, day, pieces, 0) if pieces else None
         except IntegrityError:
-            return None  # it was changed, and so is none
+            await self._learn()  # it may be sealed with a key that was added meanwhile
+            try:
+                first = await self._piece(call, day, pieces, 0)
+            except IntegrityError:
+                return None  # it was changed, and so is none
         if first is None:
             return None
         return joined(first, pieces, lambda number: self._piece(call, day, pieces, number))
@@ -199,4 +211,4 @@ class Calls:
         return None if sealed is None else call.open(self._ring(day), pieces, number, sealed)
 
     def _ring(self, day: int) -> Keyring:
-        return keyring_of(self._root(), day)
+        return keyring_of(self._keys.results, day)
