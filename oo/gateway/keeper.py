@@ -212,6 +212,7 @@ class RecordKeeper(ABC):
 
     async def rekey(self, masters: sealing.MasterKeys, *, deep: bool = False) -> int:
         count = await self._rewrap(masters, deep)
+        self._keys.masters = masters
         if deep:
             await self._learn()
             count = 0
@@ -259,7 +260,10 @@ class RecordKeeper(ABC):
         how many were there to wrap."""
 
         async def seen(records: Records) -> tuple[list[data_keys.DataKey], bool]:
-            return await data_keys.every(records.rows), await data_keys.is_under_way(records.rows)
+            rows = await data_keys.every(records.rows)
+            if deep:
+                await data_keys.check_all_open(records.rows, rows)
+            return rows, await data_keys.is_under_way(records.rows)
 
         while True:
             rows, is_under_way = await self._look(seen)

@@ -31,6 +31,7 @@ PURPOSES = {
 
 _BEFORE = "before"  # the purpose of a master key that has sealed records itself
 _UNDER_WAY = "resealing"  # the plain value that says that records are being sealed with new data keys
+_NOT_ALL = "the vault holds what none of these keys opens; nothing was changed"
 _SPARE = 3600.0  # seconds for which a key of results is kept longer than what it seals
 
 
@@ -133,7 +134,7 @@ def rewrapped(rows: Sequence[DataKey], masters: MasterKeys) -> list[DataKey]:
     try:
         return [_wrapped(row, *unwrap(row, masters)[1:], masters) for row in stale]
     except KeyError:
-        raise StoreError("the vault holds what none of these keys opens; nothing was changed") from None
+        raise StoreError(_NOT_ALL) from None
 
 
 def successors(rows: Sequence[DataKey], masters: MasterKeys) -> list[DataKey]:
@@ -169,6 +170,12 @@ async def put_first(rows: Rows, keys: Sequence[DataKey]) -> None:
     """Write the first rows, unless another process has done so."""
     if not await rows.places(KIND):
         await _put(rows, keys)
+
+
+async def check_all_open(rows: Rows, keys: Sequence[DataKey]) -> None:
+    """StoreError where some record is sealed with none of these keys."""
+    if await rows.key_ids() - {key.id for key in keys}:
+        raise StoreError(_NOT_ALL)
 
 
 async def is_under_way(rows: Rows) -> bool:

@@ -27,7 +27,7 @@ def test_a_stream_is_no_answer_to_keep() -> None:
 
 def test_each_day_has_a_ring_of_its_own() -> None:
     assert (day_of(0.0), day_of(86399.9), day_of(86400.0)) == (0, 0, 1)
-    assert keyring_of(b"root", 1) is keyring_of(b"root", 1)
-    assert len({keyring_of(*each).current for each in ((b"root", 1), (b"root", 2), (b"other", 1))}) == 3
+    assert keyring_of((b"key",), 1) is keyring_of((b"key",), 1)
+    assert len({keyring_of(*each).current for each in (((b"key",), 1), ((b"key",), 2), ((b"other",), 1))}) == 3
     names = {Call("t", b"k", b"f").name(1), Call("t", b"k", b"f").name(2), Call("t", b"k", b"g").name(1)}
     assert len(names) == 3
