@@ -77,8 +77,8 @@ class RecordKeeper(ABC):
         """Make an owner's change, whole or not at all. Every process sees it from then on."""
 
     @abstractmethod
-    async def _learn(self) -> None:
-        """Unwrap the data keys that were added meanwhile."""
+    async def _learn(self) -> list[data_keys.DataKey]:
+        """Unwrap the data keys that were added meanwhile. Returns the rows of all."""
 
     @abstractmethod
     async def _reseal(self, places: Sequence[Place]) -> int:
@@ -228,7 +228,7 @@ class RecordKeeper(ABC):
         return await self._look(lambda records: data_keys.every(records.rows))
 
     async def warnings(self) -> list[str]:
-        return []
+        return data_keys.warnings(await self.keys())
 
     @abstractmethod
     async def close(self) -> None:

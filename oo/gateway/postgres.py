@@ -74,22 +74,20 @@ class PostgresStore(RecordKeeper):
             self._own_root = await self._opened_root()
             if not await self.keys():
                 await self._give_keys()
-        except BaseException as error:
+        except BaseException:
             await self.close()
-            if isinstance(error, IntegrityError):
-                raise StoreError(f"the master key does not open the store at {self._place}") from None
             raise
         return self
 
     async def _opened_root(self) -> bytes:
-        for left in reversed(range(_TRIES)):
-            await self._learn()
+        hint = ""
+        for _ in range(_TRIES):
+            rows = await self._learn()
             try:
                 return await self._look(lambda records: records.read("root", "root", 1))
             except IntegrityError:
-                if not left:
-                    raise
-        raise AssertionError("unreachable")
+                hint = data_keys.others(rows, self._keys.masters)
+        raise StoreError(f"the master key does not open the store at {self._place}{hint}")
 
     async def _give_keys(self) -> None:
         """Give data keys to a store of an earlier version."""
@@ -115,14 +113,16 @@ class PostgresStore(RecordKeeper):
             await connections.close()
 
     async def warnings(self) -> list[str]:
+        found = await super().warnings()
         if os.environ.get("OO_STORE_REPLICATED"):
-            return []  # its storage keeps copies by itself, as some clouds have it
+            return found  # its storage keeps copies by itself, as some clouds have it
         names, commit = await self._connections.run(lambda db: db.fetchrow(_STANDBYS), writes=False)
         if names and commit not in ("local", "off"):
-            return []
+            return found
         return [
+            *found,
             "the store has no synchronous standby, and what it acknowledged is lost with its disk; where its storage "
-            "keeps copies by itself, set OO_STORE_REPLICATED=1"
+            "keeps copies by itself, set OO_STORE_REPLICATED=1",
         ]
 
     async def check(self) -> None:
@@ -289,12 +289,13 @@ class PostgresStore(RecordKeeper):
         finally:
             self._epochs.expire()
 
-    async def _learn(self) -> None:
+    async def _learn(self) -> list[data_keys.DataKey]:
         async def read(connection: Connection) -> list[data_keys.DataKey]:
             return await data_keys.every(PostgresRows(connection))
 
         rows = await self._connections.run(read, writes=False)
         await asyncio.to_thread(self._keys.learn, rows)  # which may ask a KMS
+        return rows
 
     async def _reseal(self, places: Sequence[Place]) -> int:
         async def reseal(connection: Connection) -> int:

@@ -27,6 +27,7 @@ from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .sealing import MasterKeys
 from .store import database, sqlite_uses, token_rows
+from .store.data_keys import DataKey
 from .store.keyed_calls import KeyedCalls
 from .store.results import RESULTS_FILE, Results
 from .store.rows import Place
@@ -155,8 +156,8 @@ class Vault(RecordKeeper):
         finally:
             self._reads.expire()
 
-    async def _learn(self) -> None:
-        await self._database.learn()
+    async def _learn(self) -> list[DataKey]:
+        return await self._database.learn()
 
     async def _reseal(self, places: Sequence[Place]) -> int:
         # Each in a transaction of its own: other writers wait for one at most.

@@ -1,4 +1,5 @@
-"""Data keys: what a store's records are sealed with, one key for each purpose, itself sealed ("wrapped") with a master key.
+"""Data keys: what a store's records are sealed with, a key for each purpose, itself sealed ("wrapped") with a master
+key.
 
 They are records of a kind of their own, so whatever copies a store copies them. A store of an earlier version has none
 and is sealed with the master key itself, which becomes a data key for what was sealed before.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from .. import kept
@@ -24,7 +26,8 @@ RESULTS = "results"
 
 PURPOSES = {
     **dict.fromkeys(("secret", "head"), "secrets"),
-    **{"env": "environments", "route": "routes"},
+    "env": "environments",
+    "route": "routes",
     **dict.fromkeys(("token", "root"), "tokens"),
 }
 """For the kind of a record, what the key is for that seals it."""
@@ -70,8 +73,8 @@ class DataKeys:
         """The keys of results, the current one last."""
 
     def learn(self, rows: Sequence[DataKey]) -> None:
-        """Go by these rows from now on. May wait for a KMS; StoreUnavailable where that does not answer. A row that does
-        not open is passed over: what it seals does not open either."""
+        """Go by these rows from now on. May wait for a KMS; StoreUnavailable where that does not answer. A row that
+        does not open is passed over: what it seals does not open either."""
         with self._lock:
             opened = [found for row in rows if (found := self._opened.get(row.id) or self._unwrapped(row))]
             known = {each.row.id: each for each in opened}
@@ -86,7 +89,7 @@ class DataKeys:
         """The ids of the keys of results that have had a successor for longer than any result is kept."""
         results = self._of_results(self._opened.values())
         until = now - kept.KEPT - _SPARE
-        return {old.row.id for old, new in zip(results, results[1:], strict=False) if new.made < until}
+        return {old.row.id for old, new in pairwise(results) if new.made < until}
 
     def _of_results(self, keys: Iterable[_Opened]) -> list[_Opened]:
         return sorted((each for each in keys if each.row.purpose == RESULTS), key=lambda each: each.row.number)
@@ -156,6 +159,22 @@ def parsed(place: Place, sealed: Sealed) -> DataKey | None:
         return None
     purpose, _, identity = name.partition(".")
     return DataKey(purpose, identity, number, sealed)
+
+
+def others(rows: Sequence[DataKey], masters: MasterKeys) -> str:
+    """What to say of rows that a KMS has wrapped which is not among the master keys; else ""."""
+    by = sorted({row.sealed[0] for row in rows if ":" in row.sealed[0] and row.sealed[0] not in masters})
+    return f"; its keys are wrapped by {', '.join(by)}, which OO_KMS does not name" if by else ""
+
+
+def warnings(rows: Sequence[DataKey]) -> list[str]:
+    """What to warn of, by the rows of a store."""
+    if not any(row.purpose == _BEFORE for row in rows):
+        return []
+    return [
+        "some of what an earlier version has sealed opens with the master key of that time and a copy of the store, "
+        "whatever master key it has: `oo rekey --deep` ends that"
+    ]
 
 
 async def current(rows: Rows, kind: str) -> str:

@@ -54,14 +54,15 @@ class _Connections:
 
     def _root(self, path: Path, keys: DataKeys) -> tuple[bool, bytes]:
         """Whether the vault has data keys, and its root."""
+        hint = ""
         for _ in range(_TRIES):
             rows = run_sync(data_keys.every(self.records.rows))
             keys.learn(rows)
             try:
                 return bool(rows), run_sync(self.records.read("root", "root", 1))
             except IntegrityError:
-                continue
-        raise StoreError(f"the master key does not open the vault {path}; nothing was changed")
+                hint = data_keys.others(rows, keys.masters)
+        raise StoreError(f"the master key does not open the vault {path}; nothing was changed{hint}")
 
     def _give_keys(self, path: Path, keys: DataKeys) -> None:
         """Give data keys to a vault of an earlier version, unless it has moved elsewhere."""
@@ -147,10 +148,11 @@ class Database:
                 if self.keys.ring is ring:
                     raise
 
-    async def learn(self) -> None:
-        """Unwrap the data keys that were added meanwhile."""
+    async def learn(self) -> list[data_keys.DataKey]:
+        """Unwrap the data keys that were added meanwhile. Returns the rows of all."""
         rows = self.read(lambda records: run_sync(data_keys.every(records.rows)))
         await asyncio.to_thread(self.keys.learn, rows)  # which may ask a KMS
+        return rows
 
     async def compact(self) -> bool:
         """Write the file anew, without what was replaced; False if other processes are busy with it."""

@@ -51,7 +51,9 @@ class Records:
     async def put_bytes(self, kind: str, name: str, version: int, value: bytes) -> None:
         """Write a record, sealed with the current key for its kind."""
         key = await data_keys.current(self.rows, kind)
-        await self.rows.put((kind, name, version), (key, self._ring(key, kind, name).seal(key, kind, name, version, value)))
+        await self.rows.put(
+            (kind, name, version), (key, self._ring(key, kind, name).seal(key, kind, name, version, value))
+        )
 
     async def delete(self, kind: str, name: str) -> bool:
         """Delete a name's records of one kind, every version; whether there were any."""

@@ -60,7 +60,9 @@ class SQLiteRows:
 
     async def sealed_otherwise(self, keys: Sequence[str], most: int) -> list[Place]:
         of = ", ".join("?" * len(keys))
-        query = f"SELECT kind, name, version FROM records WHERE kind <> 'key' AND key NOT IN ({of}) LIMIT ?"  # noqa: S608
+        query = (
+            f"SELECT kind, name, version FROM records WHERE kind <> 'key' AND key NOT IN ({of}) LIMIT ?"  # noqa: S608
+        )
         return self._all(query, *keys, most)
 
     async def token(self, hashed: bytes) -> TokenRow | None:

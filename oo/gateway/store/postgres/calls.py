@@ -78,7 +78,7 @@ class Calls:
         self,
         connections: Connections,
         keys: DataKeys,
-        learn: Callable[[], Awaitable[None]],
+        learn: Callable[[], Awaitable[object]],
         now: Callable[[], float],
     ) -> None:
         self._connections = connections

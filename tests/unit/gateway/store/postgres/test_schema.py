@@ -29,7 +29,10 @@ async def test_a_store_is_made_whole_or_not_at_all(postgres: str) -> None:
         await create(parse(postgres), ring)
         assert await exists(connection)
         assert dict(await connection.fetch("SELECT name, value FROM oo.meta")) == {"schema": VERSION}
-        assert await connection.fetchval("SELECT count(*) FROM oo.records WHERE kind = 'key' AND key = $1", ring.current) == 5
+        assert (
+            await connection.fetchval("SELECT count(*) FROM oo.records WHERE kind = 'key' AND key = $1", ring.current)
+            == 5
+        )
         with pytest.raises(StoreError, match="there is a store at"):
             await create(parse(postgres), Keyring([new_key()]))
     finally:
