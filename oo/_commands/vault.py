@@ -31,9 +31,9 @@ def rekey(deep: bool) -> None:
     """Give the vault a new master key.
 
     It wraps the data keys, which seal the records: however many those are, it is done at once. Where somebody may have
-    the old master key and a copy of the vault, give --deep. Servers keep running meanwhile. If it is interrupted, run it
-    again: it continues. If OO_MASTER_KEY gives the key, set it to "OLD,NEW" first, for the servers too, and to NEW when
-    this is done. A KMS (OO_KMS) wraps with its newest version.
+    the old master key and a copy of the vault, give --deep. Servers keep running meanwhile. If it is interrupted, run
+    it again: it continues. If OO_MASTER_KEY gives the key, set it to "OLD,NEW" first, for the servers too, and to NEW
+    when this is done. A KMS (OO_KMS) wraps with its newest version.
 
     Example: oo rekey
     """

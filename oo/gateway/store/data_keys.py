@@ -65,6 +65,7 @@ class DataKeys:
     def __init__(self, load: Callable[[], MasterKeys]) -> None:
         self._load = load
         self._opened: dict[str, _Opened] = {}
+        self._had_rows: bool | None = None
         self._lock = threading.Lock()
         self.masters = load()
         self.ring = Keyring(())
@@ -78,10 +79,11 @@ class DataKeys:
         with self._lock:
             opened = [found for row in rows if (found := self._opened.get(row.id) or self._unwrapped(row))]
             known = {each.row.id: each for each in opened}
-            if known.keys() == self._opened.keys() and self.ring.own:
-                return
+            if bool(rows) is self._had_rows and known.keys() == self._opened.keys():
+                return  # the ring stays the same object, by which it is seen that nothing was learnt
+            self._had_rows = bool(rows)
             # What is sealed with the master key itself, as long as the store has no others.
-            self.ring = Keyring([each.key for each in opened] or self.masters.own)
+            self.ring = Keyring([each.key for each in opened] if rows else self.masters.own)
             self.results = tuple(each.key for each in self._of_results(known.values()))
             self._opened = known
 

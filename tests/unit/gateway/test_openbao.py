@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -150,7 +149,7 @@ def test_what_is_no_url_of_a_key_is_refused_and_not_repeated(url: str) -> None:
 
 
 def test_it_is_spoken_to_over_tls_unless_it_is_on_this_machine() -> None:
-    with pytest.raises(StoreError, match="10.0.0.1 is not on this machine"):
+    with pytest.raises(StoreError, match=r"10\.0\.0\.1 is not on this machine"):
         OpenBao("openbao+http://10.0.0.1:8200/transit/keys/oo", {})
     assert str(OpenBao("openbao://bao.example/a/b/keys/oo", {})) == "the KMS at https://bao.example:8200 (a/b/keys/oo)"
     assert "https://[::1]:8200 " in str(OpenBao("openbao://[::1]/transit/keys/oo", {}))
@@ -172,7 +171,7 @@ async def test_over_tls_its_authority_is_the_one_that_is_named(bao: Bao, tmp_pat
         assert await asyncio.to_thread(trusting.unwrap, wrapped, CONTEXT) == KEY
         with pytest.raises(StoreUnavailable, match="does not answer: "):
             await asyncio.to_thread(OpenBao(url, bao.environ).wrap, KEY, CONTEXT)
-    with pytest.raises(StoreError, match="certificates to trust .* cannot be read"):
+    with pytest.raises(StoreError, match=r"certificates to trust .* cannot be read"):
         OpenBao(url, {**bao.environ, "BAO_CACERT": str(tmp_path / "none")}).wrap(KEY, CONTEXT)
 
 
@@ -185,21 +184,21 @@ async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 def test_the_token_is_that_of_the_file_as_it_is_then(bao: Bao, tmp_path: Path) -> None:
     file = tmp_path / "token"
     kms = OpenBao(bao.url, {"BAO_TOKEN_FILE": str(file), "BAO_TOKEN": CANARY})
-    with pytest.raises(StoreError, match="BAO_TOKEN_FILE: .* cannot be read: FileNotFoundError"):
+    with pytest.raises(StoreError, match=r"BAO_TOKEN_FILE: .* cannot be read: FileNotFoundError"):
         kms.wrap(KEY, CONTEXT)
     file.write_text(f"{bao.token}\n")
     file.chmod(0o600)
     assert kms.unwrap(kms.wrap(KEY, CONTEXT), CONTEXT) == KEY
+    for odd in ("", "two words", "a\nb", "é"):
+        file.write_text(odd)
+        with pytest.raises(StoreError, match="holds no token for the KMS at"):
+            kms.wrap(KEY, CONTEXT)
+    file.write_text(bao.token)
     file.chmod(0o644)
     with pytest.warns(UserWarning, match="which is the token of transit/keys/oo"):
         kms.wrap(KEY, CONTEXT)
-    for odd in ("", "two words", "a\nb", "é"):
-        file.write_text(odd)
-        with warnings.catch_warnings(), pytest.raises(StoreError, match="holds no token for the KMS at"):
-            warnings.simplefilter("ignore")
-            kms.wrap(KEY, CONTEXT)
 
 
 def test_without_a_token_the_message_says_what_to_set(bao: Bao) -> None:
-    with pytest.raises(StoreError, match="BAO_TOKEN holds no token .* set BAO_TOKEN_FILE or BAO_TOKEN"):
+    with pytest.raises(StoreError, match=r"BAO_TOKEN holds no token .* set BAO_TOKEN_FILE or BAO_TOKEN"):
         OpenBao(bao.url, {}).wrap(KEY, CONTEXT)

@@ -138,6 +138,17 @@ def rows_of(path: Path) -> Sequence[tuple[str, ...]]:
         return db.execute("SELECT name, key, sealed FROM records WHERE kind = 'key' ORDER BY name").fetchall()
 
 
+async def test_a_ring_that_opens_nothing_stays_the_same() -> None:
+    keys = DataKeys(lambda: MASTERS)
+    for rows in ([], [data_keys.new("routes", 1, Keyring([new_key()]))], [data_keys.new("routes", 1, MASTERS)]):
+        before = keys.ring
+        keys.learn(rows)
+        after = keys.ring
+        keys.learn(rows)
+        assert before is not after
+        assert after is keys.ring
+
+
 async def test_rows_are_written_only_over_those_that_were_seen(vault: Vault) -> None:
     seen = await vault.keys()
     wanted = data_keys.successors(seen, vault._keys.masters)
