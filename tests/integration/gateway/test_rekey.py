@@ -2,12 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import random
 import signal
 import sqlite3
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -170,29 +167,6 @@ def test_a_deep_rekey_that_was_killed_is_taken_up_by_the_next(home: Home, share:
         home.run(assert_all_there)
         assert home.run(lambda vault: vault.secret("while-it-waits")) == "value"
     assert wrong == []
-
-
-@pytest.mark.campaign
-@pytest.mark.parametrize("deep", [False, True])
-def test_rekeys_that_are_killed_anywhere_under_load_lose_nothing(home: Home, deep: bool) -> None:
-    tokens = {home.token("secret", f"s{n}", uses=1_000_000): f"value {n}" for n in (3, 70)}
-    tokens[home.token("secret", "s9")] = "value 9"
-    chance = random.Random(7)
-    with home.serve("--workers", "2") as served, reading(served.url, tokens) as wrong:
-        for _ in range(int(os.environ.get("OO_KILLS", "12"))):
-            process = home.start("rekey", *(["--deep"] if deep else []), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-            time.sleep(chance.uniform(0.2, 0.9))
-            process.kill()
-            ended(process)
-            assert wrong == []
-            assert 1 <= len(keys(home)) <= 2
-            assert home.secret("s80", f"after {len(keys(home))}") > 1
-        said = home.oo("rekey", "--deep")
-        assert (said.returncode, said.stderr, len(keys(home))) == (0, "", 1)
-        assert wrapped_by(home.path) == {name_of(keys(home)[0])}
-        assert len(sealed_with(home.path)) == 3  # secrets, environments, tokens
-    assert wrong == []
-    assert served.news == []
 
 
 def test_a_rekey_that_was_killed_before_it_dropped_the_old_key_is_taken_up(home: Home) -> None:
