@@ -149,7 +149,7 @@ def successors(rows: Sequence[DataKey], masters: MasterKeys) -> list[DataKey]:
 
 
 async def every(rows: Rows) -> list[DataKey]:
-    """The rows of all data keys, without those that a damaged file may hold."""
+    """The rows of all data keys."""
     found = [parsed(place, sealed) for place, sealed in await rows.every(KIND)]
     return [row for row in found if row is not None]
 
@@ -157,8 +157,8 @@ async def every(rows: Rows) -> list[DataKey]:
 def parsed(place: Place, sealed: Sealed) -> DataKey | None:
     """The data key that a row is, or None."""
     kind, name, number = place
-    if kind != KIND or not isinstance(name, str) or not isinstance(number, int):
-        return None
+    if kind != KIND or not (isinstance(name, str) and isinstance(number, int) and isinstance(sealed[0], str)):
+        return None  # in a damaged file a column may hold anything
     purpose, _, identity = name.partition(".")
     return DataKey(purpose, identity, number, sealed)
 

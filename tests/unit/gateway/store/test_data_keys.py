@@ -13,6 +13,7 @@ from oo.gateway.errors import IntegrityError, StoreError, StoreUnavailable
 from oo.gateway.sealing import Keyring, key_id, new_key
 from oo.gateway.store import data_keys, sqlite
 from oo.gateway.store.data_keys import PURPOSES, RESULTS, DataKey, DataKeys
+from oo.gateway.store.rows import Rows
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support import earlier
 from tests.support.vaults import CANARY, Kept
@@ -163,6 +164,7 @@ async def test_what_is_no_row_of_a_data_key_is_passed_over(kept: Kept, vault: Va
         "INSERT INTO records VALUES ('key', 'nothing', 1, 'k', x'')",
         "INSERT INTO records VALUES ('key', x'00', 1, 'k', x'')",
         "INSERT INTO records VALUES ('key', 'secrets.1', x'00', 'k', x'')",
+        "INSERT INTO records VALUES ('key', 'secrets.1', 2, x'00', x'')",
     )
     assert len([row for row in await vault.keys() if row.sealed[0] != "k"]) == 5
     async with kept.open() as other:
@@ -208,6 +210,24 @@ async def test_a_deep_rekey_is_taken_up_whole(kept: Kept, vault: Vault) -> None:
     ids = {row.id for row in await vault.keys()}
     assert {row.id for row in wanted} <= ids
     assert {row.purpose for row in await vault.keys() if row.id not in {each.id for each in wanted}} == {RESULTS}
+
+
+async def test_a_rekey_that_another_was_faster_than_looks_again(
+    kept: Kept, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = data_keys.replace
+    outcomes: list[bool] = []
+    another = data_keys.new("routes", 9, kept.ring)
+
+    async def slow(rows: Rows, seen: Sequence[DataKey], wanted: Sequence[DataKey], *, deep: bool) -> bool:
+        if not outcomes:  # as if another had been at work
+            await rows.put(another.place, another.sealed)
+        outcomes.append(await replace(rows, seen, wanted, deep=deep))
+        return outcomes[-1]
+
+    monkeypatch.setattr(data_keys, "replace", slow)
+    assert await vault.rekey(Keyring([*kept.ring.own, new_key()])) == 6
+    assert outcomes == [False, True]
 
 
 async def test_a_deep_rekey_drops_the_keys_of_results_that_nothing_is_sealed_with(
