@@ -30,7 +30,9 @@ def load(home: Path, environ: Mapping[str, str] = os.environ) -> MasterKeys:
     """Load the ring from `OO_MASTER_KEY`, else from the file that `OO_MASTER_KEY_FILE` names, else from `master.key` in
     `home`; with `OO_KMS`, that KMS joins it. StoreError if there is none, or if others could read the one in `home` or
     write there."""
-    return ring_of([] if environ.get("OO_KMS") and not has_keys(home, environ) else read_keys(home, environ), environ)
+    check_home(home)
+    without = environ.get("OO_KMS") and not has_keys(home, environ)
+    return ring_of([] if without else read_keys(home, environ), environ)
 
 
 def ring_of(keys: Sequence[bytes], environ: Mapping[str, str] = os.environ) -> MasterKeys:
@@ -49,8 +51,11 @@ def has_keys(home: Path, environ: Mapping[str, str] = os.environ) -> bool:
 
 def is_own(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether data keys are wrapped with a master key that is kept here, and not by a KMS."""
-    last = environ.get("OO_KMS", "").rstrip(", ").rpartition(",")[2].strip()
-    return last in ("", "master-key")
+    if not (setting := environ.get("OO_KMS")):
+        return True
+    from . import kms
+
+    return kms.is_own(setting)
 
 
 def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes]:

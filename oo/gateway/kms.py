@@ -44,7 +44,7 @@ class KmsKey:
     def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
         """Have a value unwrapped. IntegrityError where the KMS says that it isn't what was wrapped; else as above."""
         try:
-            return self._kms.unwrap(bytes(sealed), associated_data(kind, name, version, key))
+            return self._kms.unwrap(sealed, associated_data(kind, name, version, key))
         except StoreError:
             raise
         except ValueError:
@@ -84,13 +84,18 @@ class MasterRing:
 
 def joined(setting: str, keys: Sequence[bytes]) -> MasterKeys:
     """The KMSs that `OO_KMS` names and the own master keys as one ring. StoreError where one cannot be had."""
-    names = [name.strip() for name in setting.split(",") if name.strip()]
+    names = _names(setting)
     if OWN not in names:
         names.insert(0, OWN)  # what it has wrapped opens still
     rings = [Keyring(keys) if name == OWN else connect(name) for name in names if name != OWN or keys]
     if not rings:
         raise StoreError(f"OO_KMS is {OWN!r}, and there is no master key")
     return MasterRing(rings)
+
+
+def is_own(setting: str) -> bool:
+    """Whether it is the own master key that wraps, though `OO_KMS` is set."""
+    return (_names(setting) or [OWN])[-1] == OWN
 
 
 def connect(url: str) -> KmsKey:
@@ -104,3 +109,7 @@ def connect(url: str) -> KmsKey:
         return KmsKey(scheme, _plugins.plugins.kms(scheme, url))
     except ValueError as error:
         raise StoreError(f"OO_KMS: {error}") from None
+
+
+def _names(setting: str) -> list[str]:
+    return [name.strip() for name in setting.split(",") if name.strip()]

@@ -76,14 +76,13 @@ async def rekey_store(place: str, *, deep: bool = False) -> tuple[int, Path | No
     if not keyring.is_own():
         async with open_store(place) as vault:
             return await vault.rekey(keyring.load(home), deep=deep), None
-    path, in_file = keyring.key_path(home), not os.environ.get("OO_MASTER_KEY")
-    from_kms = os.environ.get("OO_KMS") and not keyring.has_keys(home)
-    keys = [] if from_kms else keyring.read_keys(home)
-    if len(keys) < 2 and not in_file:
+    path, in_file, kms = keyring.key_path(home), not os.environ.get("OO_MASTER_KEY"), os.environ.get("OO_KMS")
+    keys = [] if kms and not keyring.has_keys(home) else keyring.read_keys(home)
+    if len(keys) < 2 and not in_file and not kms:
         raise StoreError('OO_MASTER_KEY holds one key: set it to "OLD,NEW" first')
     # Opened before anything is written: a key that is not the vault's must not get company.
     async with open_store(place) as vault:
-        if len(keys) < 2:
+        if len(keys) < 2 and in_file:
             keys.append(sealing.new_key())
             keyring.write_keys(path, keys)
         count = await vault.rekey(keyring.ring_of(keys), deep=deep)

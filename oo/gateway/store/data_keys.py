@@ -35,7 +35,7 @@ PURPOSES = {
 _BEFORE = "before"  # the purpose of a master key that has sealed records itself
 _UNDER_WAY = "resealing"  # the plain value that says that records are being sealed with new data keys
 _NOT_ALL = "the vault holds what none of these keys opens; nothing was changed"
-_SPARE = 3600.0  # seconds for which a key of results is kept longer than what it seals
+_SPARE = 24 * 3600.0  # seconds for which a key of results is kept longer than what it seals: clocks differ
 
 
 class DataKey(NamedTuple):
@@ -157,7 +157,8 @@ async def every(rows: Rows) -> list[DataKey]:
 def parsed(place: Place, sealed: Sealed) -> DataKey | None:
     """The data key that a row is, or None."""
     kind, name, number = place
-    if kind != KIND or not (isinstance(name, str) and isinstance(number, int) and isinstance(sealed[0], str)):
+    values = (name, number, *sealed)
+    if kind != KIND or not all(map(isinstance, values, (str, int, str, bytes))):
         return None  # in a damaged file a column may hold anything
     purpose, _, identity = name.partition(".")
     return DataKey(purpose, identity, number, sealed)
@@ -171,12 +172,16 @@ def others(rows: Sequence[DataKey], masters: MasterKeys) -> str:
 
 def warnings(rows: Sequence[DataKey]) -> list[str]:
     """What to warn of, by the rows of a store."""
-    if not any(row.purpose == _BEFORE for row in rows):
-        return []
-    return [
-        "some of what an earlier version has sealed opens with the master key of that time and a copy of the store, "
-        "whatever master key it has: `oo rekey --deep` ends that"
-    ]
+    purposes = [row.purpose for row in rows]
+    found = []
+    if _BEFORE in purposes:
+        found.append(
+            "some of what an earlier version has sealed opens with the master key of that time, whatever master key "
+            "the store has: `oo rekey --deep` ends that"
+        )
+    if any(purposes.count(purpose) > 1 for purpose in PURPOSES.values()):
+        found.append("`oo rekey --deep` is under way, or was stopped: run it again, and it goes on")
+    return found
 
 
 async def current(rows: Rows, kind: str) -> str:
@@ -188,8 +193,9 @@ async def current(rows: Rows, kind: str) -> str:
 
 
 async def put_first(rows: Rows, keys: Sequence[DataKey]) -> None:
-    """Write the first rows, unless another process has done so."""
+    """Write the first rows, unless another process has done so. StoreError where none of them opens some record."""
     if not await rows.places(KIND):
+        await check_all_open(rows, keys)
         await _put(rows, keys)
 
 

@@ -59,11 +59,8 @@ class SQLiteRows:
         return {key for (key,) in self._all("SELECT DISTINCT key FROM records WHERE kind <> 'key'")}
 
     async def sealed_otherwise(self, keys: Sequence[str], most: int) -> list[Place]:
-        of = ", ".join("?" * len(keys))
-        query = (
-            f"SELECT kind, name, version FROM records WHERE kind <> 'key' AND key NOT IN ({of}) LIMIT ?"  # noqa: S608
-        )
-        return self._all(query, *keys, most)
+        but = f"kind <> 'key' AND key NOT IN ({', '.join('?' * len(keys))})"
+        return self._all(f"SELECT kind, name, version FROM records WHERE {but} LIMIT ?", *keys, most)  # noqa: S608
 
     async def token(self, hashed: bytes) -> TokenRow | None:
         for identity, used in self._all("SELECT id, used FROM tokens WHERE hash = ?", hashed):

@@ -136,6 +136,13 @@ def test_a_kms_keeps_the_master_key(home: Path, inside: Inside, bao: Bao, monkey
     assert "master.key: keep a copy elsewhere" in inside("rekey").stdout
     monkeypatch.delenv("OO_KMS")
     assert value_of("key") == CANARY
+    monkeypatch.setenv("OO_KMS", bao.url)
+    inside("rekey")
+    monkeypatch.setenv("OO_MASTER_KEY", base64.b64encode(b"e" * 32).decode())
+    monkeypatch.setenv("OO_KMS", f"{bao.url},master-key")
+    assert inside("rekey").stdout == "data keys wrapped with the new key: 5\n"
+    monkeypatch.delenv("OO_KMS")
+    assert value_of("key") == CANARY
     monkeypatch.setenv("OO_KMS", f"openbao+http://127.0.0.1:{free_port()}/transit/keys/oo")
     assert "does not answer" in refused(inside("rekey"))
     assert value_of("key") == CANARY  # which asks the KMS for nothing

@@ -117,7 +117,7 @@ def test_the_keys_of_results_stand_in_their_order_and_age_by_their_successors(mo
     keys.learn(rows)
     third, first, second = (data_keys.unwrap(row, MASTERS).key for row in rows)
     assert keys.results == (first, second, third)
-    day = kept_answers.KEPT + 3600
+    day = kept_answers.KEPT + 24 * 3600
     assert keys.aged(600 + day) == set()
     assert keys.aged(800 + day) == {key_id(first)}
     assert keys.aged(5000 + day) == {key_id(first), key_id(second)}
@@ -195,6 +195,7 @@ async def test_a_deep_rekey_that_was_stopped_goes_on_with_the_keys_it_had_begun_
         await vault.rekey(kept.ring, deep=True)
     begun = await vault.keys()
     assert len(begun) == 10
+    assert "is under way, or was stopped" in (await vault.warnings())[0]
     vault._reseal = reseal  # type: ignore[method-assign]
     # Another `oo rekey` wraps those as well.
     assert await vault.rekey(Keyring([*kept.ring.own, new_key()])) == 10
@@ -236,7 +237,7 @@ async def test_a_deep_rekey_drops_the_keys_of_results_that_nothing_is_sealed_wit
     for _ in range(2):
         await vault.rekey(kept.ring, deep=True)
     assert len(vault._keys.results) == 3
-    later = time.time() + 2 * kept_answers.KEPT
+    later = time.time() + 3 * kept_answers.KEPT
     monkeypatch.setattr(time, "time", lambda: later)
     await vault.rekey(kept.ring, deep=True)
     assert len([row for row in await vault.keys() if row.purpose == RESULTS]) == 2
@@ -299,6 +300,26 @@ def test_an_upgrade_that_ended_half_way_leaves_the_vault_as_it_was(
     monkeypatch.undo()
     Vault(tmp_path, lambda: earlier.RING)._database.close()
     assert len(rows_of(tmp_path / VAULT_FILE)) == 6
+
+
+async def test_an_earlier_vault_of_two_master_keys_is_given_keys_by_who_has_both(tmp_path: Path) -> None:
+    earlier.make(tmp_path)
+    both = Keyring([earlier.KEY, new_key()])
+    place = ("env", "e", 0)
+    with closing(sqlite3.connect(tmp_path / VAULT_FILE)) as db, db:  # as if a rekey of that version was stopped
+        (sealed,) = db.execute("SELECT sealed FROM records WHERE kind = 'env'").fetchone()
+        anew = both.seal(both.current, *place, both.open(key_id(earlier.KEY), *place, sealed))
+        db.execute("UPDATE records SET key = ?, sealed = ? WHERE kind = 'env'", (both.current, anew))
+    with pytest.raises(StoreError, match="none of these keys opens; nothing was changed"):
+        Vault(tmp_path, lambda: earlier.RING)
+    assert rows_of(tmp_path / VAULT_FILE) == []
+    async with Vault(tmp_path, lambda: both) as vault:
+        await earlier.assert_whole(vault)
+        assert len(await vault.keys()) == 7
+        third = Keyring([*both.own, new_key()])
+        await vault.rekey(third)
+    async with Vault(tmp_path, lambda: Keyring(third.own[-1:])) as vault:
+        await earlier.assert_whole(vault)
 
 
 async def test_an_earlier_vault_of_another_master_key_is_not_changed(tmp_path: Path) -> None:
