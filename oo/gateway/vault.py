@@ -12,6 +12,7 @@ goes by what was committed before the damage.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ from .store.sqlite_rows import SQLiteRecords
 
 T = TypeVar("T")
 VAULT_FILE = "vault.db"
+_TOGETHER = 64  # records that are sealed anew in one transaction
 
 
 class Vault(RecordKeeper):
@@ -160,8 +162,14 @@ class Vault(RecordKeeper):
         return await self._database.learn()
 
     async def _reseal(self, places: Sequence[Place]) -> int:
-        # Each in a transaction of its own: other writers wait for one at most.
-        return sum([await self._database.write(partial(_resealed, place)) for place in places])
+        count = 0
+        for start in range(0, len(places), _TOGETHER):
+            # With a pause as long as that takes, in which other processes write.
+            began = time.monotonic()
+            some = places[start : start + _TOGETHER]
+            count += sum(await asyncio.gather(*(self._database.write(partial(_resealed, place)) for place in some)))
+            await asyncio.sleep(time.monotonic() - began)
+        return count
 
     async def _cleaned(self) -> None:
         if not await self._database.compact():

@@ -165,6 +165,10 @@ def test_the_setting_decides_who_wraps(tmp_path: Path) -> None:
     keyring.write_keys(keyring.key_path(tmp_path, {}), [A])
     assert list(keyring.load(tmp_path, environ).own) == [A]
     assert keyring.load(tmp_path, {"OO_KMS": OWN}).current == key_id(A)
+    tmp_path.chmod(0o770)
+    with pytest.raises(StoreError, match="others can write into"):
+        keyring.load(tmp_path, environ)
+    tmp_path.chmod(0o700)
     # One that is named and is not there is an error, as ever.
     with pytest.raises(StoreError, match="there is no file"):
         keyring.load(tmp_path, {**environ, "OO_MASTER_KEY_FILE": str(tmp_path / "none")})
