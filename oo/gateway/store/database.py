@@ -118,11 +118,12 @@ class Database:
         removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
         if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
             self._reopen()
+        records = self._open.records
         with sqlite.failures(self.path):
-            seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
+            seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
             if seen != self._seen:  # somebody has committed something
-                self._moved = run_sync(self.records.rows.meta(MOVED))
-                self._seen, self._epoch = seen, self.records.rows.epoch()
+                self._moved = run_sync(records.rows.meta(MOVED))
+                self._seen, self._epoch = seen, records.rows.epoch()
         if self._moved is not None:
             raise unavailable(self._moved)
         return self._replaced, self._epoch
