@@ -128,5 +128,7 @@ def begin_of(day: int) -> float:
 @lru_cache(4)
 def keyring_of(keys: tuple[bytes, ...], day: int) -> Keyring:
     """The ring of a day's answers, derived from a store's keys of results and kept nowhere: each of the many pieces
-    draws a random nonce (NIST SP 800-38D, 8.3)."""
+    draws a random nonce (NIST SP 800-38D, 8.3). IntegrityError where the store has none."""
+    if not keys:
+        raise IntegrityError("the vault has no key for results")
     return Keyring([derive(key, b"double-o results of day %d" % day) for key in keys])

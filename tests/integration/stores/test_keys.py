@@ -96,6 +96,19 @@ async def test_what_was_answered_before_during_and_after_a_deep_rekey_is_found_b
                 assert body == ANSWER.body
 
 
+async def test_without_a_key_for_results_a_call_is_made_once_and_its_answer_gone(keeper: Keeper, opened: Open) -> None:
+    token = await fill(keeper)
+    caller = (token, keeper.id_of(token))
+    (row,) = [row for row in await keeper.keys() if row.purpose == "results"]
+    await keeper._change(lambda records: records.rows.delete(*row.place[:2]))  # type: ignore[attr-defined]
+    damaged = await opened()
+    fence = await claimed(damaged, caller, "k")  # type: ignore[arg-type]  # any keeper
+    with pytest.raises(StoreError, match="no key for results"):
+        await damaged.complete(caller[1], "k", fence, b"d", ANSWER)
+    assert await damaged.result(caller[1], "k", b"d") == "gone"
+    assert await damaged.claim(token, "k", 60) == "taken"
+
+
 async def test_rekeys_and_writes_at_once_lose_nothing(keeper: Keeper, other: Keeper, ring: Keyring) -> None:
     token = await fill(keeper)
     done = False

@@ -127,20 +127,27 @@ class Calls:
         self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
-        made = Call(token_id, call, fence)
-        cut = None if response is None else Cut(response, await parts_of(response))
-        is_too_large = cut is not None and (cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES)
-        if cut is None or is_too_large:
-            await self._completing.ask(_Made(made, digest, 0, 0, []))
-        else:
-            day = day_of(self._now())
-            if cut.pieces == 1:
-                sealed = self._sealed(made, day, cut)
-            else:  # one of 16 MiB takes longer to seal than a loop may be held
-                sealed = await asyncio.to_thread(self._sealed, made, day, cut)
-            await self._completing.ask(_Made(made, digest, day, cut.size, sealed))
-        if is_too_large:
+        made, failure = _Made(Call(token_id, call, fence), digest, 0, 0, []), None
+        if response is not None:
+            try:
+                made = await self._with_answer(made, response)
+            except StoreError as error:
+                failure = error
+        await self._completing.ask(made)
+        if failure is not None:
+            raise failure
+
+    async def _with_answer(self, made: _Made, response: StoredResponse) -> _Made:
+        """What is to be noted of a call, with its answer; StoreError where that cannot be kept."""
+        cut = Cut(response, await parts_of(response))
+        if cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES:
             raise StoreError("there is no room for it")
+        day = day_of(self._now())
+        if cut.pieces == 1:
+            sealed = self._sealed(made.call, day, cut)
+        else:  # one of 16 MiB takes longer to seal than a loop may be held
+            sealed = await asyncio.to_thread(self._sealed, made.call, day, cut)
+        return made._replace(day=day, size=cut.size, pieces=sealed)
 
     def _sealed(self, call: Call, day: int, cut: Cut) -> list[bytes]:
         return list(call.seal(self._ring(day), cut))
