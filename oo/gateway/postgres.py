@@ -54,6 +54,8 @@ class PostgresStore(RecordKeeper):
     """A Keeper over a PostgreSQL database. It is open within its `async with` block; StoreError if there is no store or
     the master key is another's."""
 
+    engine = "postgres"
+
     def __init__(self, place: str, load: Callable[[], MasterKeys]) -> None:
         super().__init__(load)
         self._place = parse(place)

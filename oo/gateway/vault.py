@@ -28,6 +28,7 @@ from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .sealing import MasterKeys
 from .store import database, sqlite_uses, token_rows
+from .store.base import Look
 from .store.data_keys import DataKey
 from .store.keyed_calls import KeyedCalls
 from .store.results import RESULTS_FILE, Results
@@ -42,8 +43,7 @@ _TOGETHER = 64  # records that are sealed anew in one transaction
 class Vault(RecordKeeper):
     """An open vault, a Keeper. `async with Vault(home)`; StoreError if there is none or the master key is another's."""
 
-    is_embedded = True
-    """What is read of it lies in this process's memory mostly."""
+    engine = "sqlite"
 
     def __init__(self, home: Path, load: Callable[[], MasterKeys] | None = None) -> None:
         super().__init__(load or (lambda: keyring.load(home)))
@@ -59,6 +59,10 @@ class Vault(RecordKeeper):
     def create(home: Path, masters: MasterKeys) -> None:
         """Make a new vault; StoreError if there is one."""
         database.create(home / VAULT_FILE, masters)
+
+    def watch(self, told: Look) -> None:
+        """Have `told` called for each look into the file."""
+        self._database.told = told
 
     async def check(self) -> None:
         self._database.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ..._core.pipeline import CallNext
 from ..._http.request import Request
@@ -10,8 +11,12 @@ from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ..context import gateway_context, of_route
 from ..models import Route, Upstream
-from ..upstream_choice import UpstreamChoice
+from ..upstream_choice import REST, UpstreamChoice
 from .resilience import is_repeatable
+
+Rests: TypeAlias = Callable[[str, int, str, float], None]
+"""Told of a route, the place of an upstream in it, the upstream's URL, and the seconds for which it rests from here on:
+0 where it answers again."""
 
 _FAILURES = frozenset({"connection", "protocol", "timeout", "tls"})
 
@@ -23,9 +28,9 @@ class Failover:
     was lost before an answer, or the answer is a 5xx.
     """
 
-    def __init__(self, rested: Callable[[str, str], None] | None = None) -> None:
-        """`rested` is told of a route and the URL of its upstream that rests from here on."""
-        self._rested = rested
+    def __init__(self, rests: Rests | None = None) -> None:
+        """`rests` is told when an upstream begins to rest, and when it answers again."""
+        self._rests = rests
         self._choices: dict[str, tuple[tuple[Upstream, ...], UpstreamChoice]] = {}
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -51,7 +56,8 @@ class Failover:
                     raise
                 continue
             if response.status < 500:
-                choice.succeeded(number)
+                if choice.succeeded(number):
+                    self._tell(request, number, 0.0)
                 return response
             self._failed(choice, number, request, now())
             if not order or not is_repeatable(request):
@@ -59,9 +65,12 @@ class Failover:
             response.abort()
 
     def _failed(self, choice: UpstreamChoice, number: int, request: Request, now: float) -> None:
-        if choice.failed(number, now) and self._rested is not None:
-            context = gateway_context(request)
-            self._rested(of_route(request).name, context.upstream or "")
+        if choice.failed(number, now):
+            self._tell(request, number, REST)
+
+    def _tell(self, request: Request, number: int, seconds: float) -> None:
+        if self._rests is not None:
+            self._rests(of_route(request).name, number, gateway_context(request).upstream or "", seconds)
 
     def _choice(self, route: Route) -> UpstreamChoice:
         kept = self._choices.get(route.name)

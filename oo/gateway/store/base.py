@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version
 from ..sealing import MasterKeys
@@ -74,6 +74,18 @@ class Store(Protocol):
 
     async def release(self, token_id: str, key: str, fence: bytes) -> None:
         """Free the key of the claim with that fence, for the next to claim. Does nothing if somebody else owns it."""
+
+
+Look: TypeAlias = "Callable[[float | None], None]"
+"""Told how many seconds a look into the store's file took, or None of one that failed."""
+
+
+@runtime_checkable
+class WatchedStore(Protocol):
+    """A store of which most is read from this process's memory."""
+
+    def watch(self, told: Look) -> None:
+        """Have `told` called for each look behind that."""
 
 
 class Keeper(Store, Protocol):

@@ -16,6 +16,7 @@ from ..errors import IntegrityError, StoreError, StoreUnavailable, UnknownKey
 from ..sealing import MasterKeys
 from ..throttled_log import ThrottledLog
 from . import data_keys, sqlite
+from .base import Look
 from .data_keys import DataKeys
 from .moving import MOVED, unavailable
 from .records import begin
@@ -92,6 +93,7 @@ class Database:
         self._moved: str | None = None
         self._again = float("-inf")
         self._errors = ThrottledLog()
+        self.told: Look | None = None
 
     @property
     def records(self) -> SQLiteRecords:
@@ -116,22 +118,36 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
-            self._reopen()
-        records = self._open.records
-        with sqlite.failures(self.path):
-            seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
-            if seen != self._seen:  # somebody has committed something
-                self._moved = run_sync(records.rows.meta(MOVED))
-                self._seen, self._epoch = seen, records.rows.epoch()
-        if self._moved is not None:
-            raise unavailable(self._moved)
+        try:
+            if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
+                self._reopen()
+            records = self._open.records
+            with sqlite.failures(self.path):
+                seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
+                if seen != self._seen:  # somebody has committed something
+                    self._moved = run_sync(records.rows.meta(MOVED))
+                    self._seen, self._epoch = seen, records.rows.epoch()
+            if self._moved is not None:
+                raise unavailable(self._moved)
+        except StoreError:
+            if self.told is not None:
+                self.told(None)
+            raise
         return self._replaced, self._epoch
 
     def read(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, all of it as of one moment."""
-        with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
-            return read(self.records)
+        began = time.monotonic()
+        try:
+            with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
+                found = read(self.records)
+        except StoreError:
+            if self.told is not None:
+                self.told(None)
+            raise
+        if self.told is not None:
+            self.told(time.monotonic() - began)
+        return found
 
     def check(self) -> None:
         """StoreError if a record cannot be opened now."""
