@@ -9,7 +9,7 @@ from ..._core.pipeline import CallNext
 from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
-from ..context import gateway_context, of_route
+from ..context import GatewayContext, gateway_context, of_route
 from ..models import Route, Upstream
 from ..upstream_choice import REST, UpstreamChoice
 from .resilience import is_repeatable
@@ -37,14 +37,17 @@ class Failover:
         context = gateway_context(request)
         if context.route is None:
             return await call_next(request)
+        now = call_next.io.now
         if not context.route.others:
             context.upstream = context.route.upstream
+            _note_attempt(context, now())
             return await call_next(request)
-        upstreams, choice, now = context.route.upstreams, self._choice(context.route), call_next.io.now
+        upstreams, choice = context.route.upstreams, self._choice(context.route)
         order = choice.order(now())
         while True:
             number = order.pop(0)
             context.upstream = upstreams[number].url
+            _note_attempt(context, now())
             try:
                 response = await call_next(request.replace(base_url=context.upstream.rstrip("/")))
             except DoubleOError as error:
@@ -54,6 +57,7 @@ class Failover:
                 lost = error.reason == "connection" and is_repeatable(request)
                 if not order or not (error.unsent or lost):
                     raise
+                context.timeline.append((error.reason, now() - context.started))
                 continue
             if response.status < 500:
                 if choice.succeeded(number):
@@ -62,6 +66,7 @@ class Failover:
             self._failed(choice, number, request, now())
             if not order or not is_repeatable(request):
                 return response
+            context.timeline.append((response.status, now() - context.started))
             response.abort()
 
     def _failed(self, choice: UpstreamChoice, number: int, request: Request, now: float) -> None:
@@ -78,3 +83,9 @@ class Failover:
             choice = UpstreamChoice([upstream.weight for upstream in route.upstreams])
             kept = self._choices[route.name] = (route.upstreams, choice)
         return kept[1]
+
+
+def _note_attempt(context: GatewayContext, now: float) -> None:
+    timeline = context.timeline
+    if not timeline or timeline[-1][0] != "attempt":  # else Retry has noted it
+        timeline.append(("attempt", now - context.started))

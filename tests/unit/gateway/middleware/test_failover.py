@@ -11,6 +11,7 @@ from oo.gateway.context import gateway_context
 from oo.gateway.middleware.failover import Failover
 from oo.gateway.models import Route, Upstream
 from oo.gateway.upstream_choice import REST
+from oo.middleware.retry import Retry
 from oo.testing import MockTransport, Scripted, Streamed, VirtualClock
 from tests.support.calls import call
 
@@ -46,6 +47,26 @@ class Site:
             said = str(error)
         self.upstream = gateway_context(request).upstream
         return said, "".join(each.url[8] for each in self.transport.requests)
+
+
+@pytest.mark.parametrize(
+    ("route", "answers", "noted"),
+    [
+        (ROUTE, {"a": unsent(), "b": 503, "c": 200}, ["attempt", "connection", "attempt", 503, "attempt"]),
+        (ROUTE, {"a": 200}, ["attempt"]),
+        (Route("r", A), {"a": 200}, ["attempt"]),
+    ],
+)
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_each_attempt_is_noted_once(
+    route: Route, answers: dict[str, Scripted], noted: list[str | int], retries: int
+) -> None:
+    site = Site(**answers)
+    chain = [Retry(retries), *site.pipeline.middleware] if retries else site.pipeline.middleware
+    request = call("GET", route=route).replace(url=f"{A}/v1", base_url=A)
+    await Pipeline(chain, site.transport, VirtualClock()).handle(request)
+    ends = [200] if retries else []  # which Retry tells
+    assert [what for what, _ in request.context.timeline] == noted + ends
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
