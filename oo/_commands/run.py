@@ -62,9 +62,7 @@ def run(
     if proxied and (only or allow) and env_token_file is None:
         raise click.UsageError("--only and --allow choose variables: name their token with --env-token-file")
     token = token_from(token_file)
-    inherited = {
-        name: value for name, value in os.environ.items() if name in _HANDED_ON or not name.upper().startswith("OO_")
-    }
+    inherited = _inherited()
     if proxied:
         env_token = None if env_token_file is None else token_from(env_token_file)
         variables = {} if env_token is None else _fetched(base_url, env_token, only, allow)
@@ -87,6 +85,17 @@ def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn
     except ValueError:
         click.echo("oo: no command can be called that, or take such an argument", err=True)
         sys.exit(126)
+
+
+def _inherited() -> dict[str, str]:
+    """What the command has of this environment."""
+    # With OO_KMS, the token of OpenBao is the vault's.
+    held = {"BAO_TOKEN"} if "OO_KMS" in os.environ else set()
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _HANDED_ON or not (name.upper().startswith("OO_") or name in held)
+    }
 
 
 def _fetched(base_url: str | None, token: str, only: tuple[str, ...], allow: tuple[str, ...]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from ..._http.response import JSON, MAX_ANSWER
-from ..errors import StoreError
+from ..errors import IntegrityError, StoreError
 from ..models import Kind, Route, SecretRef, Variable
 from . import secret_versions, token_rows
 from .records import Records
@@ -54,6 +54,12 @@ async def variables(records: Records, name: str) -> dict[str, Variable] | None:
     if stored is None:
         return None
     return {key: SecretRef(value["secret"]) if "secret" in value else value["literal"] for key, value in stored.items()}
+
+
+async def environment(records: Records, name: str) -> dict[str, str] | None:
+    """An environment's variables, each with its value, or None."""
+    stored: JSON = await records.find_json("env", name)
+    return None if stored is None else {key: await _value(records, name, key, stored[key]) for key in stored}
 
 
 async def put_environment(records: Records, name: str, variables: Mapping[str, Variable]) -> None:
@@ -107,3 +113,12 @@ async def _put_referrer(records: Records, kind: Kind, name: str, data: JSON, nee
 
 async def _routes(records: Records) -> list[Route]:
     return [Route.of(stored) for stored in (await records.every_json("route")).values()]
+
+
+async def _value(records: Records, env: str, key: str, stored: Mapping[str, str]) -> str:
+    if "literal" in stored:
+        return stored["literal"]
+    value = await secret_versions.current(records, stored["secret"])
+    if value is None:
+        raise IntegrityError(f"the secret of {key} in the environment {env!r} is missing from the vault")
+    return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
 from ... import kept
@@ -16,6 +16,7 @@ from ...errors import IntegrityError, StoreError
 from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
 from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
+from ..data_keys import DataKeys
 from .batches import Batches
 from .connections import Connection, Connections
 
@@ -70,12 +71,19 @@ class _Made(NamedTuple):
 
 
 class Calls:
-    """What the store does for calls with an idempotency key. A call is known by the keyed hash of its key. `root` gives
-    the store's random key, `now` its time."""
+    """What the store does for calls with an idempotency key. A call is known by the keyed hash of its key. `learn`
+    unwraps the keys that were added, `now` is the store's time."""
 
-    def __init__(self, connections: Connections, root: Callable[[], bytes], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        keys: DataKeys,
+        learn: Callable[[], Awaitable[object]],
+        now: Callable[[], float],
+    ) -> None:
         self._connections = connections
-        self._root = root
+        self._keys = keys
+        self._learn = learn
         self._now = now
         self._claiming: Batches[_Claiming, str] = Batches(self._claim, most=64)
         self._completing: Batches[_Made, None] = Batches(self._complete, most=16)
@@ -119,20 +127,27 @@ class Calls:
         self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
-        made = Call(token_id, call, fence)
-        cut = None if response is None else Cut(response, await parts_of(response))
-        is_too_large = cut is not None and (cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES)
-        if cut is None or is_too_large:
-            await self._completing.ask(_Made(made, digest, 0, 0, []))
-        else:
-            day = day_of(self._now())
-            if cut.pieces == 1:
-                sealed = self._sealed(made, day, cut)
-            else:  # one of 16 MiB takes longer to seal than a loop may be held
-                sealed = await asyncio.to_thread(self._sealed, made, day, cut)
-            await self._completing.ask(_Made(made, digest, day, cut.size, sealed))
-        if is_too_large:
+        made, failure = _Made(Call(token_id, call, fence), digest, 0, 0, []), None
+        if response is not None:
+            try:
+                made = await self._with_answer(made, response)
+            except StoreError as error:
+                failure = error
+        await self._completing.ask(made)
+        if failure is not None:
+            raise failure
+
+    async def _with_answer(self, made: _Made, response: StoredResponse) -> _Made:
+        """What is to be noted of a call, with its answer; StoreError where that cannot be kept."""
+        cut = Cut(response, await parts_of(response))
+        if cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES:
             raise StoreError("there is no room for it")
+        day = day_of(self._now())
+        if cut.pieces == 1:
+            sealed = self._sealed(made.call, day, cut)
+        else:  # one of 16 MiB takes longer to seal than a loop may be held
+            sealed = await asyncio.to_thread(self._sealed, made.call, day, cut)
+        return made._replace(day=day, size=cut.size, pieces=sealed)
 
     def _sealed(self, call: Call, day: int, cut: Cut) -> list[bytes]:
         return list(call.seal(self._ring(day), cut))
@@ -185,7 +200,11 @@ class Calls:
         try:
             first = await self._piece(call, day, pieces, 0) if pieces else None
         except IntegrityError:
-            return None  # it was changed, and so is none
+            await self._learn()  # it may be sealed with a key that was added meanwhile
+            try:
+                first = await self._piece(call, day, pieces, 0)
+            except IntegrityError:
+                return None  # it was changed, and so is none
         if first is None:
             return None
         return joined(first, pieces, lambda number: self._piece(call, day, pieces, number))
@@ -199,4 +218,4 @@ class Calls:
         return None if sealed is None else call.open(self._ring(day), pieces, number, sealed)
 
     def _ring(self, day: int) -> Keyring:
-        return keyring_of(self._root(), day)
+        return keyring_of(self._keys.results, day)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from oo.gateway.errors import StoreError
-from oo.gateway.sealing import ReloadingKeyring
 from oo.gateway.store import sqlite
+from oo.gateway.store.data_keys import DataKeys
 from oo.gateway.store.sqlite_rows import SQLiteRecords
 from oo.gateway.store.writer import Writer
 from tests.support.vaults import Kept
@@ -22,7 +22,7 @@ class Held:
 
     def __init__(self, kept: Kept) -> None:
         self.db = sqlite.writer(kept.path)
-        self.writer = Writer(SQLiteRecords(self.db, kept.path, ReloadingKeyring(lambda: kept.ring)), kept.path)
+        self.writer = Writer(SQLiteRecords(self.db, kept.path, DataKeys(lambda: kept.ring)), kept.path)
         self.go = threading.Event()
         self.commits = 0
         self.db.set_trace_callback(self._trace)
