@@ -17,7 +17,7 @@ from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ..context import GatewayContext
 from ..destinations import Destination, authority_of, tokens_of
-from ..http_server._aiohttp_patches import came_early, hand_to
+from ..http_server._aiohttp_patches import came_early, forget_early, hand_to
 from ..http_server.tunnels import ESTABLISHED, Taken, take_over
 from ..stack import Stack
 from .wire import answer_headers
@@ -43,17 +43,17 @@ async def connect(stack: Stack, received: web.BaseRequest, context: GatewayConte
     )
     context.malformed = _fault(received, context)
     if context.malformed is not None:
-        return _refusal(stack.refuse(request))
+        return _refusal(received, stack.refuse(request))
     place = cast("tuple[str, int]", authority_of(received.raw_path))
     context.destination = Destination("https", *place, proxy_tokens(received))
     context.local = received.get_extra_info("sockname", (None, None))[:2]
     response = await stack.handle(request)
     if response.status != 200:
-        return _refusal(response)
+        return _refusal(received, response)
     if came_early(received):
         response.abort()
         context.malformed = _EARLY
-        return _refusal(stack.refuse(request))
+        return _refusal(received, stack.refuse(request))
     if context.tunnel is not None:
         return take_over(received, context.tunnel, context.destination._replace(tunnelled=True))
     return await caller.relay(response, context)
@@ -70,8 +70,9 @@ def _fault(received: web.BaseRequest, context: GatewayContext) -> str | None:
     return _EARLY if came_early(received) else None
 
 
-def _refusal(response: Response) -> web.StreamResponse:
+def _refusal(received: web.BaseRequest, response: Response) -> web.StreamResponse:
     """A refusal whose reason stands in the reason phrase: most clients show nothing else of it."""
+    forget_early(received)
     reason = _UNSHOWN.sub("?", str(response.json()["error"]))
     answer = web.Response(status=response.status, reason=reason, headers=answer_headers(response), body=response.body)
     answer.force_close()

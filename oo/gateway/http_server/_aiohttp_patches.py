@@ -21,7 +21,7 @@
 | StreamReader, made with a limit and a loop | a body that never ends                                               |
 | StreamReader.set_exception, feed_eof       | fail or end a body from outside                                      |
 | StreamReader.total_bytes                   | the size of a body that has come whole, before it is read            |
-| RequestHandler._message_tail               | tell whether bytes came behind a CONNECT, before its answer          |
+| RequestHandler._message_tail               | tell of bytes that came behind a CONNECT, before its answer          |
 | RequestHandler.set_parser                  | have what comes after a CONNECT go to a tunnel                       |
 | RequestHandler.transport, _force_close,    | let go of a connection whose transport another protocol takes over   |
 | _keepalive_handle; Server.connection_lost  |                                                                      |
@@ -253,6 +253,11 @@ def last_request(request: web.BaseRequest) -> None:
 def came_early(request: web.BaseRequest) -> bool:
     """Whether bytes came behind a request that asks for another protocol, before its answer."""
     return bool(request.protocol._message_tail)
+
+
+def forget_early(request: web.BaseRequest) -> None:
+    """Drop such bytes, which aiohttp would take for the next request."""
+    request.protocol._message_tail = b""
 
 
 def hand_to(request: web.BaseRequest, receiver: Any) -> None:
