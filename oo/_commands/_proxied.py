@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import ssl
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -84,6 +83,8 @@ def _users(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _systems() -> Iterator[str]:
     """The authorities of the system, then certifi's."""
+    import ssl
+
     import certifi
 
     paths = ssl.get_default_verify_paths()

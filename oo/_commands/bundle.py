@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @click.group()
 def bundle() -> None:
-    """Keep bundles: sets of routes that one token opens, by the forward proxy.
+    """Keep bundles: sets of routes that one token opens.
+
+    By the forward proxy alone: see `oo run --proxied`.
 
     Example: oo bundle set agent --route openai --route github
     """

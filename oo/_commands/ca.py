@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def ca() -> None:
-    """Keep the gateway's certificate authority, whom the programs behind its forward proxy trust.
+    """Keep the authority that proxied programs trust.
 
     Example: oo ca show
     """

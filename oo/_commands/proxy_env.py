@@ -22,7 +22,7 @@ from ._proxied import fetched, placeholder_option, written
 def proxy_env(
     shell: bool, folder: str | None, placeholder: tuple[str, ...], token_file: str | None, base_url: str | None
 ) -> None:
-    """Print the variables that make programs call by the gateway, as `oo run --proxied` sets them.
+    """Print what `oo run --proxied` sets for a program.
 
     The token is in them, as the proxy's password. The certificates are written into a folder, which stays.
 

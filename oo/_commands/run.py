@@ -44,7 +44,7 @@ def run(
     token_file: str | None,
     base_url: str | None,
 ) -> None:
-    """Run a command with the environment that the token opens, or, --proxied, with the gateway as its forward proxy.
+    """Run a command with the environment that the token opens.
 
     The command takes this process's place: signals, the terminal and the exit code are its own. OO_TOKEN and
     OO_MASTER_KEY are not in its environment. If the environment cannot be fetched, the command is not started. The

@@ -158,8 +158,8 @@ class Server(BaseServer):
         for connection in [*self._answering(), *handshaking]:
             connection.abort()
         await self.shutdown(_SHUTDOWN_TIMEOUT)
-        for connection in list(self._tracked):  # TLS within a tunnel waits for the caller's end of it
-            connection.abort()
+        for connection in [each for each in self._tracked if each.carrier is not None]:
+            connection.abort()  # TLS waits for the caller's end of it
 
     async def _close(self) -> None:
         """Listen no more. A connection that was accepted is made two turns later, and is lost where the listener is

@@ -63,7 +63,14 @@ def test_a_signal_reaches_the_command(name: str, folder: Path) -> None:
     )
     environ = dict(os.environ.items())
     start = [sys.executable, "-I", _parent.__file__, str(folder), "", "--", sys.executable, "-c", code]
-    with subprocess.Popen(start, stdout=subprocess.PIPE, text=True, env=environ, start_new_session=True) as started:
+    with subprocess.Popen(
+        start,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
+    ) as started:
         assert started.stdout is not None
         assert started.stdout.readline() == "ready\n"
         started.send_signal(getattr(signal, name))
@@ -87,6 +94,8 @@ class Echo(Listener):
                     sock.sendall(data)
         except OSError:
             pass
+        finally:
+            connection.close()
 
 
 @pytest.fixture
