@@ -18,9 +18,10 @@ from . import sqlite
 from .moving import MOVED, unavailable
 from .schema import SCHEMA, upgrade
 from .sqlite_rows import SQLiteRecords
-from .writer import Writer
+from .writer import Work, Writer
 
 T = TypeVar("T")
+Q = TypeVar("Q")
 _AGAIN = 0.1  # seconds until a file that could not be opened is tried again
 
 
@@ -112,6 +113,11 @@ class Database:
         with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
             return read(self.records)
 
+    def look(self, read: Callable[[SQLiteRecords], T]) -> T:
+        """What `read` returns, which asks one thing."""
+        with sqlite.failures(self.path):
+            return read(self.records)
+
     def check(self) -> None:
         """StoreError if a record cannot be opened now."""
         self.version()
@@ -120,6 +126,10 @@ class Database:
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
         return await self._open.changes.write(change)
+
+    async def ask(self, work: Work[Q, T], question: Q) -> T:
+        """The answer to a question, once what it changes is on the disk. See Writer.ask."""
+        return await self._open.changes.ask(work, question)
 
     async def compact(self) -> bool:
         """Write the file anew, without what was replaced; False if other processes are busy with it."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Literal
 
 from ..errors import StoreError
-from ..models import Denial, StoredResponse, Token
+from ..models import Denial, StoredResponse
 from . import claim_rows
 from .answer_pieces import FENCE, Call
 from .database import Database
 from .results import Results
-from .sqlite_rows import SQLiteRecords
+from .sqlite_uses import Judged
 
 
 class KeyedCalls:
@@ -28,24 +27,21 @@ class KeyedCalls:
 
     def is_known(self, token_id: str, call: bytes) -> bool:
         """Whether a call is being made or was made, so that it costs no use."""
-        return self._database.read(lambda records: claim_rows.is_known(records, token_id, call))
+        return self._database.look(lambda records: claim_rows.is_known(records, token_id, call))
 
-    async def claim(
-        self, token: Token, call: bytes, seconds: float, still: Callable[[SQLiteRecords], Denial | None]
-    ) -> bytes | Denial | Literal["taken"]:
-        """Claim a call and count a use, both or neither, unless `still` denies it. See Store.claim."""
-        if self.is_known(token.id, call):
+    async def claim(self, judged: Judged, call: bytes, seconds: float) -> bytes | Denial | Literal["taken"]:
+        """Claim a call and count a use, both or neither. See Store.claim."""
+        if self.is_known(judged.token.id, call):
             return "taken"  # a repeat does not wait for the writer
         fence = secrets.token_bytes(FENCE)
-        return (
-            await self._database.write(lambda r: still(r) or claim_rows.claim(r, token, call, fence, seconds)) or fence
-        )
+        claiming = claim_rows.Claiming(judged, call, fence, seconds)
+        return await self._database.ask(claim_rows.claim_all, claiming) or fence
 
     async def result(
         self, token_id: str, call: bytes, digest: bytes
     ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
         """What is known of a call. See Store.result."""
-        found = self._database.read(lambda records: claim_rows.look(records, token_id, call, digest))
+        found = self._database.look(lambda records: claim_rows.look(records, token_id, call, digest))
         if not isinstance(found, bytes):
             return found
         return await self._results.find(Call(token_id, call, found)) or "gone"
@@ -64,7 +60,7 @@ class KeyedCalls:
                 await self._results.keep(Call(token_id, call, fence), response)
             except StoreError as error:
                 failure = error
-        await self._database.write(lambda records: claim_rows.complete(records, token_id, call, fence, digest))
+        await self._database.ask(claim_rows.complete_all, claim_rows.Made(token_id, call, fence, digest))
         if failure is not None:
             raise failure
 

@@ -16,7 +16,7 @@ from ...errors import IntegrityError, StoreError
 from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
 from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
-from .batches import Batches
+from ..batches import Batches
 from .connections import Connection, Connections
 
 _KNOWN = """

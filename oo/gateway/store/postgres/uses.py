@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from ...models import Denial, Token
 from ...spending import ROUNDING
-from .batches import Batches
+from ..batches import Batches
 from .connections import Connection, Connections
 
 Outcome = Denial | Literal["stale"] | None

@@ -1,4 +1,4 @@
-"""What is asked at the same time goes to the engine as one statement."""
+"""What is asked at the same time goes to the engine as one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from ...errors import StoreError, StoreUnavailable
+from ..errors import StoreError, StoreUnavailable
 
 Q = TypeVar("Q")
 A = TypeVar("A")
