@@ -49,14 +49,14 @@ class Batches(Generic[Q, A]):
         except Exception as error:
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(_copy(error))
+                    future.set_exception(copy_of(error))
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():  # whoever asked was cancelled
                 future.set_result(answer)
 
 
-def _copy(error: Exception) -> Exception:
+def copy_of(error: Exception) -> Exception:
     """An error of one's own, since each raises it in a task of its own."""
     if isinstance(error, StoreUnavailable):
         return StoreUnavailable(str(error), unsure=error.unsure)

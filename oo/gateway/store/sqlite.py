@@ -11,7 +11,10 @@ from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
-from ..errors import StoreError
+from ..errors import StoreError, StoreUnavailable
+
+FROZEN = "it has moved"
+"""What a trigger says in a file that takes no further change."""
 
 _VAULT = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
@@ -104,6 +107,8 @@ class failures:  # noqa: N801  # it reads as what it does: `with failures(path):
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, sqlite3.IntegrityError) and str(error) == FROZEN:
+            raise StoreUnavailable(f"the {self._what} {self._path} has moved") from None
         if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             # A UnicodeDecodeError would quote a piece of the damaged file.
             said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error

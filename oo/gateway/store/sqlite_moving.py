@@ -43,7 +43,7 @@ class SQLiteSource:
                     # Whoever has looked before and writes now must not count what is copied already.
                     self._db.execute(
                         f"CREATE TRIGGER moved_{table}_{what} BEFORE {what} ON {table}"
-                        " BEGIN SELECT RAISE(ABORT, 'it has moved'); END"
+                        f" BEGIN SELECT RAISE(ABORT, '{sqlite.FROZEN}'); END"
                     )
 
     async def thaw(self) -> None:

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from ..errors import StoreError
+from .batches import copy_of
 from .sqlite import failures, transaction
 from .sqlite_rows import SQLiteRecords
 from .turns import Turn
@@ -131,7 +132,7 @@ class Writer:
                 ]
         except Exception as error:
             # To each an error of its own, since each raises it in a task of its own.
-            return [(future, None, error if len(asked) == 1 else _copy(error)) for *_, future in asked]
+            return [(future, None, error if len(asked) == 1 else copy_of(error)) for *_, future in asked]
 
     def _done(self, work: Work[Any, Any], group: list[Asked], *, single: bool) -> list[Outcome]:
         questions = [question for _, question, _ in group]
@@ -147,15 +148,11 @@ class Writer:
                 if not db.in_transaction:
                     raise  # a full disk has ended it, and with it the changes before this one
                 db.execute("ROLLBACK TO one")
-                return [(future, None, error if len(group) == 1 else _copy(error)) for *_, future in group]
+                return [(future, None, error if len(group) == 1 else copy_of(error)) for *_, future in group]
             finally:
                 if db.in_transaction:
                     db.execute("RELEASE one")
         return [(future, answer, None) for (*_, future), answer in zip(group, answers, strict=True)]
-
-
-def _copy(error: Exception) -> Exception:
-    return StoreError(str(error)) if isinstance(error, StoreError) else RuntimeError(type(error).__name__)
 
 
 def _told(outcomes: list[Outcome]) -> None:
