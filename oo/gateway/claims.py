@@ -17,7 +17,7 @@ from .models import Denial, StoredResponse
 from .store.base import Store
 
 logger = logging.getLogger("oo.gateway")
-_PAUSE, _LONGEST = 0.01, 0.5  # seconds between two looks at a call that another process makes
+_PAUSE, _LONGEST = 0.01, 0.25  # seconds between two looks at a call that another process makes
 
 
 class Claims:

@@ -199,8 +199,8 @@ async def test_another_request_is_known_once_the_first_has_come() -> None:
     await claim.release()
 
 
-def test_pauses_grow_to_half_a_second_and_are_drawn() -> None:
+def test_pauses_grow_to_a_quarter_of_a_second_and_are_drawn() -> None:
     found = list(islice(pauses(), 100))
-    longest = [0.01 * 2**n for n in range(6)] + [0.5] * 94
+    longest = [0.01 * 2**n for n in range(5)] + [0.25] * 95
     assert all(most / 2 <= pause <= most for pause, most in zip(found, longest, strict=True))
     assert len(set(found)) > 90
