@@ -102,8 +102,8 @@ class Database:
         with sqlite.failures(self.path):
             seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
             if seen != self._seen:  # somebody has committed something
-                self._moved = run_sync(self.records.rows.meta(MOVED))
-                self._seen, self._epoch = seen, self.records.rows.epoch()
+                self._moved, self._epoch = self.records.rows.said(MOVED)
+                self._seen = seen
         if self._moved is not None:
             raise unavailable(self._moved)
         return self._replaced, self._epoch

@@ -92,17 +92,12 @@ class Connections:
         raise AssertionError("unreachable")
 
     async def _answer(self, connection: Connection, work: Work[T], writes: bool, within: float) -> T:
-        running = asyncio.ensure_future(work(connection))
         self._busy.add(connection)
         failure = ""
+        # Not cancelled: its socket is closed, and what waits for an answer has none.
+        late = asyncio.get_running_loop().call_later(within, connection.terminate)
         try:
-            await asyncio.wait([running], timeout=within)
-            if not running.done():
-                connection.terminate()
-                await asyncio.wait([running])
-                running.exception()
-                raise TimeoutError
-            return running.result()
+            return await work(connection)
         except _UNDONE:
             raise
         except _LOST as error:
@@ -112,6 +107,7 @@ class Connections:
         except asyncpg.PostgresError as error:
             raise _refused(error, self._place) from None
         finally:
+            late.cancel()
             self._busy.discard(connection)
             if not connection.is_closed():
                 self._idle.append(connection)
