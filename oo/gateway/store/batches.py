@@ -24,11 +24,15 @@ class Batches(Generic[Q, A]):
 
     async def ask(self, question: Q) -> A:
         """The answer to a question. What is asked is done where whoever waits is cancelled."""
+        return await self.asked(question)
+
+    def asked(self, question: Q) -> asyncio.Future[A]:
+        """A question that is asked at once, whoever waits for its answer."""
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
         if self._running is None:
             self._running = asyncio.create_task(self._all())
-        return await future
+        return future
 
     async def close(self) -> None:
         """Wait for what was asked."""

@@ -95,13 +95,14 @@ class Connections:
         self._busy.add(connection)
         failure = ""
         # Not cancelled: its socket is closed, and what waits for an answer has none.
-        late = asyncio.get_running_loop().call_later(within, connection.terminate)
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(within, connection.terminate)
         try:
             return await work(connection)
         except _UNDONE:
             raise
         except _LOST as error:
-            failure = _named(error)
+            failure = _named(error) if loop.time() < late.when() else "TimeoutError"
             self.drop()
             connection.terminate()
         except asyncpg.PostgresError as error:
