@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Literal
 
@@ -10,6 +11,7 @@ from ..models import Denial, StoredResponse
 from . import claim_rows
 from .answer_pieces import FENCE, Call
 from .database import Database
+from .rest import Rest
 from .results import Results
 from .sqlite_uses import Judged
 
@@ -24,6 +26,7 @@ class KeyedCalls:
     def __init__(self, database: Database, results: Results) -> None:
         self._database = database
         self._results = results
+        self._rest = Rest()
 
     def is_known(self, token_id: str, call: bytes) -> bool:
         """Whether a call is being made or was made, so that it costs no use."""
@@ -35,7 +38,12 @@ class KeyedCalls:
             return "taken"  # a repeat does not wait for the writer
         fence = secrets.token_bytes(FENCE)
         claiming = claim_rows.Claiming(judged, call, fence, seconds)
-        return await self._database.ask(claim_rows.claim_all, claiming) or fence
+        try:
+            return await self._database.ask(claim_rows.claim_all, claiming) or fence
+        except asyncio.CancelledError:
+            # It is claimed all the same, and what is asked from here on is done after that.
+            self._rest.run(self.release(judged.token.id, call, fence))
+            raise
 
     async def result(
         self, token_id: str, call: bytes, digest: bytes
@@ -60,9 +68,16 @@ class KeyedCalls:
                 await self._results.keep(Call(token_id, call, fence), response)
             except StoreError as error:
                 failure = error
+            except asyncio.CancelledError:
+                self._rest.run(self._note(claim_rows.Made(token_id, call, fence, digest)))
+                raise
         await self._database.ask(claim_rows.complete_all, claim_rows.Made(token_id, call, fence, digest))
         if failure is not None:
             raise failure
+
+    async def _note(self, made: claim_rows.Made) -> None:
+        await self._results.settled()
+        await self._database.ask(claim_rows.complete_all, made)
 
     async def release(self, token_id: str, call: bytes, fence: bytes) -> None:
         """Free the key of a call. See Store.release."""

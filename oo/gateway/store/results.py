@@ -65,6 +65,10 @@ class Results:
         if not await self._keeping.ask((call, Cut(response, await parts_of(response)))):
             raise StoreError("there is no room for it")
 
+    async def settled(self) -> None:
+        """Wait for what was asked to be kept."""
+        await self._keeping.close()
+
     async def _keep(self, answers: Sequence[Answer]) -> list[bool]:
         fits: list[bool] = []
         for some in _shares(answers):

@@ -17,6 +17,7 @@ from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
 from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
 from ..batches import Batches
+from ..rest import Rest
 from .connections import Connection, Connections
 
 _KNOWN = """
@@ -77,6 +78,7 @@ class Calls:
         self._connections = connections
         self._root = root
         self._now = now
+        self._rest = Rest()
         self._claiming: Batches[_Claiming, str] = Batches(self._claim, most=64)
         self._completing: Batches[_Made, None] = Batches(self._complete, most=16)
 
@@ -89,7 +91,11 @@ class Calls:
         """Claim a call and count a use, both or neither. See Store.claim; "stale" where the token's terms are not those
         that it was judged by."""
         fence = secrets.token_bytes(FENCE)
-        outcome = await self._claiming.ask(_Claiming(token, call, fence, seconds))
+        try:
+            outcome = await self._claiming.ask(_Claiming(token, call, fence, seconds))
+        except asyncio.CancelledError:
+            self._rest.run(self._left(token.id, call, fence))
+            raise
         if outcome == "claimed":
             return fence
         if outcome == "used up":
@@ -124,15 +130,24 @@ class Calls:
         is_too_large = cut is not None and (cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES)
         if cut is None or is_too_large:
             await self._completing.ask(_Made(made, digest, 0, 0, []))
-        else:
+        elif cut.pieces == 1:
             day = day_of(self._now())
-            if cut.pieces == 1:
-                sealed = self._sealed(made, day, cut)
-            else:  # one of 16 MiB takes longer to seal than a loop may be held
-                sealed = await asyncio.to_thread(self._sealed, made, day, cut)
-            await self._completing.ask(_Made(made, digest, day, cut.size, sealed))
+            await self._completing.ask(_Made(made, digest, day, cut.size, self._sealed(made, day, cut)))
+        else:
+            await asyncio.shield(self._complete_large(made, digest, cut))
         if is_too_large:
             raise StoreError("there is no room for it")
+
+    async def _complete_large(self, made: Call, digest: bytes, cut: Cut) -> None:
+        # One of 16 MiB takes longer to seal than a loop may be held.
+        day = day_of(self._now())
+        sealed = await asyncio.to_thread(self._sealed, made, day, cut)
+        await self._completing.ask(_Made(made, digest, day, cut.size, sealed))
+
+    async def _left(self, token_id: str, call: bytes, fence: bytes) -> None:
+        """Release what is claimed for somebody who was cancelled."""
+        await self._claiming.close()
+        await self.release(token_id, call, fence)
 
     def _sealed(self, call: Call, day: int, cut: Cut) -> list[bytes]:
         return list(call.seal(self._ring(day), cut))
@@ -143,6 +158,7 @@ class Calls:
 
     async def close(self) -> None:
         """Wait for what was begun."""
+        await self._rest.close()
         await self._claiming.close()
         await self._completing.close()
 
