@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from .tls_files import TLSFiles, server_context
 from .trusted_proxies import TrustedProxies
 
 logger = logging.getLogger("oo.gateway")
+_ALLOCATIONS = 20_000  # objects that were made and not freed, at which the collector looks at the youngest
 
 
 def preflight(home: Path, settings: ServeSettings) -> None:
@@ -78,7 +80,17 @@ def run_worker(
     manager = ServiceManager()
     worker = Worker(sock, home, settings, manager.ready)
     worker.reread, worker.manager, worker.admin = reread, manager, admin
-    asyncio.run(worker.run())
+    run_fast(worker.run())
+
+
+def run_fast(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on a loop of its own: uvloop's where that is installed (the extra `speed`), else asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
 
 
 class LoopErrorLog(ThrottledLog):
@@ -131,6 +143,7 @@ class Worker:
                 loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
             stack.callback(self._cancel)
             self._watch()
+            _spare_garbage_collection()
             self._ready()
             await self._stop.wait()
             await self._drain(gateway)
@@ -204,6 +217,15 @@ class Worker:
             logger.warning("some of the settings that changed take effect when the gateway is started anew")
 
 
+def _spare_garbage_collection() -> None:
+    """Have the collector leave what is there by now alone, and look at what calls make less often."""
+    # Calls under way outlive its young generations, so that it would go through the whole process several times a
+    # second: a tenth of the CPU time of a proxied chat with 16 connections.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
+
+
 def _watchers(settings: ServeSettings) -> list[Middleware]:
     return [*([Tracing()] if settings.traces else ()), *([AccessLog()] if settings.access_log else ())]
 
@@ -244,7 +266,7 @@ def _main(descriptor: str, admin: str, ready: str, parent: str, settings: str) -
         await _supervised(worker, int(parent))
 
     try:
-        asyncio.run(run())
+        run_fast(run())
     except StoreError as error:
         logger.error("%s", error)  # noqa: TRY400  # one line
         sys.exit(1)

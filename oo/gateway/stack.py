@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from .._core.io import IO, LoopIO
@@ -155,10 +155,10 @@ class Stack:
             if isinstance(each, WriteAudit):
                 each.cut(calls)
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Awaitable[Response]:
         """The answer to a call, whoever gives it."""
         is_proxied = gateway_context(request).endpoint == "proxy"
-        return await (self.pipeline if is_proxied else self._short).handle(request)
+        return (self.pipeline if is_proxied else self._short).handle(request)
 
     def refuse(self, request: Request) -> Response:
         """The answer to what is `malformed`."""

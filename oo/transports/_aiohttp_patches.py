@@ -9,9 +9,10 @@
 | `TCPConnector._factory`, called without arguments | the connector makes these connections |
 | `TCPConnector._create_connection` | closing the client ends the making of a connection |
 | `TCPConnector._get`, which asks `is_connected` of what is kept | a kept one is known, and left where it must be new |
+| `TCPConnector._conns`, `_acquired`, `_keepalive_timeout`, `_release` | it is taken and given back at less cost |
 | `TCPConnector._waiters`, futures by key | who waits for a connection is told that the client was closed |
 | `TCPConnector._close`, called without a loop | the connections of a loop that ended without order |
-| `TCPConnector.connect` of a ClientRequest, its `connection_key` and `Connection` | a connection without a session |
+| `TCPConnector.connect` of a ClientRequest, its `connection_key`; `Connection._protocol` | one without a session |
 | `ResponseHandler.set_response_params`, `read` | an answer without a session |
 | `ClientSession._request`, unless it was patched | a test's mocks see each request |
 | `ClientSession._retry_connection` | how often a request is sent is decided here |
@@ -27,7 +28,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Awaitable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -37,9 +39,9 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from .._core.io import unwritten
-from .._http.urls import address
 from .._version import __version__
 from ..exceptions import DoubleOError
+from .deadlines import Deadlines
 from .proxy_env import name_of_proxy
 from .reader import ACCEPT_ENCODING
 from .strict_http import LONGEST_LINE
@@ -93,6 +95,8 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(**settings)
         self._factory = partial(Connection, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
         self._unfinished: set[asyncio.Task[ResponseHandler]] = set()
+        self.deadlines = Deadlines(self._loop)
+        """When the exchanges over these connections must have their answers."""
         self.target = lru_cache(64)(self._target)
         """Where a connection to an origin is looked for and made, by the TLS context that is given."""
 
@@ -100,9 +104,28 @@ class Connector(aiohttp.TCPConnector):
         request = aiohttp.ClientRequest("GET", origin, loop=self._loop, ssl=ssl)
         return Target(request, request.connection_key)
 
-    def kept(self, target: Target) -> Awaitable[Any]:
-        """A connection that was kept, or None. Never suspends."""
-        return self._get(target.key, [])
+    def take(self, target: Target) -> Any:
+        """A connection that was kept, or None. It is to be given back."""
+        kept = self._conns.get(target.key)
+        while kept:
+            connection, since = kept.popleft()
+            if not kept:
+                del self._conns[target.key]
+            if connection.is_connected() and time.monotonic() - since <= self._keepalive_timeout:  # type: ignore[operator]  # None with force_close
+                self._acquired.add(connection)
+                return connection
+            connection.close()
+        return None
+
+    async def made(self, target: Target, timeout: aiohttp.ClientTimeout) -> Any:
+        """A connection, made where none was kept. It is to be given back."""
+        held: Any = await self.connect(target.request, [], timeout)
+        connection, held._protocol = held.protocol, None  # so that it is not given back when `held` is let go
+        return connection
+
+    def give_back(self, target: Target, connection: Any, *, close: bool) -> None:
+        """Keep a connection for another request, or close it."""
+        self._release(target.key, connection, should_close=close)
 
     async def close(self, **settings: Any) -> None:
         for making in self._unfinished:
@@ -149,19 +172,17 @@ def goes_without_session() -> bool:
     return _TRIED and aiohttp.ClientSession._request is _REQUEST
 
 
-def start_reading(connection: Any, has_body: bool) -> Any:
-    """Have a connection read one answer. Gives its protocol. ClientError where the connection is lost already."""
-    protocol = connection.protocol
-    if protocol.transport is None:
+def start_reading(connection: Any, has_body: bool) -> None:
+    """Have a connection read one answer. ClientError where it is lost already."""
+    if connection.transport is None:
         raise aiohttp.ServerDisconnectedError
-    protocol.set_response_params(
+    connection.set_response_params(
         skip_payload=not has_body,
         read_until_eof=True,
         auto_decompress=False,
         max_line_size=LONGEST_LINE,
         max_field_size=LONGEST_LINE,
     )
-    return protocol
 
 
 class Connection(ResponseHandler):
@@ -171,6 +192,10 @@ class Connection(ResponseHandler):
     """Whether the connection ended without TLS's close_notify."""
 
     _reused = _answered = False
+
+    def expire(self) -> None:
+        """Fail what is waited for: its time is over."""
+        self.set_exception(asyncio.TimeoutError())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -310,14 +335,6 @@ def connection_reset(answer: Any) -> BaseException | None:
 def abort_socket(socket: aiohttp.ClientWebSocketResponse) -> None:
     """End the connection of a WebSocket, without the closing handshake."""
     socket._response.close()
-
-
-def with_canonical_host(url: URL) -> URL:
-    """The URL; its host, where that is an IPv4 address in a form that the C library alone takes (127.1), in the one
-    that aiohttp takes as well."""
-    host = url.raw_host or ""
-    ip = None if ":" in host else address(host)
-    return url if ip is None or str(ip) == host else url.with_host(str(ip))
 
 
 def check_tunnel(url: URL, proxy: str | None) -> None:

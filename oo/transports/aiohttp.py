@@ -24,7 +24,6 @@ from ._aiohttp_patches import (
     goes_without_session,
     is_stale,
     session_over,
-    with_canonical_host,
 )
 
 if sys.version_info >= (3, 11):
@@ -37,7 +36,7 @@ from .._http.body import Body
 from .._http.headers import Headers, field_text, validated_headers
 from .._http.request import Request, limits
 from .._http.response import Response
-from .._http.urls import UNIX, is_localhost_name
+from .._http.urls import UNIX, address, is_localhost_name
 from ..exceptions import DoubleOError
 from .aiohttp_errors import ERRORS, UNCONNECTED, translated
 from .direct import Answer, exchange, message_of
@@ -305,7 +304,15 @@ def _is_here(content: aiohttp.StreamReader, framing: Framing, limit: int) -> boo
 @lru_cache(256)
 def url_of(text: str) -> URL:
     """The URL of a request, as aiohttp takes it."""
-    return with_canonical_host(URL(as_http(text), encoded=True))
+    return _with_canonical_host(URL(as_http(text), encoded=True))
+
+
+def _with_canonical_host(url: URL) -> URL:
+    """The URL; its host, where that is an IPv4 address in a form that the C library alone takes (127.1), in the one
+    that aiohttp takes as well."""
+    host = url.raw_host or ""
+    ip = None if ":" in host else address(host)
+    return url if ip is None or str(ip) == host else url.with_host(str(ip))
 
 
 @lru_cache(64)
@@ -327,5 +334,5 @@ def _headers(came: Mapping[str, str]) -> Headers:
     if len(came) > MOST_FIELDS:
         raise DoubleOError("the answer has too many headers", reason="protocol")
     if "".join(came.values()).isascii():
-        return Headers(came)
+        return Headers(tuple(came.items()))
     return Headers([(name, field_text(value)) for name, value in came.items()])

@@ -37,15 +37,17 @@ _NO_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # methods whose lack 
 class Answer:
     """What this library uses of an aiohttp.ClientResponse."""
 
-    __slots__ = ("_connection", "_protocol", "closed", "content", "headers", "status", "version")
+    __slots__ = ("_connector", "_protocol", "_target", "closed", "content", "headers", "status", "version")
 
-    def __init__(self, connection: Any, message: Any, content: aiohttp.StreamReader) -> None:
+    def __init__(
+        self, connector: Connector, target: Target, protocol: Any, message: Any, content: aiohttp.StreamReader
+    ) -> None:
         self.status: int = message.code
         self.version: aiohttp.HttpVersion = message.version
         self.headers: CIMultiDictProxy[str] = message.headers
         self.content = content
         self.closed = False
-        self._connection, self._protocol = connection, connection.protocol
+        self._connector, self._target, self._protocol = connector, target, protocol
         content.on_eof(self.release)
 
     def release(self) -> None:
@@ -53,15 +55,16 @@ class Answer:
         if not self.closed:
             self.closed = True
             # What the server has not taken of a request would stand before the next one.
-            if self._protocol.transport is None or unwritten(self._protocol.transport):
-                self._connection.close()
-            else:
-                self._connection.release()
+            transport = self._protocol.transport
+            self._connector.give_back(self._target, self._protocol, close=transport is None or unwritten(transport) > 0)
 
     def close(self) -> None:
-        """Close the connection."""
-        self.closed = True
-        self._connection.close()
+        """Close the connection, if the answer has not been read."""
+        if not self.closed:
+            self.closed = True
+            self._connector.give_back(self._target, self._protocol, close=True)
+
+    __del__ = close  # where nobody did
 
 
 def message_of(method: str, url: URL, fields: Sequence[tuple[str, str]], body: bytes | Body | None) -> bytes | None:
@@ -130,33 +133,31 @@ async def exchange(
     TimeoutError where that takes longer than `within` seconds. ConnectionTimeoutError where no connection is made in
     the time that `timeout` has for that.
     """
-    loop = asyncio.get_running_loop()
-    until = loop.time() + within
-    target = connector.target(url.origin(), ssl)
-    connection = await connector.kept(target)
-    if connection is None:
+    target, deadlines = connector.target(url.origin(), ssl), connector.deadlines
+    end = deadlines.after(within)
+    protocol = connector.take(target)
+    if protocol is None:
         async with at_most(within):
-            connection = await _connected(connector, target, timeout)
-    timer = None
+            protocol = await _made(connector, target, timeout)
+    late = protocol.expire
     try:
-        protocol = start_reading(connection, has_body)
+        start_reading(protocol, has_body)
         protocol.transport.write(message)
-        # Of asyncio.timeout a fifth of the cost: what is waited for here ends with an exception of the connection's.
-        timer = loop.call_at(until, protocol.set_exception, asyncio.TimeoutError())
+        # Of asyncio.timeout a tenth of the cost: what is waited for here ends with an exception of the connection's.
+        deadlines.add(late, end)
         while True:
             head, content = await protocol.read()
             if not 100 <= head.code < 200 or head.code == 101:  # RFC 9110, 15.2
-                return Answer(connection, head, content)
+                return Answer(connector, target, protocol, head, content)
     except BaseException:
-        connection.close()
+        connector.give_back(target, protocol, close=True)
         raise
     finally:
-        if timer is not None:
-            timer.cancel()
+        deadlines.remove(late)
 
 
-async def _connected(connector: Connector, target: Target, timeout: aiohttp.ClientTimeout) -> Any:
+async def _made(connector: Connector, target: Target, timeout: aiohttp.ClientTimeout) -> Any:
     try:
-        return await connector.connect(target.request, [], timeout)
+        return await connector.made(target, timeout)
     except asyncio.TimeoutError as error:
         raise aiohttp.ConnectionTimeoutError from error

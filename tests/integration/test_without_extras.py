@@ -26,8 +26,9 @@ EXTRAS = (
     "platformdirs",
     "prometheus_client",
     "rich",
+    "uvloop",
 )
-PARTS = ("async", "retry", "server", "cli", "postgres", "metrics", "otel")
+PARTS = ("async", "retry", "server", "cli", "postgres", "metrics", "otel", "speed")
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_each_extra_brings_what_it_is_for(about: Distribution) -> None:
     assert brings(about, "postgres") == {"asyncpg"}
     assert brings(about, "metrics") == {"prometheus-client"}
     assert brings(about, "otel") == {"opentelemetry-api"}
+    assert brings(about, "speed") <= {"uvloop"}  # which Windows has not
 
 
 def test_all_is_every_other_extra_and_dev_has_it_too(about: Distribution) -> None:

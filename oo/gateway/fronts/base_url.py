@@ -92,5 +92,5 @@ def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerS
         context.websocket, body = True, Body(caller.messages())
     elif received.body_exists:
         body = CallerBody(received, context)
-    headers = Headers(received.headers.items())
+    headers = Headers(tuple(received.headers.items()))
     return Request(received.method, target, headers, body, stream_response=True, context=context)

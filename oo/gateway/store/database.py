@@ -99,10 +99,11 @@ class Database:
         removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
         if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
             self._reopen()
+        records = self._open.records
         with sqlite.failures(self.path):
-            seen = (self._replaced, self.records.db.execute("PRAGMA data_version").fetchone()[0])
+            seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
             if seen != self._seen:  # somebody has committed something
-                self._moved, self._epoch = self.records.rows.said(MOVED)
+                self._moved, self._epoch = records.rows.said(MOVED)
                 self._seen = seen
         if self._moved is not None:
             raise unavailable(self._moved)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -141,11 +142,14 @@ async def test_a_rate_is_one_for_all(filled: Keeper, other: Keeper) -> None:
 
 async def test_a_rate_gives_back_what_time_brings(filled: Keeper, other: Keeper) -> None:
     token = await filled.issue("secret", "a", rate=Rate(2, 0.5))
-    for _ in range(3):
-        found = [await store.authorize(token, "secret") for store in (filled, other, filled)]
-        assert [isinstance(each, Grant) for each in found] == [True, True, False]
-        assert isinstance(found[2], Denial)
-        await asyncio.sleep(0.51)
+    began, granted = time.monotonic(), 0
+    for store in cycle((filled, other)):
+        granted += isinstance(await store.authorize(token, "secret"), Grant)
+        if granted == 5:
+            break
+        assert time.monotonic() - began < 60
+    # Two at once, and each other a quarter of a second later, however busy the machine is.
+    assert time.monotonic() - began > 0.7
 
 
 async def test_no_use_is_counted_on_what_was_revoked(filled: Keeper, other: Keeper) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +63,27 @@ def is_free(url: str) -> bool:
         except OSError:
             return False
     return True
+
+
+LOOP = """
+import asyncio, gc, sys
+if sys.argv[1] == "without":
+    sys.modules["uvloop"] = None
+from oo.gateway import process
+async def main():
+    process._spare_garbage_collection()
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    print(loop, gc.get_freeze_count() > 1000, gc.get_threshold()[0] > 700)
+process.run_fast(main())
+"""
+
+
+@pytest.mark.parametrize(("uvloop", "loop"), [("with", "uvloop"), ("without", "asyncio")])
+def test_a_process_answers_on_uvloop_where_it_is_there_and_spares_the_garbage_collection(
+    uvloop: str, loop: str
+) -> None:
+    done = subprocess.run([sys.executable, "-c", LOOP, uvloop], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == [loop, "True", "True"]
 
 
 @needs_proc
