@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ from .sqlite import failures, transaction
 from .sqlite_rows import SQLiteRecords
 from .turns import Turn
 
+logger = logging.getLogger("oo.gateway")
 T = TypeVar("T")
 Q = TypeVar("Q")
 _PATIENCE = 10.0  # seconds that a change waits for a turn, which a process that was stopped may keep
@@ -107,7 +109,10 @@ class Writer:
 
     def _run(self) -> None:
         for job in iter(self._jobs.get, None):
-            job()
+            try:
+                job()
+            except Exception as error:  # noqa: PERF203  # those who come after it are served
+                logger.error("the vault's writer failed: %s", type(error).__name__)  # noqa: TRY400  # one line
 
     def _make(self) -> None:
         while self._waiting:

@@ -214,3 +214,16 @@ async def test_work_alone_begins_its_own_transactions(held: Held) -> None:
     assert await held.writer.alone(lambda db: db.in_transaction) is False
     with pytest.raises(StoreError, match="syntax error"):
         await held.writer.alone(lambda db: db.execute("nonsense"))
+
+
+async def test_a_writer_outlives_what_fails_on_its_thread(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    def end() -> None:
+        raise OSError("no")
+
+    with closing(sqlite.writer(kept.path)) as db:
+        records = SQLiteRecords(db, kept.path, ReloadingKeyring(lambda: kept.ring))
+        failing = Writer(records, kept.path, end)
+        failing._jobs.put(end)
+        assert await failing.write(put("a")) == 1
+        failing.close()
+    assert caplog.text.count("the vault's writer failed: OSError") == 2
