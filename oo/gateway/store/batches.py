@@ -63,5 +63,5 @@ class Batches(Generic[Q, A]):
 def copy_of(error: Exception) -> Exception:
     """An error of one's own, since each raises it in a task of its own."""
     if isinstance(error, StoreUnavailable):
-        return StoreUnavailable(str(error), unsure=error.unsure)
+        return type(error)(str(error), unsure=error.unsure)
     return StoreError(str(error)) if isinstance(error, StoreError) else RuntimeError(type(error).__name__)
