@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import counting
 from benchmarks.counted import counted_rows
 from benchmarks.environment import peer_python
-from benchmarks.gateways import gateway_rows
+from benchmarks.gateways import gateway_rows, metrics_rows
 from benchmarks.masks import mask_rows
 from benchmarks.measure import Row, Side, paired
 from benchmarks.pauses import pause_rows
@@ -129,6 +129,10 @@ def gateways(bench: Bench) -> Iterator[Row]:
     yield from gateway_rows(bench.url, bench.server, bench.rounds, 2.0)
 
 
+def metrics(bench: Bench) -> Iterator[Row]:
+    yield from metrics_rows(bench.url, bench.rounds, 2.0)
+
+
 def streams(_bench: Bench) -> Iterator[Row]:
     yield from stream_rows()
 
@@ -164,6 +168,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "one-key": one_key,
     "entries": entries,
     "gateway": gateways,
+    "metrics": metrics,
     "streams": streams,
     "mask": mask,
     "pauses": pauses,

@@ -135,6 +135,17 @@ class Plugins:
         except (Exception, SystemExit) as error:  # as above
             raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}: {error}") from None
 
+    def kms(self, name: str, url: str) -> hooks.Kms:
+        """The KMS of the plugin of that name for a URL. No other is loaded; ValueError as above."""
+        try:
+            _, manager = self._named(name)
+            found: hooks.Kms | None = manager.hook.oo_kms(url=url)
+        except (Exception, SystemExit) as error:  # as above, and the URL may hold a secret
+            raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}") from None
+        if found is None:
+            raise ValueError(f"plugin {name} has no `@oo.hookimpl def oo_kms(url)`")
+        return found
+
     def _scan(self) -> None:
         if not self._scanned:
             wanted = self._wanted(os.environ.get("OO_PLUGINS", ""))
@@ -290,7 +301,8 @@ def _managed(plugin: object, name: str) -> pluggy.PluginManager:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise ValueError(str(error)) from None
-    implementations = [*manager.hook.oo_middleware.get_hookimpls(), *manager.hook.oo_credentials.get_hookimpls()]
+    known = (manager.hook.oo_middleware, manager.hook.oo_credentials, manager.hook.oo_kms)
+    implementations = [implementation for hook in known for implementation in hook.get_hookimpls()]
     if not implementations:
         raise ValueError(f"plugin {name} has no `@oo.hookimpl def oo_middleware(client)`")
     for implementation in implementations:

@@ -16,6 +16,8 @@ from oo._client.api import forget_clients
 from oo._core.masking import seen_values
 from oo.middleware import shared_cache
 from oo.testing import BackgroundLoop
+from tests.support.bao import Bao
+from tests.support.bao import running as running_bao
 from tests.support.fresh import ROOT, Fresh, build
 from tests.support.upstream import OpenAI
 from tests.support.worlds import World
@@ -87,11 +89,18 @@ def postgres(postgres_engine: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def bao() -> Iterator[Bao]:
+    """An OpenBao with a transit key."""
+    with running_bao() as started:
+        yield started
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees another's answers or this machine's settings."""
     for name in list(os.environ):
-        if name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN", "OO_STORE") or name.lower().endswith(
+        if name in ("OO_BASE_URL", "OO_PLUGINS", "OO_TOKEN", "OO_STORE", "OO_KMS") or name.lower().endswith(
             ("_proxy", "_ca_bundle", "netrc", "ssl_cert_file", "ssl_cert_dir")
         ):
             monkeypatch.delenv(name)

@@ -45,8 +45,12 @@ def run(
     with client_at(base_url) as client:
         variables = select(client.get_env(token), only or None)
     check(variables, allow)
+    # With OO_KMS, the token of OpenBao is the vault's.
+    held = {"BAO_TOKEN"} if "OO_KMS" in os.environ else set()
     inherited = {
-        name: value for name, value in os.environ.items() if name in _HANDED_ON or not name.upper().startswith("OO_")
+        name: value
+        for name, value in os.environ.items()
+        if name in _HANDED_ON or not (name.upper().startswith("OO_") or name in held)
     }
     environment = {**inherited, **variables}
     try:

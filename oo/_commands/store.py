@@ -56,6 +56,10 @@ def status(as_json: bool) -> None:
         counts = {f"{kind}s": len(await vault.names(kind)) for kind in kinds}
         rows = [{"what": what, "is": str(count)} for what, count in counts.items()]
         rows.append({"what": "tokens", "is": str(len(await vault.tokens()))})
+        keys = await vault.keys()
+        rows.append(
+            {"what": "data keys", "is": f"{len(keys)}, wrapped by {', '.join(sorted({k.sealed[0] for k in keys}))}"}
+        )
         return rows + [{"what": "warning", "is": warning} for warning in await vault.warnings()]
 
     table(with_vault(read), ("what", "is"), as_json)

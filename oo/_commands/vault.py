@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ._vault import store_place
+from ._vault import store_place, warn, with_vault
 
 
 @click.command()
@@ -12,8 +12,8 @@ def init() -> None:
     """Make a vault.
 
     It is made in OO_HOME, else where this platform keeps a program's data. Its master key is put beside it, unless
-    OO_MASTER_KEY or OO_MASTER_KEY_FILE gives one. In PostgreSQL it is a schema `oo` of the database that --store or
-    OO_STORE names.
+    OO_MASTER_KEY or OO_MASTER_KEY_FILE gives one, or OO_KMS names a service that keeps it. In PostgreSQL it is a schema
+    `oo` of the database that --store or OO_STORE names.
 
     Example: oo init
     """
@@ -26,24 +26,30 @@ def init() -> None:
 
 
 @click.command()
-def rekey() -> None:
-    """Seal the vault with a new master key.
+@click.option("--deep", is_flag=True, help="Draw new data keys too, and seal every record anew.")
+def rekey(deep: bool) -> None:
+    """Give the vault a new master key.
 
-    Servers keep running meanwhile. If it is interrupted, run it again: it continues. If OO_MASTER_KEY gives the key,
-    set it to "OLD,NEW" first, for the servers too, and to NEW when this is done.
+    It wraps the data keys, which seal the records: however many those are, it is done at once. Where somebody may have
+    the old master key and a copy of the vault, give --deep. Servers keep running meanwhile. If it is interrupted, run
+    it again: it continues. If OO_MASTER_KEY gives the key, set it to "OLD,NEW" first, for the servers too, and to NEW
+    when this is done. A KMS (OO_KMS) wraps with its newest version.
 
     Example: oo rekey
     """
     import asyncio
 
+    from ..gateway.keyring import is_own
     from ..gateway.services import rekey_store
 
-    count, key = asyncio.run(rekey_store(store_place()))
+    count, key = asyncio.run(rekey_store(store_place(), deep=deep))
     if not count and key is None:
-        click.echo(
-            'nothing was sealed anew: the vault is sealed with the last key of OO_MASTER_KEY ("OLD,NEW") already'
-        )
+        click.echo('nothing was wrapped anew: the vault has the last key of OO_MASTER_KEY ("OLD,NEW") already')
         return
-    click.echo(f"records sealed with the new key: {count}")
+    click.echo(f"records sealed anew: {count}" if deep else f"data keys wrapped with the new key: {count}")
     if key is not None:
         click.echo(f"master key {key}: keep a copy elsewhere, the old one opens nothing any more")
+    elif not is_own():
+        click.echo("the KMS of OO_KMS wraps them, and a master key that did so before opens nothing any more")
+    if not deep:
+        warn(with_vault(lambda vault: vault.warnings()))

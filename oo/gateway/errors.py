@@ -38,6 +38,10 @@ class IntegrityError(StoreError):
     """A sealed record cannot be opened: it was changed, moved, or sealed with another key."""
 
 
+class UnknownKey(IntegrityError):
+    """A record is sealed with a data key that this process has not unwrapped."""
+
+
 class GatewayError(Exception):
     """A call is answered with `status` by the gateway itself. The caller is told `message`, the audit `outcome`."""
 

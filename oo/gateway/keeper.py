@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from .._http.response import JSON
 from . import sealing
-from .errors import IntegrityError, StoreError
+from .errors import IntegrityError, StoreError, UnknownKey
 from .models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version, check_name
 from .rules import MAX_TTL, check_variable
-from .store import secret_versions, things, token_rows
+from .store import data_keys, secret_versions, things, token_rows
 from .store.records import Records
+from .store.rows import Place
 from .tokens import fingerprint, is_token, new_token
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[[Records], Coroutine[Any, Any, T]]
+_STEP = 256  # records that are looked for at once, to be sealed anew
 
 
 class _Calls(Protocol):
@@ -42,12 +46,13 @@ class _Calls(Protocol):
 
 
 class RecordKeeper(ABC):
-    """A store over sealed records. An engine brings `_root`, `_now`, `_look`, `_kept` and `_change`, its `_calls`, and
-    counts uses, rates and claims in a way of its own."""
+    """A store over sealed records. An engine brings `_root`, `_now`, `_look`, `_kept` and `_change`, its `_calls`,
+    `_learn`, `_reseal` and `_cleaned` for its keys, and counts uses, rates and claims in a way of its own."""
 
     _calls: _Calls
 
-    def __init__(self) -> None:
+    def __init__(self, load: Callable[[], sealing.MasterKeys]) -> None:
+        self._keys = data_keys.DataKeys(load)
         self._derived = (b"", b"")  # a root, and the key of tokens that is derived from it
 
     @property
@@ -70,6 +75,17 @@ class RecordKeeper(ABC):
     @abstractmethod
     async def _change(self, work: Work[T]) -> T:
         """Make an owner's change, whole or not at all. Every process sees it from then on."""
+
+    @abstractmethod
+    async def _learn(self) -> list[data_keys.DataKey]:
+        """Unwrap the data keys that were added meanwhile. Returns the rows of all."""
+
+    @abstractmethod
+    async def _reseal(self, places: Sequence[Place]) -> int:
+        """Seal records anew that say the same as before; how many are still there."""
+
+    async def _cleaned(self) -> None:  # noqa: B027  # most cannot
+        """Leave nothing of what was replaced in what is kept."""
 
     async def _acknowledged(self) -> None:  # noqa: B027  # most need nothing
         """Wait until every process has seen the last change. Where each looks before it answers, there is nothing to
@@ -194,8 +210,25 @@ class RecordKeeper(ABC):
 
         return await self._change(write)
 
+    async def rekey(self, masters: sealing.MasterKeys, *, deep: bool = False) -> int:
+        count = await self._rewrap(masters, deep)
+        self._keys.masters = masters
+        if deep:
+            await self._learn()
+            count = 0
+            while places := await self._look(lambda records: data_keys.sealed_otherwise(records.rows, _STEP)):
+                count += await self._with_keys(partial(self._reseal, places))
+            aged = self._keys.aged(self._now())
+            # It raises the epoch, so every process reads what is sealed anew, and unwraps the keys of that.
+            await self._change(lambda records: data_keys.finish(records.rows, aged))
+        await self._cleaned()
+        return count
+
+    async def keys(self) -> list[data_keys.DataKey]:
+        return await self._look(lambda records: data_keys.every(records.rows))
+
     async def warnings(self) -> list[str]:
-        return []
+        return data_keys.warnings(await self.keys())
 
     @abstractmethod
     async def close(self) -> None:
@@ -208,6 +241,39 @@ class RecordKeeper(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    # What its records are sealed with.
+
+    async def _with_keys(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What is attempted: again, where it met a data key that was added meanwhile."""
+        while True:
+            ring = self._keys.ring
+            try:
+                return await attempt()
+            except UnknownKey:
+                await self._learn()
+                if self._keys.ring is ring:
+                    raise
+
+    async def _rewrap(self, masters: sealing.MasterKeys, deep: bool) -> int:
+        """Wrap the data keys with the current master key, and add new ones where records are to be sealed anew. Returns
+        how many were there to wrap."""
+
+        async def seen(records: Records) -> tuple[list[data_keys.DataKey], bool]:
+            rows = await data_keys.every(records.rows)
+            if deep:
+                await data_keys.check_all_open(records.rows, rows)
+            return rows, await data_keys.is_under_way(records.rows)
+
+        while True:
+            rows, is_under_way = await self._look(seen)
+            # Outside of the transaction, since a KMS may be asked.
+            wrapped = wanted = await asyncio.to_thread(data_keys.rewrapped, rows, masters)
+            if deep and not is_under_way:
+                wanted = wrapped + await asyncio.to_thread(data_keys.successors, rows, masters)
+            work = partial(_replace, rows, wanted, deep)
+            if await self._change(work):
+                return len(wrapped)
 
     # Who a token is.
 
@@ -237,6 +303,12 @@ class RecordKeeper(ABC):
 
     def _hashed(self, data: bytes) -> bytes:
         return hmac.digest(self._token_key, data, "sha256")
+
+
+async def _replace(
+    seen: Sequence[data_keys.DataKey], wanted: Sequence[data_keys.DataKey], deep: bool, records: Records
+) -> bool:
+    return await data_keys.replace(records.rows, seen, wanted, deep=deep)
 
 
 def kept_as(token: str) -> bytes:

@@ -1,7 +1,7 @@
 """The master key: where it comes from, and the file it is kept in.
 
-A keyring holds one key, or two while `oo rekey` moves from the first to the last. Each sealed record carries the id of
-its key, so a reader that meets an unknown id loads the ring again.
+A keyring holds one key, or two while `oo rekey` moves from the first to the last. Each data key carries the id of the
+master key that wraps it, so a reader that meets an unknown id loads the ring again.
 """
 
 from __future__ import annotations
@@ -12,24 +12,50 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .._core.files import decode_text, lock_dir, owner_of, replace_file
 from .._core.warnings import outside
 from .errors import StoreError
 from .paths import check_home, check_private, exposed
-from .sealing import Keyring
+from .sealing import Keyring, MasterKeys
 
 KEY_FILE = "master.key"
 _HEX = re.compile(r"[0-9A-Fa-f]{64}")
 _LOCK_TIMEOUT = 30.0  # seconds
 
 
-def load(home: Path, environ: Mapping[str, str] = os.environ) -> Keyring:
+def load(home: Path, environ: Mapping[str, str] = os.environ) -> MasterKeys:
     """Load the ring from `OO_MASTER_KEY`, else from the file that `OO_MASTER_KEY_FILE` names, else from `master.key` in
-    `home`. StoreError if there is none, or if others could read the one in `home` or write there."""
-    return Keyring(read_keys(home, environ))
+    `home`; with `OO_KMS`, that KMS joins it. StoreError if there is none, or if others could read the one in `home` or
+    write there."""
+    check_home(home)
+    without = environ.get("OO_KMS") and not has_keys(home, environ)
+    return ring_of([] if without else read_keys(home, environ), environ)
+
+
+def ring_of(keys: Sequence[bytes], environ: Mapping[str, str] = os.environ) -> MasterKeys:
+    """These keys, and the KMSs that `OO_KMS` names, as one ring."""
+    if setting := environ.get("OO_KMS"):
+        from .kms import joined
+
+        return joined(setting, keys)
+    return Keyring(keys)
+
+
+def has_keys(home: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is a master key, or one is named."""
+    return bool(environ.get("OO_MASTER_KEY")) or is_named(environ) or key_path(home, environ).exists()
+
+
+def is_own(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether data keys are wrapped with a master key that is kept here, and not by a KMS."""
+    if not (setting := environ.get("OO_KMS")):
+        return True
+    from . import kms
+
+    return kms.is_own(setting)
 
 
 def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import keyring
 from .paths import data_dir
-from .sealing import Keyring
+from .sealing import MasterKeys
 from .store.base import Keeper
 from .vault import VAULT_FILE, Vault
 
@@ -31,7 +31,7 @@ def key_home(place: str) -> Path:
     return data_dir() if is_postgres(place) else Path(place).expanduser()
 
 
-def open_store(place: str | None = None, load: Callable[[], Keyring] | None = None) -> Keeper:
+def open_store(place: str | None = None, load: Callable[[], MasterKeys] | None = None) -> Keeper:
     """The store at a place, by default the one of `place_of`; it is open within its `async with` block. `load` gives
     the master key, by default that of `keyring.load`. StoreError if there is none or the key is another's."""
     where = place_of(place)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from .errors import IntegrityError, StoreError, StoreUnavailable
 from .keeper import RecordKeeper, Work, kept_as
 from .models import Denial, Grant, Kind, Token, check_name
-from .sealing import Keyring, ReloadingKeyring
+from .sealing import MasterKeys
 from .spending import has_use
-from .store import secret_versions, things
+from .store import data_keys, secret_versions, things
 from .store.moving import MOVED, unavailable
 from .store.postgres import schema
 from .store.postgres.calls import Calls
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CONNECTIONS = 6  # of one process, besides one for epochs and one for the lease
+_TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _RESTARTS = 5  # of a judgement whose token's terms were changed meanwhile
-_TRIES, _PAUSE = 50, 0.02  # of keeping a new version while others change something; seconds between two, at most
-_STEP = 256  # records that are looked for at once
+_KEEPS, _PAUSE = 50, 0.02  # of keeping a new version while others change something; seconds between two, at most
 _RAISE = "UPDATE oo.epoch SET version = version + 1 RETURNING version"
 _KEEP = "SELECT oo.keep_version($1, $2, $3, $4, $5, $6)"
 _EPOCH = "SELECT version, (SELECT value FROM oo.meta WHERE name = 'moved') FROM oo.epoch"
@@ -54,17 +54,18 @@ class PostgresStore(RecordKeeper):
     """A Keeper over a PostgreSQL database. It is open within its `async with` block; StoreError if there is no store or
     the master key is another's."""
 
-    def __init__(self, place: str, load: Callable[[], Keyring]) -> None:
-        super().__init__()
+    engine = "postgres"
+
+    def __init__(self, place: str, load: Callable[[], MasterKeys]) -> None:
+        super().__init__(load)
         self._place = parse(place)
-        self._keys = ReloadingKeyring(load)
         self._own_root = b""
         self._connections = Connections(self._place, _CONNECTIONS)
         self._leases, self._looks = Connections(self._place), Connections(self._place)
         self._epochs = Epochs(self._looks)
         self._lease = Lease(self._leases, self._epochs, self._connections.abandon)
         self._uses = Uses(self._connections)
-        self._calls: Calls = Calls(self._connections, lambda: self._own_root, self._epochs.now)
+        self._calls: Calls = Calls(self._connections, self._keys, self._learn, self._epochs.now)
         self._reaper = Reaper(self._connections)
         self._version, self._reads = 0, dict[Any, Any]()
         self._flights: dict[Any, asyncio.Future[Any]] = {}
@@ -72,13 +73,37 @@ class PostgresStore(RecordKeeper):
     async def __aenter__(self) -> Self:
         try:
             await self._epochs.current()
-            self._own_root = await self._look(lambda records: records.read("root", "root", 1))
-        except BaseException as error:
+            self._own_root = await self._opened_root()
+            if not await self.keys():
+                await self._give_keys()
+        except BaseException:
             await self.close()
-            if isinstance(error, IntegrityError):
-                raise StoreError(f"the master key does not open the store at {self._place}") from None
             raise
         return self
+
+    async def _opened_root(self) -> bytes:
+        hint = ""
+        for _ in range(_TRIES):
+            rows = await self._learn()
+            try:
+                return await self._look(lambda records: records.read("root", "root", 1))
+            except IntegrityError:
+                hint = data_keys.others(rows, self._keys.masters)
+        raise StoreError(f"the master key does not open the store at {self._place}{hint}")
+
+    async def _give_keys(self) -> None:
+        """Give data keys to a store of an earlier version."""
+        first = await asyncio.to_thread(data_keys.first, self._keys.masters, self._own_root)
+        try:
+            await self._change(lambda records: data_keys.put_first(records.rows, first))
+        except StoreUnavailable:
+            raise
+        except StoreError as error:  # a role of gateways may not
+            raise StoreError(
+                f"the store at {self._place} is of an earlier version: a command of its owner, such as "
+                f"`oo store status`, brings it up to this one ({error})"
+            ) from None
+        await self._learn()
 
     async def close(self) -> None:
         await self._reaper.close()
@@ -90,14 +115,16 @@ class PostgresStore(RecordKeeper):
             await connections.close()
 
     async def warnings(self) -> list[str]:
+        found = await super().warnings()
         if os.environ.get("OO_STORE_REPLICATED"):
-            return []  # its storage keeps copies by itself, as some clouds have it
+            return found  # its storage keeps copies by itself, as some clouds have it
         names, commit = await self._connections.run(lambda db: db.fetchrow(_STANDBYS), writes=False)
         if names and commit not in ("local", "off"):
-            return []
+            return found
         return [
+            *found,
             "the store has no synchronous standby, and what it acknowledged is lost with its disk; where its storage "
-            "keeps copies by itself, set OO_STORE_REPLICATED=1"
+            "keeps copies by itself, set OO_STORE_REPLICATED=1",
         ]
 
     async def check(self) -> None:
@@ -158,7 +185,7 @@ class PostgresStore(RecordKeeper):
         check_name(name)
         things.check_size({"value": value})
 
-        for _ in range(_TRIES):
+        for _ in range(_KEEPS):
             version, number, sealed = await self._next_version(name, value)
             (key, secret), (_, head) = sealed["secret"], sealed["head"]
             # By a function, which is all that a role of gateways may change of what is an owner's.
@@ -166,14 +193,6 @@ class PostgresStore(RecordKeeper):
                 return number
             await asyncio.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # no secret
         raise StoreUnavailable("others change the store faster than it can be read")
-
-    async def rekey(self, ring: Keyring) -> int:
-        await self._change(lambda records: records.begin_rekey(ring))
-        self._keys.ring = ring
-        count = 0
-        while places := await self._look(lambda records: records.rows.sealed_otherwise(ring.current, _STEP)):
-            count += await self._locked(partial(_resealed, ring, places))
-        return count
 
     @property
     def _root(self) -> bytes:
@@ -248,7 +267,7 @@ class PostgresStore(RecordKeeper):
             async with self._moment(connection) as version:
                 return version, await work(Records(PostgresRows(connection), self._keys))
 
-        return await self._connections.run(read, writes=False)
+        return await self._with_keys(lambda: self._connections.run(read, writes=False))
 
     @asynccontextmanager
     async def _moment(self, connection: Connection) -> AsyncIterator[int]:
@@ -268,19 +287,27 @@ class PostgresStore(RecordKeeper):
                 return await work(Records(PostgresRows(connection), self._keys))
 
         try:
-            return await self._connections.run(change)
+            return await self._with_keys(lambda: self._connections.run(change))
         finally:
             self._epochs.expire()
 
-    async def _locked(self, work: Work[T]) -> T:
-        """Do some work while no owner changes anything. What it writes says the same as before, so the epoch stays."""
+    async def _learn(self) -> list[data_keys.DataKey]:
+        async def read(connection: Connection) -> list[data_keys.DataKey]:
+            return await data_keys.every(PostgresRows(connection))
 
-        async def locked(connection: Connection) -> T:
+        rows = await self._connections.run(read, writes=False)
+        await asyncio.to_thread(self._keys.learn, rows)  # which may ask a KMS
+        return rows
+
+    async def _reseal(self, places: Sequence[Place]) -> int:
+        async def reseal(connection: Connection) -> int:
             async with connection.transaction():
+                # No owner changes anything meanwhile, nor does this: the epoch stays.
                 await connection.execute(f"{_EPOCH} FOR UPDATE")
-                return await work(Records(PostgresRows(connection), self._keys))
+                records = Records(PostgresRows(connection), self._keys)
+                return sum([await records.reseal(place) for place in places])
 
-        return await self._connections.run(locked)
+        return await self._connections.run(reseal)
 
     async def _next_version(self, name: str, value: str) -> tuple[int, int, dict[str, Sealed]]:
         """The epoch, the number of a secret's next version, and what is to be kept of it, sealed, by kind."""
@@ -291,7 +318,7 @@ class PostgresStore(RecordKeeper):
                 number = await secret_versions.add(Records(rows, self._keys), name, value)
             return version, number, rows.puts
 
-        return await self._connections.run(read, writes=False)
+        return await self._with_keys(lambda: self._connections.run(read, writes=False))
 
     async def _keep(self, *version: object) -> bool:
         try:
@@ -303,15 +330,11 @@ class PostgresStore(RecordKeeper):
         await self._lease.acknowledged((await self._epochs.current()).version)
 
 
-async def create(place: str, ring: Keyring) -> str:
+async def create(place: str, masters: MasterKeys) -> str:
     """Make a new store; StoreError if there is one. Returns where it is, without a password."""
     found = parse(place)
-    await schema.create(found, ring)
+    await schema.create(found, masters)
     return str(found)
-
-
-async def _resealed(ring: Keyring, places: list[Place], records: Records) -> int:
-    return sum([await records.reseal(ring, place) for place in places])
 
 
 def _moving() -> StoreUnavailable:

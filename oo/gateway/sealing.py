@@ -1,9 +1,13 @@
-"""Sealing: authenticated encryption of every stored value."""
+"""Sealing: authenticated encryption of every stored value.
+
+A record is sealed with a data key, and that, as a record of its own, with a master key: each by a ring of its kind.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -15,28 +19,53 @@ from .errors import IntegrityError
 _NONCE = 12  # bytes (NIST SP 800-38D, 5.2.1.1)
 
 
-class Keyring:
-    """Seals and opens with one of several master keys, named by its id. `current` is the id of the last one. KeyError
-    for an id that isn't on the ring."""
+class MasterKeys(Protocol):
+    """What seals data keys: a ring of master keys, or a KMS. `current` is the id of the one that new ones are sealed
+    with. `own` are those that this process holds itself."""
 
-    def __init__(self, keys: list[bytes]) -> None:
+    @property
+    def current(self) -> str: ...
+
+    @property
+    def own(self) -> Sequence[bytes]: ...
+
+    def __contains__(self, key: str) -> bool: ...
+
+    def seal(self, key: str, kind: str, name: str, version: int, value: bytes) -> bytes:
+        """Encrypt a value with the key of that id. May wait; StoreUnavailable where the KMS does not answer."""
+
+    def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
+        """Decrypt a value, as above; IntegrityError if it isn't what was sealed for that kind, name and version."""
+
+
+class Keyring:
+    """Seals and opens with one of several keys, named by its id. `current` is the id of the last one, "" without any.
+    KeyError for an id that isn't on the ring."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self.own = tuple(keys)
         self._ciphers = {key_id(key): AESGCM(derive(key, b"double-o seal")) for key in keys}
-        self.current = key_id(keys[-1])
+        self.current = key_id(keys[-1]) if keys else ""
 
     def __contains__(self, key: str) -> bool:
         return key in self._ciphers
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, in their order."""
+        return tuple(self._ciphers)
 
     def seal(self, key: str, kind: str, name: str, version: int, value: bytes) -> bytes:
         """Encrypt a value with AES-256-GCM, bound to its kind, name and version. Returns a fresh nonce and the
         ciphertext."""
         nonce = secrets.token_bytes(_NONCE)
-        return nonce + self._ciphers[key].encrypt(nonce, value, _associated_data(kind, name, version, key))
+        return nonce + self._ciphers[key].encrypt(nonce, value, associated_data(kind, name, version, key))
 
     def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
         """Decrypt a value; IntegrityError if it isn't what was sealed for that kind, name and version."""
         cipher = self._ciphers[key]
         try:
-            return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _associated_data(kind, name, version, key))
+            return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], associated_data(kind, name, version, key))
         except (InvalidTag, TypeError, ValueError):  # in a damaged file a column may hold anything
             pass
         raise IntegrityError(
@@ -44,24 +73,8 @@ class Keyring:
         )
 
 
-class ReloadingKeyring:
-    """A ring that is loaded anew when a key is asked for that it doesn't hold: `oo rekey` may be, or have been, at
-    work."""
-
-    def __init__(self, load: Callable[[], Keyring]) -> None:
-        self._load = load
-        self.ring = load()
-
-    def holding(self, key: str) -> Keyring | None:
-        """A ring with the key of that id, or None."""
-        ring = self.ring
-        if key not in ring:
-            ring = self.ring = self._load()
-        return ring if key in ring else None
-
-
 def new_key() -> bytes:
-    """A new master key: 32 random bytes."""
+    """A new key: 32 random bytes."""
     return secrets.token_bytes(32)
 
 
@@ -75,6 +88,7 @@ def derive(key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=purpose).derive(key)
 
 
-def _associated_data(kind: str, name: str, version: int, key: str) -> bytes:
+def associated_data(kind: str, name: str, version: int, key: str) -> bytes:
+    """What a sealed value is bound to."""
     parts = [str(part).encode() for part in ("double-o", kind, name, version, key)]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

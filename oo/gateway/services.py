@@ -55,7 +55,7 @@ def create_store(place: str) -> tuple[str, Path | None]:
     home = key_home(place)
     check_home(home)
     vault, key = home / VAULT_FILE, keyring.key_path(home)
-    made = not os.environ.get("OO_MASTER_KEY") and not keyring.is_named() and not key.exists()
+    made = keyring.is_own() and not keyring.has_keys(home)
     if made and vault.exists() and not is_postgres(place):
         raise StoreError(f"there is a vault in {home} already, and its master key {key} is missing")
     if made:
@@ -69,19 +69,23 @@ def create_store(place: str) -> tuple[str, Path | None]:
     return str(vault), key if made else None
 
 
-async def rekey_store(place: str) -> tuple[int, Path | None]:
-    """Seal a store with a new master key: how many records, and the key's file, None for a key in OO_MASTER_KEY."""
+async def rekey_store(place: str, *, deep: bool = False) -> tuple[int, Path | None]:
+    """Give a store a new master key, and with `deep` new data keys: how many data keys, or records, were sealed anew,
+    and the master key's file, None for a key in OO_MASTER_KEY or of a KMS, which has its versions itself."""
     home = key_home(place)
-    path, keys = keyring.key_path(home), keyring.read_keys(home)
-    in_file = not os.environ.get("OO_MASTER_KEY")
-    if len(keys) < 2 and not in_file:
+    if not keyring.is_own():
+        async with open_store(place) as vault:
+            return await vault.rekey(keyring.load(home), deep=deep), None
+    path, in_file, kms = keyring.key_path(home), not os.environ.get("OO_MASTER_KEY"), os.environ.get("OO_KMS")
+    keys = [] if kms and not keyring.has_keys(home) else keyring.read_keys(home)
+    if len(keys) < 2 and not in_file and not kms:
         raise StoreError('OO_MASTER_KEY holds one key: set it to "OLD,NEW" first')
     # Opened before anything is written: a key that is not the vault's must not get company.
     async with open_store(place) as vault:
-        if len(keys) < 2:
+        if len(keys) < 2 and in_file:
             keys.append(sealing.new_key())
             keyring.write_keys(path, keys)
-        count = await vault.rekey(sealing.Keyring(keys))
+        count = await vault.rekey(keyring.ring_of(keys), deep=deep)
     if in_file:
         keyring.write_keys(path, keys[-1:])
     return count, path if in_file else None

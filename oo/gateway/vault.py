@@ -12,8 +12,9 @@ goes by what was committed before the damage.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,42 +22,47 @@ from typing import Literal, TypeVar
 
 from .._core.pipeline import run_sync
 from . import keyring
-from .errors import StoreError
+from .errors import StoreError, UnknownKey
 from .freshness import ReadCache
 from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
-from .sealing import Keyring, ReloadingKeyring
+from .sealing import MasterKeys
 from .store import database, sqlite_uses
+from .store.base import Look
+from .store.data_keys import DataKey
 from .store.keyed_calls import KeyedCalls
 from .store.results import RESULTS_FILE, Results
+from .store.rows import Place
 from .store.sqlite_rows import SQLiteRecords
 
 T = TypeVar("T")
 VAULT_FILE = "vault.db"
-_STEP = 256  # records that are looked for at once
+_TOGETHER = 64  # records that are sealed anew in one transaction
 
 
 class Vault(RecordKeeper):
     """An open vault, a Keeper. `async with Vault(home)`; StoreError if there is none or the master key is another's."""
 
-    is_embedded = True
-    """What is read of it lies in this process's memory mostly."""
+    engine = "sqlite"
 
-    def __init__(self, home: Path, load: Callable[[], Keyring] | None = None) -> None:
-        super().__init__()
+    def __init__(self, home: Path, load: Callable[[], MasterKeys] | None = None) -> None:
+        super().__init__(load or (lambda: keyring.load(home)))
         self.path = home / VAULT_FILE
-        self._keys = ReloadingKeyring(load or (lambda: keyring.load(home)))
         if not self.path.exists():
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
         self._database = database.Database(self.path, self._keys)
         self._reads = ReadCache(self._database.version)
-        self._results = Results(home / RESULTS_FILE, lambda: self._database.root)
+        self._results = Results(home / RESULTS_FILE, lambda: self._keys.results)
         self._calls: KeyedCalls = KeyedCalls(self._database, self._results)
 
     @staticmethod
-    def create(home: Path, ring: Keyring) -> None:
+    def create(home: Path, masters: MasterKeys) -> None:
         """Make a new vault; StoreError if there is one."""
-        database.create(home / VAULT_FILE, ring)
+        database.create(home / VAULT_FILE, masters)
+
+    def watch(self, told: Look) -> None:
+        """Have `told` called for each look into the file."""
+        self._database.told = told
 
     async def check(self) -> None:
         self._database.check()
@@ -90,21 +96,6 @@ class Vault(RecordKeeper):
             return found
         return await self._calls.claim(self._judged_now(found, "route"), self._call(key), seconds)
 
-    async def rekey(self, ring: Keyring) -> int:
-        """Reseal every record with the ring's current key, each in a transaction of its own. Returns their number.
-
-        Meanwhile readers accept both keys. If interrupted, run it again: it continues.
-        """
-        await self._database.write(lambda records: run_sync(records.begin_rekey(ring)))
-        self._keys.ring = ring
-        count = 0
-        while places := await self._look(lambda records: records.rows.sealed_otherwise(ring.current, _STEP)):
-            for place in places:
-                count += await self._database.write(partial(_resealed, ring, place))
-        if not await self._database.compact():
-            raise StoreError("others are busy with the vault, and its file still holds what the old key opens")
-        return count
-
     async def close(self) -> None:
         """Close the files, after the changes that were begun."""
         self._results.close()
@@ -133,11 +124,18 @@ class Vault(RecordKeeper):
         return time.time()
 
     async def _look(self, work: Work[T]) -> T:
-        self._database.version()
-        return self._database.read(lambda records: run_sync(work(records)))
+        async def look() -> T:
+            self._database.version()
+            return self._database.read(lambda records: run_sync(work(records)))
+
+        return await self._with_keys(look)
 
     async def _kept(self, key: tuple[str, str] | bytes, work: Work[T]) -> T:
-        return self._reads.get(key, lambda: self._database.read(lambda records: run_sync(work(records))))
+        try:
+            return self._reads.get(key, lambda: self._database.read(lambda records: run_sync(work(records))))
+        except UnknownKey:
+            await self._learn()
+            return await self._look(work)
 
     async def _change(self, work: Work[T]) -> T:
         self._database.version()
@@ -151,6 +149,23 @@ class Vault(RecordKeeper):
         finally:
             self._reads.expire()
 
+    async def _learn(self) -> list[DataKey]:
+        return await self._database.learn()
 
-def _resealed(ring: Keyring, place: tuple[str, str, int], records: SQLiteRecords) -> bool:
-    return run_sync(records.reseal(ring, place))
+    async def _reseal(self, places: Sequence[Place]) -> int:
+        count = 0
+        for start in range(0, len(places), _TOGETHER):
+            # With a pause as long as that takes, in which other processes write.
+            began = time.monotonic()
+            some = places[start : start + _TOGETHER]
+            count += sum(await asyncio.gather(*(self._database.write(partial(_resealed, place)) for place in some)))
+            await asyncio.sleep(time.monotonic() - began)
+        return count
+
+    async def _cleaned(self) -> None:
+        if not await self._database.compact():
+            raise StoreError("others are busy with the vault, and its file still holds what the old key opens")
+
+
+def _resealed(place: Place, records: SQLiteRecords) -> bool:
+    return run_sync(records.reseal(place))

@@ -52,12 +52,12 @@ async def test_a_rekey_fails_no_call(engine: str, postgres: str, tmp_path: Path)
         stores = [await stack.enter_async_context(open_store(place, lambda: rings[-1])) for _ in range(3)]
         load = Load(stores[:2])
         await load.prepare()
-        for _ in range(FAILURES):
+        for turn in range(FAILURES):
             async with load.running():
                 await asyncio.sleep(0.2)
                 keys.append(new_key())
                 rings.append(Keyring(keys[-2:]))
-                resealed = await stores[2].rekey(rings[-1])
+                resealed = await stores[2].rekey(rings[-1], deep=turn % 2 == 1)
                 rings.append(Keyring(keys[-1:]))
                 await load.back()
             assert resealed > 0

@@ -49,7 +49,7 @@ class Home:
             self.secret(name, value)
         return self
 
-    def ring(self) -> sealing.Keyring:
+    def ring(self) -> sealing.MasterKeys:
         return keyring.load(self.path, {})
 
     def run(self, work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:

@@ -737,3 +737,37 @@ def test_the_scan_is_made_once_and_by_the_first_client_that_takes_plugins(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["[] False", "['oo'] 3"]
+
+
+KMS = """
+import oo
+
+class Kms:
+    id = "key"
+
+    def __init__(self, url):
+        self.url = url
+
+class Plugin:
+    @oo.hookimpl
+    def oo_kms(self, url):
+        return Kms(url) if "none" not in url else None
+
+plugin = Plugin()
+"""
+
+
+def test_the_plugin_of_a_kms_is_loaded_where_it_is_named_and_no_other_is(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("acme-kms", KMS, acme="plugin")
+    install("acme-broken", "raise SystemExit", broken="plugin")
+    monkeypatch.setenv("OO_PLUGINS", "off")
+    found: Any = _plugins.plugins.kms("acme", "acme://host")
+    assert (found.id, found.url) == ("key", "acme://host")
+    assert "acme_broken" not in sys.modules
+    for name, why in (("broken", "SystemExit"), ("missing", "ValueError")):
+        with pytest.raises(ValueError, match=f"plugin {name} cannot be loaded: {why}"):
+            _plugins.plugins.kms(name, "url")
+    with pytest.raises(ValueError, match="has no `@oo"):
+        _plugins.plugins.kms("acme", "acme://none")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
 from ..._http.body import Body
 from ...exceptions import DoubleOError
-from ..errors import StoreError
+from ..errors import IntegrityError, StoreError
 from ..models import StoredResponse
 from ..sealing import Keyring, derive
 
@@ -44,7 +45,11 @@ class Call(NamedTuple):
 
     def open(self, ring: Keyring, pieces: int, number: int, sealed: bytes) -> bytes:
         """A piece of its answer, by its number of so many; IntegrityError where it is another."""
-        return ring.open(ring.current, "result", self.name(pieces), number, sealed)
+        name = self.name(pieces)
+        for key in reversed(ring.ids):  # `oo rekey --deep` leaves answers as they are
+            with suppress(IntegrityError):
+                return ring.open(key, "result", name, number, sealed)
+        raise IntegrityError("a kept answer does not open: it was changed, or its key is gone")
 
 
 class Cut:
@@ -121,7 +126,9 @@ def begin_of(day: int) -> float:
 
 
 @lru_cache(4)
-def keyring_of(root: bytes, day: int) -> Keyring:
-    """The ring of a day's answers, derived from a store's root and kept nowhere: each of the many pieces draws a random
-    nonce (NIST SP 800-38D, 8.3)."""
-    return Keyring([derive(root, b"double-o results of day %d" % day)])
+def keyring_of(keys: tuple[bytes, ...], day: int) -> Keyring:
+    """The ring of a day's answers, derived from a store's keys of results and kept nowhere: each of the many pieces
+    draws a random nonce (NIST SP 800-38D, 8.3). IntegrityError where the store has none."""
+    if not keys:
+        raise IntegrityError("the vault has no key for results")
+    return Keyring([derive(key, b"double-o results of day %d" % day) for key in keys])

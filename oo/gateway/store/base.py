@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version
-from ..sealing import Keyring
+from ..sealing import MasterKeys
+from .data_keys import DataKey
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -77,6 +78,18 @@ class Store(Protocol):
         is done even if whoever waits is cancelled."""
 
 
+Look: TypeAlias = "Callable[[float | None], None]"
+"""Told how many seconds a look into the store's file took, or None of one that failed."""
+
+
+@runtime_checkable
+class WatchedStore(Protocol):
+    """A store of which most is read from this process's memory."""
+
+    def watch(self, told: Look) -> None:
+        """Have `told` called for each look behind that."""
+
+
 class Keeper(Store, Protocol):
     """What the commands ask of a store as well, and whoever else keeps things in it. It is open within its `async with`
     block."""
@@ -132,8 +145,12 @@ class Keeper(Store, Protocol):
     async def remove_tokens(self, useless: Callable[[Token], bool]) -> list[Token]:
         """Delete the tokens for which `useless` is true, and return them."""
 
-    async def rekey(self, ring: Keyring) -> int:
-        """Reseal every record with the ring's current key. Returns their number. If interrupted, run it again."""
+    async def rekey(self, masters: MasterKeys, *, deep: bool = False) -> int:
+        """Wrap the data keys with the current master key, however many records they seal: how many were not. With
+        `deep`, seal every record anew as well, with new data keys: how many. If interrupted, run it again."""
+
+    async def keys(self) -> list[DataKey]:
+        """The data keys, as they are wrapped."""
 
     async def warnings(self) -> list[str]:
         """What of its promises the store cannot keep as it is set up."""

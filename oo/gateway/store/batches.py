@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from ..errors import StoreError, StoreUnavailable
+from ..errors import IntegrityError, StoreError, StoreUnavailable
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -64,4 +64,6 @@ def copy_of(error: Exception) -> Exception:
     """An error of one's own, since each raises it in a task of its own."""
     if isinstance(error, StoreUnavailable):
         return type(error)(str(error), unsure=error.unsure)
+    if isinstance(error, IntegrityError):
+        return type(error)(str(error))
     return StoreError(str(error)) if isinstance(error, StoreError) else RuntimeError(type(error).__name__)

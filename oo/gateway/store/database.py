@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,32 +12,38 @@ from typing import TypeVar
 
 from ..._core.files import identity
 from ..._core.pipeline import run_sync
-from ..errors import IntegrityError, StoreError, StoreUnavailable
-from ..sealing import Keyring, ReloadingKeyring, new_key
+from ..errors import IntegrityError, StoreError, StoreUnavailable, UnknownKey
+from ..sealing import MasterKeys
 from ..throttled_log import ThrottledLog
-from . import sqlite
+from . import data_keys, sqlite
+from .base import Look
+from .data_keys import DataKeys
 from .moving import MOVED, unavailable
+from .records import begin
 from .schema import SCHEMA, upgrade
-from .sqlite_rows import SQLiteRecords
+from .sqlite_rows import SQLiteRecords, SQLiteRows
 from .writer import Work, Writer
 
 T = TypeVar("T")
 Q = TypeVar("Q")
+_TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _AGAIN = 0.1  # seconds until a file that could not be opened is tried again
 
 
 class _Connections:
     """Both connections to the file that the path leads to, and what that file's `root` is."""
 
-    def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
+    def __init__(self, path: Path, keys: DataKeys) -> None:
         with sqlite.failures(path), ExitStack() as opened:
             # Before it is opened: a file that is put in its place meanwhile is noticed at the next look.
             self.identity = identity(path)
             self.records = SQLiteRecords(opened.enter_context(closing(sqlite.reader(path))), path, keys)
-            self.root = self._root(path)
+            has_keys, self.root = self._root(path, keys)
             # After the root is read, since it carries over into the file what a crash left in the log.
             self.writer = opened.enter_context(closing(sqlite.writer(path)))
             upgrade(self.writer)
+            if not has_keys:
+                self._give_keys(path, keys)
             # Its log too: whoever copies a backup over the file itself removes that.
             self.log = identity(_log(path))
             opened.pop_all()
@@ -47,12 +54,26 @@ class _Connections:
         self.records.db.close()
         self.writer.close()
 
-    def _root(self, path: Path) -> bytes:
-        try:
-            return run_sync(self.records.read("root", "root", 1))
-        except IntegrityError:
-            pass
-        raise StoreError(f"the master key does not open the vault {path}; nothing was changed")
+    def _root(self, path: Path, keys: DataKeys) -> tuple[bool, bytes]:
+        """Whether the vault has data keys, and its root."""
+        hint = ""
+        for _ in range(_TRIES):
+            rows = run_sync(data_keys.every(self.records.rows))
+            keys.learn(rows)
+            try:
+                return bool(rows), run_sync(self.records.read("root", "root", 1))
+            except IntegrityError:
+                hint = data_keys.others(rows, keys.masters)
+        raise StoreError(f"the master key does not open the vault {path}; nothing was changed{hint}")
+
+    def _give_keys(self, path: Path, keys: DataKeys) -> None:
+        """Give data keys to a vault of an earlier version, unless it has moved elsewhere."""
+        first = data_keys.first(keys.masters, self.root)
+        rows = SQLiteRows(self.writer, path)
+        with sqlite.transaction(self.writer):
+            if run_sync(rows.meta(MOVED)) is None:
+                run_sync(data_keys.put_first(rows, first))
+        keys.learn(run_sync(data_keys.every(rows)))
 
 
 class Database:
@@ -62,10 +83,10 @@ class Database:
     key opens. A file that was put in the place of this one is opened instead (`version`).
     """
 
-    def __init__(self, path: Path, keys: ReloadingKeyring) -> None:
+    def __init__(self, path: Path, keys: DataKeys) -> None:
         self.path = path
         self._name, self._log = str(path), _log(path)
-        self._keys = keys
+        self.keys = keys
         self._open = _Connections(path, keys)
         self._replaced = 0
         self._seen = (-1, -1)
@@ -73,6 +94,7 @@ class Database:
         self._moved: str | None = None
         self._again = float("-inf")
         self._errors = ThrottledLog()
+        self.told: Look | None = None
 
     @property
     def records(self) -> SQLiteRecords:
@@ -97,27 +119,45 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
-            self._reopen()
-        records = self._open.records
-        with sqlite.failures(self.path):
-            seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
-            if seen != self._seen:  # somebody has committed something
-                self._moved, self._epoch = records.rows.said(MOVED)
-                self._seen = seen
-        if self._moved is not None:
-            raise unavailable(self._moved)
+        try:
+            if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
+                self._reopen()
+            records = self._open.records
+            with sqlite.failures(self.path):
+                seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
+                if seen != self._seen:  # somebody has committed something
+                    self._moved, self._epoch = records.rows.said(MOVED)
+                    self._seen = seen
+            if self._moved is not None:
+                raise unavailable(self._moved)
+        except StoreError:
+            if self.told is not None:
+                self.told(None)
+            raise
         return self._replaced, self._epoch
 
     def read(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, all of it as of one moment."""
-        with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
-            return read(self.records)
+
+        def whole(records: SQLiteRecords) -> T:
+            with sqlite.snapshot(records.db):
+                return read(records)
+
+        return self.look(whole)
 
     def look(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, which asks one thing."""
-        with sqlite.failures(self.path):
-            return read(self.records)
+        began = time.monotonic()
+        try:
+            with sqlite.failures(self.path):
+                found = read(self.records)
+        except StoreError:
+            if self.told is not None:
+                self.told(None)
+            raise
+        if self.told is not None:
+            self.told(time.monotonic() - began)
+        return found
 
     def check(self) -> None:
         """StoreError if a record cannot be opened now."""
@@ -126,11 +166,24 @@ class Database:
 
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
-        return await self._open.changes.write(change)
+        return await self.ask(lambda records, _: (change(records),), None)
 
     async def ask(self, work: Work[Q, T], question: Q) -> T:
         """The answer to a question, once what it changes is on the disk. See Writer.ask."""
-        return await self._open.changes.ask(work, question)
+        while True:
+            ring = self.keys.ring
+            try:
+                return await self._open.changes.ask(work, question)
+            except UnknownKey:
+                await self.learn()
+                if self.keys.ring is ring:
+                    raise
+
+    async def learn(self) -> list[data_keys.DataKey]:
+        """Unwrap the data keys that were added meanwhile. Returns the rows of all."""
+        rows = self.read(lambda records: run_sync(data_keys.every(records.rows)))
+        await asyncio.to_thread(self.keys.learn, rows)  # which may ask a KMS
+        return rows
 
     async def compact(self) -> bool:
         """Write the file anew, without what was replaced; False if other processes are busy with it."""
@@ -144,7 +197,7 @@ class Database:
         if (now := time.monotonic()) < self._again:
             raise StoreUnavailable(f"the vault {self.path} was replaced or removed")
         try:
-            opened = _Connections(self.path, self._keys)
+            opened = _Connections(self.path, self.keys)
         except StoreError as error:
             self._again = now + _AGAIN
             self._errors.say(f"the vault was replaced or removed, and no call is answered: {error}")
@@ -155,14 +208,12 @@ class Database:
         self._errors.say(f"the vault {self.path} was replaced: the new file is served")
 
 
-def create(path: Path, ring: Keyring) -> None:
-    """Make a new vault file, with a root of its own; StoreError if the file exists."""
+def create(path: Path, masters: MasterKeys) -> None:
+    """Make a new vault file, with keys and a root of its own; StoreError if the file exists."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    root = ring.seal(ring.current, "root", "root", 1, new_key())
     try:
         with sqlite.failures(path), sqlite.creating(path, SCHEMA) as db:
-            db.execute("INSERT INTO meta VALUES ('key', ?)", (ring.current,))
-            db.execute("INSERT INTO records VALUES ('root', 'root', 1, ?, ?)", (ring.current, root))
+            run_sync(begin(SQLiteRows(db, path), masters))
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
 

@@ -7,7 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 from typing import NamedTuple, Protocol, TypeAlias
 
 from ..errors import StoreError, StoreMoved
-from ..sealing import Keyring
+from ..sealing import MasterKeys
+from . import data_keys
 
 MOVED = "moved"
 """The plain value that says where a store has moved to."""
@@ -98,9 +99,9 @@ def unavailable(move: str) -> StoreMoved:
 
 
 @asynccontextmanager
-async def checked_rows(source: Source, ring: Keyring, move: str = "") -> AsyncIterator[AsyncIterator[Row]]:
-    """The rows of a store, each of which the ring opens, as those of one that is filled by a `move`."""
-    async with aclosing(source.rows()) as rows, aclosing(_opened_once(rows, ring)) as opened:
+async def checked_rows(source: Source, masters: MasterKeys, move: str = "") -> AsyncIterator[AsyncIterator[Row]]:
+    """The rows of a store, each of which the master keys open, as those of one that is filled by a `move`."""
+    async with aclosing(source.rows()) as rows, aclosing(_opened_once(rows, masters)) as opened:
         if not move:
             yield opened
             return
@@ -108,12 +109,21 @@ async def checked_rows(source: Source, ring: Keyring, move: str = "") -> AsyncIt
             yield moved
 
 
-async def _opened_once(rows: AsyncIterator[Row], ring: Keyring) -> AsyncGenerator[Row, None]:
+async def _opened_once(rows: AsyncIterator[Row], masters: MasterKeys) -> AsyncGenerator[Row, None]:
+    """The rows, data keys first."""
+    keys, known = data_keys.DataKeys(lambda: masters), list[data_keys.DataKey]()
+    keys.learn(known)
     async for row in rows:
         if isinstance(row, Record):
-            if row.key not in ring:
+            key = row.key
+            if (found := data_keys.parsed((row.kind, row.name, row.version), (row.key, row.sealed))) is not None:
+                known.append(found)
+                keys.learn(known)
+                key = found.id
+            if key not in keys.ring:
                 raise StoreError(f"the {row.kind} {row.name!r} is sealed with a key that is not on the ring")
-            ring.open(row.key, row.kind, row.name, row.version, row.sealed)
+            if found is None:
+                keys.ring.open(key, row.kind, row.name, row.version, row.sealed)
         yield row
 
 

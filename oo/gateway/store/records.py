@@ -6,18 +6,19 @@ import json
 from typing import TypeVar
 
 from ..._http.response import JSON
-from ..errors import IntegrityError, StoreError
-from ..sealing import Keyring, ReloadingKeyring
+from ..errors import IntegrityError, UnknownKey
+from ..sealing import Keyring, MasterKeys, new_key
+from . import data_keys
 from .rows import Place, Rows, Sealed
 
 T = TypeVar("T")
 
 
 class Records:
-    """The sealed records of a store, over its rows. IntegrityError for a record that was changed, moved, or sealed with
-    a key that isn't on the ring."""
+    """The sealed records of a store, over its rows. IntegrityError for a record that was changed or moved; UnknownKey
+    for one whose data key is still to be unwrapped, after which the same is asked again."""
 
-    def __init__(self, rows: Rows, keys: ReloadingKeyring) -> None:
+    def __init__(self, rows: Rows, keys: data_keys.DataKeys) -> None:
         self.rows = rows
         self._keys = keys
 
@@ -48,12 +49,11 @@ class Records:
         await self.put_bytes(kind, name, version, json.dumps(data).encode())
 
     async def put_bytes(self, kind: str, name: str, version: int, value: bytes) -> None:
-        """Write a record, sealed with the vault's current key; StoreError if that isn't on the ring."""
-        current = await self.current_key()
-        ring = self._keys.holding(current)
-        if ring is None:
-            raise StoreError("the vault was moved to another master key: restart with the new one")
-        await self.rows.put((kind, name, version), (current, ring.seal(current, kind, name, version, value)))
+        """Write a record, sealed with the current key for its kind."""
+        key = await data_keys.current(self.rows, kind)
+        await self.rows.put(
+            (kind, name, version), (key, self._ring(key, kind, name).seal(key, kind, name, version, value))
+        )
 
     async def delete(self, kind: str, name: str) -> bool:
         """Delete a name's records of one kind, every version; whether there were any."""
@@ -71,24 +71,8 @@ class Records:
         """The latest version of a record, or None."""
         return await self.rows.latest(kind, name)
 
-    async def current_key(self) -> str:
-        """The id of the key that new records are sealed with."""
-        key = await self.rows.meta("key")
-        if key is None:
-            raise IntegrityError("the vault does not say which master key is its own")
-        return key
-
-    async def begin_rekey(self, ring: Keyring) -> None:
-        """Make the ring's current key the vault's; StoreError if some record's key isn't on the ring."""
-        if any(key not in ring for key in await self.rows.key_ids()):
-            raise StoreError("the vault holds what none of these keys opens; nothing was changed")
-        await self.rows.set_meta("key", ring.current)
-
-    async def reseal(self, ring: Keyring, place: Place) -> bool:
-        """Seal a record with the ring's current key; False if it has been removed. StoreError if another `oo rekey`
-        has made another key the vault's."""
-        if await self.current_key() != ring.current:
-            raise StoreError("another `oo rekey` has taken over")
+    async def reseal(self, place: Place) -> bool:
+        """Seal a record with the current key for its kind; False if it has been removed."""
         value = await self.find(*place)
         if value is None:
             return False
@@ -97,11 +81,21 @@ class Records:
 
     def _opened(self, place: Place, sealed: Sealed) -> bytes:
         key, value = sealed
-        ring = self._keys.holding(key)
-        if ring is None:
-            kind, name, _ = place
-            raise IntegrityError(f"the {kind} {name!r} in the vault was sealed with a key that is not on the ring")
-        return ring.open(key, *place, value)
+        return self._ring(key, *place[:2]).open(key, *place, value)
+
+    def _ring(self, key: str, kind: str, name: str) -> Keyring:
+        ring = self._keys.ring
+        if key not in ring:
+            raise UnknownKey(f"the {kind} {name!r} in the vault is sealed with a key that is not on the ring")
+        return ring
+
+
+async def begin(rows: Rows, masters: MasterKeys) -> None:
+    """Write what a store begins with: data keys, and a root of its own. May wait for a KMS."""
+    keys, first = data_keys.DataKeys(lambda: masters), data_keys.first(masters)
+    keys.learn(first)
+    await data_keys.put_first(rows, first)
+    await Records(rows, keys).put_bytes("root", "root", 1, new_key())
 
 
 def expect(kind: type[T], value: object) -> T:

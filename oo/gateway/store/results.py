@@ -48,12 +48,12 @@ _GIVEN_BACK = 1024  # pages that one step gives back to the disk
 class Results:
     """Keeps answers, and finds them. It is made when the first is kept. StoreError if it fails.
 
-    One thread writes, another reads, and neither is the event loop's. `root` gives the vault's random key.
+    One thread writes, another reads, and neither is the event loop's. `keys` gives the vault's keys of results.
     """
 
-    def __init__(self, path: Path, root: Callable[[], bytes]) -> None:
+    def __init__(self, path: Path, keys: Callable[[], tuple[bytes, ...]]) -> None:
         self._path = path
-        self._root = root
+        self._keys = keys
         self._writing = _File(path, sqlite.writer)
         self._reading = _File(path, lambda path, _: sqlite.reader(path))
         self._keeping: Batches[Answer, bool] = Batches(self._keep, most=_MOST)
@@ -138,7 +138,7 @@ class Results:
         return min(kept.MAX_OF_ALL, result_rows.total(db))
 
     def _ring(self, at: float) -> Keyring:
-        return keyring_of(self._root(), day_of(at))
+        return keyring_of(self._keys(), day_of(at))
 
 
 class _File:

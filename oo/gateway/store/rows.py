@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -50,10 +51,10 @@ class Rows(Protocol):
         """Write a plain value of the store."""
 
     async def key_ids(self) -> set[str]:
-        """The ids of all keys that records are sealed with."""
+        """The ids of all keys that records other than data keys are sealed with."""
 
-    async def sealed_otherwise(self, key: str, most: int) -> list[Place]:
-        """Where up to so many records are that are sealed with another key."""
+    async def sealed_otherwise(self, keys: Sequence[str], most: int) -> list[Place]:
+        """Where up to so many records other than data keys are that are sealed with none of these."""
 
     async def token(self, hashed: bytes) -> TokenRow | None:
         """A token, by its hash."""

@@ -15,6 +15,7 @@ from .results import PRAGMAS
 from .schema import SCHEMA, upgrade
 from .turns import Turn
 
+_RECORDS = "SELECT kind, name, version, key, sealed FROM records ORDER BY kind <> 'key'"  # what opens the rest first
 _TABLES = ("records", "tokens", "claims", "meta")
 
 
@@ -65,7 +66,7 @@ class SQLiteSource:
 
     def _rows(self) -> Iterator[Row]:
         yield from map(Meta._make, self._db.execute("SELECT name, value FROM meta WHERE name <> 'epoch'"))
-        yield from map(Record._make, self._db.execute("SELECT kind, name, version, key, sealed FROM records"))
+        yield from map(Record._make, self._db.execute(_RECORDS))
         yield from map(Counter._make, self._db.execute("SELECT hash, id, used, tat FROM tokens"))
         with ExitStack() as stack:
             answers = None

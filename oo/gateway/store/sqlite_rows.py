@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..sealing import ReloadingKeyring
+from .data_keys import DataKeys
 from .records import Records
 from .rows import Place, Sealed, TokenRow
 from .sqlite import failures
@@ -55,10 +56,11 @@ class SQLiteRows:
         self.db.execute("REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     async def key_ids(self) -> set[str]:
-        return {key for (key,) in self._all("SELECT DISTINCT key FROM records")}
+        return {key for (key,) in self._all("SELECT DISTINCT key FROM records WHERE kind <> 'key'")}
 
-    async def sealed_otherwise(self, key: str, most: int) -> list[Place]:
-        return self._all("SELECT kind, name, version FROM records WHERE key <> ? LIMIT ?", key, most)
+    async def sealed_otherwise(self, keys: Sequence[str], most: int) -> list[Place]:
+        but = f"kind <> 'key' AND key NOT IN ({', '.join('?' * len(keys))})"
+        return self._all(f"SELECT kind, name, version FROM records WHERE {but} LIMIT ?", *keys, most)  # noqa: S608
 
     async def token(self, hashed: bytes) -> TokenRow | None:
         for identity, used in self._all("SELECT id, used FROM tokens WHERE hash = ?", hashed):
@@ -104,7 +106,7 @@ class SQLiteRecords(Records):
 
     rows: SQLiteRows
 
-    def __init__(self, db: sqlite3.Connection, path: Path, keys: ReloadingKeyring) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, keys: DataKeys) -> None:
         super().__init__(SQLiteRows(db, path), keys)
 
     @property

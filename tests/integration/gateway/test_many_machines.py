@@ -70,9 +70,14 @@ def test_the_library_and_the_command_work_as_over_a_vault(cluster: Cluster, gate
     assert [oo.get_secret(secret, base_url=url) for url in (one.url, two.url)] == ["sk-value-1"] * 2
     assert "GET" not in cluster.oo("explain", "GET /api/secret", given=secret).partition("\n")[0]
     before = cluster.one.key.read_text()
-    assert "records sealed" in cluster.oo("rekey")
+    assert "data keys wrapped with the new key: 5" in cluster.oo("rekey")
     assert cluster.one.key.read_text() != before
-    assert oo.get_secret(secret, base_url=one.url) == "sk-value-1"
+    # The other machine needs the new master key when it is started anew.
+    assert [oo.get_secret(secret, base_url=url) for url in (one.url, two.url)] == ["sk-value-1"] * 2
+    cluster.oo("secret", "set", "openai-key", "--from-file", "-", given="sk-value-3")
+    assert [oo.get_secret(secret, base_url=url) for url in (one.url, two.url)] == ["sk-value-3"] * 2
+    assert "records sealed anew" in cluster.oo("rekey", "--deep")
+    assert oo.get_secret(secret, base_url=one.url) == "sk-value-3"
 
 
 def test_uses_and_rates_are_one_for_all(cluster: Cluster, gateways: tuple[Serving, Serving]) -> None:

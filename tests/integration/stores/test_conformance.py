@@ -14,7 +14,6 @@ import pytest
 from oo.gateway import kept
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse, Version
-from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store.base import Keeper
 from oo.testing import Streamed
 from tests.support.waiting import PATIENCE
@@ -268,25 +267,6 @@ async def test_what_is_too_large_is_not_kept_and_the_call_is_made_all_the_same(
     with pytest.raises(StoreError, match="no room"):
         await filled.complete(identity, "k", fence, b"digest", LARGE)
     assert await other.result(identity, "k", b"digest") == "gone"
-
-
-async def test_another_key_is_another_seal_and_both_are_read_meanwhile(
-    filled: Keeper, other: Keeper, ring: Keyring
-) -> None:
-    token, identity = await caller(filled)
-    fence = await filled.claim(token, "k", 60)
-    assert isinstance(fence, bytes)
-    await filled.complete(identity, "k", fence, b"digest", KEPT)
-    both = Keyring([new_key()])
-    both._ciphers |= ring._ciphers
-    ring._ciphers |= both._ciphers  # what a reader that loads its ring anew would find
-    assert await filled.rekey(both) >= 5
-    assert await filled.rekey(both) == 0
-    assert await other.secret("a") == "value a"
-    assert await other.put_secret("a", "two") == 2
-    assert await filled.secret("a") == "two"
-    assert isinstance(await other.opens(token, "route"), Grant)
-    assert await other.result(identity, "k", b"digest") == KEPT
 
 
 async def test_many_who_change_at_once_lose_nothing(filled: Keeper, other: Keeper) -> None:

@@ -92,7 +92,7 @@ COMMANDS = {
     },
     "audit": {"--follow", "-f", "--file", "--since", "--token", "--route", "--outcome", "--json"},
     "top": {"--admin", "--token-file", "--interval", "--once", "--json"},
-    "rekey": set(),
+    "rekey": {"--deep"},
     "store status": {"--json"},
     "store backup": set(),
     "store restore": set(),

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from oo.gateway.keyring import write_keys
+from tests.support import earlier
+from tests.support.bao import Bao
 from tests.support.command import CANARY, Inside, refused, value_of
+from tests.support.postgres import free_port
 
 
 def test_init_makes_a_vault_and_its_key_for_nobody_else(home: Path, inside: Inside) -> None:
@@ -94,13 +98,54 @@ def test_a_file_that_is_no_vault_is_one_line(home: Path, vault: Inside, inside: 
     assert "vault" in refused(inside("secret", "list"))
 
 
-def test_rekey_changes_the_key_and_keeps_the_values(full: Inside, home: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [((), r"data keys wrapped with the new key: 5\n"), (("--deep",), r"records sealed anew: [1-9]")],
+)
+def test_rekey_changes_the_key_and_keeps_the_values(
+    full: Inside, home: Path, options: tuple[str, ...], said: str
+) -> None:
     before = (home / "master.key").read_text()
-    assert re.match(r"records sealed with the new key: [1-9]", full("rekey").stdout)
+    result = full("rekey", *options)
+    assert re.match(said, result.stdout)
+    assert result.stderr == ""
     after = (home / "master.key").read_text()
     assert len(after.split()) == 1
     assert after != before
     assert value_of("key") == CANARY
+
+
+def test_rekey_of_an_earlier_vault_says_what_it_leaves(inside: Inside, home: Path) -> None:
+    earlier.make(home)
+    write_keys(home / "master.key", [earlier.KEY])
+    assert "`oo rekey --deep` ends that" in inside("rekey").stderr
+    assert inside("rekey", "--deep").stderr == inside("rekey").stderr == ""
+
+
+def test_a_kms_keeps_the_master_key(home: Path, inside: Inside, bao: Bao, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bao.environ.items():
+        monkeypatch.setenv(name, value)
+    assert "master key" not in inside("init").stdout
+    inside("secret", "set", "key", "--from-file", "-", input=CANARY)
+    assert [path.name for path in home.iterdir()] == ["vault.db"]
+    result = inside("rekey")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("data keys wrapped with the new key: 5\nthe KMS of OO_KMS wraps them")
+    assert f"5, wrapped by {bao.id}" in inside("store", "status").stdout
+    monkeypatch.setenv("OO_KMS", f"{bao.url},master-key")
+    assert "master.key: keep a copy elsewhere" in inside("rekey").stdout
+    monkeypatch.delenv("OO_KMS")
+    assert value_of("key") == CANARY
+    monkeypatch.setenv("OO_KMS", bao.url)
+    inside("rekey")
+    monkeypatch.setenv("OO_MASTER_KEY", base64.b64encode(b"e" * 32).decode())
+    monkeypatch.setenv("OO_KMS", f"{bao.url},master-key")
+    assert inside("rekey").stdout == "data keys wrapped with the new key: 5\n"
+    monkeypatch.delenv("OO_KMS")
+    assert value_of("key") == CANARY
+    monkeypatch.setenv("OO_KMS", f"openbao+http://127.0.0.1:{free_port()}/transit/keys/oo")
+    assert "does not answer" in refused(inside("rekey"))
+    assert value_of("key") == CANARY  # which asks the KMS for nothing
 
 
 def test_rekey_of_a_key_in_the_environment_wants_both(
@@ -113,8 +158,8 @@ def test_rekey_of_a_key_in_the_environment_wants_both(
     assert "OLD,NEW" in refused(inside("rekey"))
     monkeypatch.setenv("OO_MASTER_KEY", f"{new},{old}")
     result = inside("rekey")
-    assert (result.exit_code, result.stdout[:24]) == (0, "nothing was sealed anew:")
+    assert (result.exit_code, result.stdout[:24]) == (0, "nothing was wrapped anew")
     monkeypatch.setenv("OO_MASTER_KEY", f"{old},{new}")
-    assert re.match(r"records sealed with the new key: [1-9]", inside("rekey").stdout)
+    assert re.match(r"data keys wrapped with the new key: 5", inside("rekey").stdout)
     monkeypatch.setenv("OO_MASTER_KEY", new)
     assert value_of("key") == CANARY

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from oo.gateway.errors import StoreError, StoreUnavailable
 from oo.gateway.models import Denial, Grant, Rate, Route
+from oo.gateway.moving import migrate
 from oo.gateway.postgres import PostgresStore
 from oo.gateway.sealing import Keyring, new_key
+from oo.gateway.store.postgres.schema import GATEWAY_GRANTS
 from oo.gateway.store.records import Records
+from tests.support import earlier
 from tests.support.postgres import forbidding, say
 from tests.support.vaults import RING
 
@@ -226,3 +232,44 @@ async def test_a_replica_is_ready_while_its_lease_is_confirmed(store: PostgresSt
     await store.check()
     with forbidding(place), pytest.raises(StoreUnavailable):
         await store.check()
+
+
+async def test_an_earlier_store_is_brought_up_by_its_owner_and_by_no_role_of_gateways(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OO_MASTER_KEY", earlier.KEY.hex())
+    earlier.make(tmp_path / "home")
+    await migrate(str(tmp_path / "home"), postgres)
+    role = f"gateway_{secrets.token_hex(4)}"
+    await say(postgres, f"CREATE ROLE {role} LOGIN; {GATEWAY_GRANTS.replace('gateway', role)}")
+    url = urlsplit(postgres)
+    mine = urlunsplit(url._replace(netloc=f"{role}@{url.netloc.rpartition('@')[2]}"))
+    with pytest.raises(
+        StoreError, match=r"is of an earlier version: a command of its owner, such as `oo store status`"
+    ):
+        async with PostgresStore(mine, lambda: earlier.RING):
+            raise AssertionError("it opened")
+    async with PostgresStore(postgres, lambda: earlier.RING) as owner:
+        await earlier.assert_whole(owner)
+    async with PostgresStore(mine, lambda: earlier.RING) as gateway:
+        await earlier.assert_whole(gateway)
+        assert await gateway.put_secret("a", "rotated") == 3
+        with pytest.raises(StoreError, match="InsufficientPrivilegeError"):
+            await gateway.rekey(earlier.RING, deep=True)
+    await say(postgres, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_a_store_that_cannot_be_given_keys_at_the_moment_is_unavailable(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OO_MASTER_KEY", earlier.KEY.hex())
+    earlier.make(tmp_path / "home")
+    await migrate(str(tmp_path / "home"), postgres)
+
+    async def lost(_: object, work: object) -> None:
+        raise StoreUnavailable("lost")
+
+    monkeypatch.setattr(PostgresStore, "_change", lost)
+    with pytest.raises(StoreUnavailable, match="lost"):
+        async with PostgresStore(postgres, lambda: earlier.RING):
+            raise AssertionError("it opened")

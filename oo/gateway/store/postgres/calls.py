@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
 from ... import kept
@@ -17,9 +17,11 @@ from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
 from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
 from ..batches import Batches
+from ..data_keys import DataKeys
 from ..rest import Rest
 from .connections import Connection, Connections
 
+_AT_ONCE = 128 << 10  # bytes of an answer that are sealed at once
 _KNOWN = """
 SELECT 1 FROM oo.claims WHERE token = $1 AND call = $2
 AND CASE WHEN done THEN at > clock_timestamp() - make_interval(secs => $3) ELSE until > clock_timestamp() END
@@ -71,12 +73,19 @@ class _Made(NamedTuple):
 
 
 class Calls:
-    """What the store does for calls with an idempotency key. A call is known by the keyed hash of its key. `root` gives
-    the store's random key, `now` its time."""
+    """What the store does for calls with an idempotency key. A call is known by the keyed hash of its key. `learn`
+    unwraps the keys that were added, `now` is the store's time."""
 
-    def __init__(self, connections: Connections, root: Callable[[], bytes], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        keys: DataKeys,
+        learn: Callable[[], Awaitable[object]],
+        now: Callable[[], float],
+    ) -> None:
         self._connections = connections
-        self._root = root
+        self._keys = keys
+        self._learn = learn
         self._now = now
         self._rest = Rest()
         self._claiming: Batches[_Claiming, str] = Batches(self._claim, most=64)
@@ -125,24 +134,33 @@ class Calls:
         self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
-        made = Call(token_id, call, fence)
-        cut = None if response is None else Cut(response, await parts_of(response))
-        is_too_large = cut is not None and (cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES)
-        if cut is None or is_too_large:
-            await self._completing.ask(_Made(made, digest, 0, 0, []))
-        elif cut.pieces == 1:
-            day = day_of(self._now())
-            await self._completing.ask(_Made(made, digest, day, cut.size, self._sealed(made, day, cut)))
-        else:
-            await asyncio.shield(self._complete_large(made, digest, cut))
-        if is_too_large:
-            raise StoreError("there is no room for it")
+        completing = self._complete_one(Call(token_id, call, fence), digest, response)
+        # What takes its time is done even if whoever waits is cancelled; what does not is asked at once.
+        takes_time = response is not None and isinstance(response.body, bytes) and len(response.body) > _AT_ONCE
+        await (asyncio.shield(completing) if takes_time else completing)
 
-    async def _complete_large(self, made: Call, digest: bytes, cut: Cut) -> None:
-        # One of 16 MiB takes longer to seal than a loop may be held.
+    async def _complete_one(self, call: Call, digest: bytes, response: StoredResponse | None) -> None:
+        made, failure = _Made(call, digest, 0, 0, []), None
+        if response is not None:
+            try:
+                made = await self._with_answer(made, response)
+            except StoreError as error:
+                failure = error
+        await self._completing.ask(made)
+        if failure is not None:
+            raise failure
+
+    async def _with_answer(self, made: _Made, response: StoredResponse) -> _Made:
+        """What is to be noted of a call, with its answer; StoreError where that cannot be kept."""
+        cut = Cut(response, await parts_of(response))
+        if cut.size > kept.MAX_OF_TOKEN or cut.pieces > MAX_PIECES:
+            raise StoreError("there is no room for it")
         day = day_of(self._now())
-        sealed = await asyncio.to_thread(self._sealed, made, day, cut)
-        await self._completing.ask(_Made(made, digest, day, cut.size, sealed))
+        if cut.pieces == 1:
+            sealed = self._sealed(made.call, day, cut)
+        else:  # one of 16 MiB takes longer to seal than a loop may be held
+            sealed = await asyncio.to_thread(self._sealed, made.call, day, cut)
+        return made._replace(day=day, size=cut.size, pieces=sealed)
 
     async def _left(self, token_id: str, call: bytes, fence: bytes) -> None:
         """Release what is claimed for somebody who was cancelled."""
@@ -201,7 +219,11 @@ class Calls:
         try:
             first = await self._piece(call, day, pieces, 0) if pieces else None
         except IntegrityError:
-            return None  # it was changed, and so is none
+            await self._learn()  # it may be sealed with a key that was added meanwhile
+            try:
+                first = await self._piece(call, day, pieces, 0)
+            except IntegrityError:
+                return None  # it was changed, and so is none
         if first is None:
             return None
         return joined(first, pieces, lambda number: self._piece(call, day, pieces, number))
@@ -215,4 +237,4 @@ class Calls:
         return None if sealed is None else call.open(self._ring(day), pieces, number, sealed)
 
     def _ring(self, day: int) -> Keyring:
-        return keyring_of(self._root(), day)
+        return keyring_of(self._keys.results, day)

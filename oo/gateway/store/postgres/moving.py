@@ -12,6 +12,7 @@ from .place import Place
 
 _BATCH = 256  # rows that are sent at once
 _LONG = 600.0  # seconds that a move may take
+_RECORDS = "SELECT kind, name, version, key, sealed FROM oo.records ORDER BY kind <> 'key'"  # what opens the rest first
 _MADE = """
 SELECT token, call, fence, digest, extract(epoch FROM at)::float8, extract(epoch FROM until)::float8, done, day, size
 FROM oo.claims
@@ -56,7 +57,7 @@ class PostgresSource:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 for row in await connection.fetch("SELECT name, value FROM oo.meta WHERE name <> 'schema'"):
                     yield Meta(*row)
-                for row in await connection.fetch("SELECT kind, name, version, key, sealed FROM oo.records"):
+                for row in await connection.fetch(_RECORDS):
                     yield Record(*row)
                 for row in await connection.fetch(
                     "SELECT hash, id, used, tat FROM oo.tokens JOIN oo.uses USING (hash)"

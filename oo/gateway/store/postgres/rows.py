@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..rows import Place, Sealed, TokenRow
 from .connections import Connection
 
@@ -53,11 +55,11 @@ class PostgresRows:
         await self._db.execute(query, name, value)
 
     async def key_ids(self) -> set[str]:
-        return {row[0] for row in await self._db.fetch("SELECT DISTINCT key FROM oo.records")}
+        return {row[0] for row in await self._db.fetch("SELECT DISTINCT key FROM oo.records WHERE kind <> 'key'")}
 
-    async def sealed_otherwise(self, key: str, most: int) -> list[Place]:
-        query = "SELECT kind, name, version FROM oo.records WHERE key <> $1 LIMIT $2"
-        return [(row[0], row[1], row[2]) for row in await self._db.fetch(query, key, most)]
+    async def sealed_otherwise(self, keys: Sequence[str], most: int) -> list[Place]:
+        query = "SELECT kind, name, version FROM oo.records WHERE kind <> 'key' AND key <> ALL ($1::text[]) LIMIT $2"
+        return [(row[0], row[1], row[2]) for row in await self._db.fetch(query, keys, most)]
 
     async def token(self, hashed: bytes) -> TokenRow | None:
         query = "SELECT hash, id, used, revision FROM oo.tokens JOIN oo.uses USING (hash) WHERE hash = $1"

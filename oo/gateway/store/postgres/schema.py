@@ -7,9 +7,11 @@ are the engine's. The order in which rows are locked is the epoch, uses by hash,
 from __future__ import annotations
 
 from ...errors import StoreError
-from ...sealing import Keyring, new_key
+from ...sealing import MasterKeys
+from ..records import begin
 from .connections import Connection, connect
 from .place import Place
+from .rows import PostgresRows
 
 VERSION = "1"
 
@@ -107,7 +109,7 @@ GRANT EXECUTE ON FUNCTION oo.keep_version TO gateway;
 """What a role of gateways needs, which may change nothing of an owner's."""
 
 
-async def create(place: Place, ring: Keyring) -> None:
+async def create(place: Place, masters: MasterKeys) -> None:
     """Make a new store; StoreError if there is one."""
     connection = await connect(place)
     try:
@@ -115,9 +117,7 @@ async def create(place: Place, ring: Keyring) -> None:
             raise StoreError(f"there is a store at {place} already")
         async with connection.transaction():
             await make_tables(connection)
-            await connection.execute("INSERT INTO oo.meta VALUES ('key', $1)", ring.current)
-            root = ring.seal(ring.current, "root", "root", 1, new_key())
-            await connection.execute("INSERT INTO oo.records VALUES ('root', 'root', 1, $1, $2)", ring.current, root)
+            await begin(PostgresRows(connection), masters)
     finally:
         connection.terminate()
 

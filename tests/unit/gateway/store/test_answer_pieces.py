@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from oo.gateway.errors import IntegrityError
 from oo.gateway.models import StoredResponse
 from oo.gateway.store.answer_pieces import Call, Cut, day_of, keyring_of, opened
 from oo.testing import Streamed
@@ -27,7 +28,9 @@ def test_a_stream_is_no_answer_to_keep() -> None:
 
 def test_each_day_has_a_ring_of_its_own() -> None:
     assert (day_of(0.0), day_of(86399.9), day_of(86400.0)) == (0, 0, 1)
-    assert keyring_of(b"root", 1) is keyring_of(b"root", 1)
-    assert len({keyring_of(*each).current for each in ((b"root", 1), (b"root", 2), (b"other", 1))}) == 3
+    with pytest.raises(IntegrityError, match="no key for results"):
+        keyring_of((), 1)
+    assert keyring_of((b"key",), 1) is keyring_of((b"key",), 1)
+    assert len({keyring_of(*each).current for each in (((b"key",), 1), ((b"key",), 2), ((b"other",), 1))}) == 3
     names = {Call("t", b"k", b"f").name(1), Call("t", b"k", b"f").name(2), Call("t", b"k", b"g").name(1)}
     assert len(names) == 3

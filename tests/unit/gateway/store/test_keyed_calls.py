@@ -76,9 +76,8 @@ async def test_answers_outlive_a_rekey(vault: Vault, caller: tuple[str, str]) ->
 
     fence = await claimed(vault, caller, "key")
     await vault.complete(caller[1], "key", fence, b"digest", RESULT)
-    old, new = new_key(), new_key()
-    assert old != new
-    ring = Keyring([new])
-    ring._ciphers |= vault._keys.ring._ciphers
-    await vault.rekey(ring)
-    assert await vault.result(caller[1], "key", b"digest") == RESULT
+    masters = Keyring([*vault._keys.masters.own, new_key()])
+    for deep in (False, True, True):
+        await vault.rekey(masters, deep=deep)
+        assert await vault.result(caller[1], "key", b"digest") == RESULT
+    assert len(vault._keys.results) == 3

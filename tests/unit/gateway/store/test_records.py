@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oo.gateway.errors import IntegrityError, StoreError
-from oo.gateway.sealing import Keyring, new_key
+from oo.gateway.errors import IntegrityError
 from oo.gateway.store.records import expect
 from oo.gateway.vault import VAULT_FILE, Vault
 from tests.support.vaults import ALL, CANARY, Kept
@@ -149,30 +148,18 @@ async def test_a_record_of_a_key_that_is_not_on_the_ring_is_seen(kept: Kept, vau
         await vault._database.records.find("env", "env-a")
 
 
-async def test_a_vault_that_was_moved_to_another_key_is_not_written(kept: Kept, vault: Vault) -> None:
-    kept.sql("UPDATE meta SET value = 'another' WHERE name = 'key'")
-    with pytest.raises(StoreError, match="moved to another master key"):
-        await vault.put_secret("a", "x")
-    kept.sql("DELETE FROM meta")
-    with pytest.raises(IntegrityError, match="does not say which master key"):
+async def test_a_vault_without_a_key_for_a_kind_is_not_written(kept: Kept, vault: Vault) -> None:
+    kept.sql("DELETE FROM records WHERE kind = 'key' AND name LIKE 'secrets.%'")
+    with pytest.raises(IntegrityError, match="no key for a secret"):
         await vault.put_secret("a", "x")
     assert await vault.secret("a") == f"{CANARY} a 2"
 
 
-async def test_a_record_is_resealed_unless_it_is_gone_or_another_rekeys(kept: Kept, vault: Vault) -> None:
-    ring = kept.ring
+async def test_a_record_is_resealed_unless_it_is_gone(kept: Kept, vault: Vault) -> None:
     old = kept.rows("SELECT sealed FROM records WHERE name = 'env-a'")
-    write = vault._change
-    assert await write(lambda records: records.reseal(ring, ("env", "env-a", 0)))
-    assert not await write(lambda records: records.reseal(ring, ("env", "none", 0)))
+    assert await vault._change(lambda records: records.reseal(("env", "env-a", 0)))
+    assert not await vault._change(lambda records: records.reseal(("env", "none", 0)))
     assert kept.rows("SELECT sealed FROM records WHERE name = 'env-a'") != old
-    records = vault._database.records
-    assert await records.rows.sealed_otherwise(ring.current, 100) == []
-    assert len(await records.rows.sealed_otherwise("another", 100)) == len(kept.rows("SELECT 1 FROM records"))
-    with pytest.raises(StoreError, match="another `oo rekey` has taken over"):
-        await write(lambda records: records.reseal(Keyring([new_key()]), ("env", "env-a", 0)))
-    with pytest.raises(StoreError, match="holds what none of these keys opens"):
-        await write(lambda records: records.begin_rekey(Keyring([new_key()])))
 
 
 @pytest.mark.parametrize(("kind", "value"), [(int, "1"), (float, 1), (bytes, "x"), (float, None)])

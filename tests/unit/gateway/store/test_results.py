@@ -24,7 +24,7 @@ from oo.gateway.store.results import Results
 from tests.support.streams import pieces
 from tests.support.waiting import PATIENCE
 
-ROOT = b"r" * 32
+KEYS = (b"r" * 32,)
 LARGE = os.urandom(1 << 20)
 Usage = namedtuple("Usage", "total used free")
 
@@ -44,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def results(path: Path) -> AsyncIterator[Results]:
-    results = Results(path, lambda: ROOT)
+    results = Results(path, lambda: KEYS)
     yield results
     results.close()
 
@@ -84,10 +84,10 @@ async def test_a_large_answer_comes_in_pieces(results: Results) -> None:
     assert await body_of(await results.find(call())) == LARGE
 
 
-async def test_another_object_finds_it_and_another_root_does_not(results: Results, path: Path) -> None:
+async def test_another_object_finds_it_and_another_key_does_not(results: Results, path: Path) -> None:
     await results.keep(call(), answer())
-    for root, found in ((ROOT, answer()), (b"x" * 32, None)):
-        other = Results(path, lambda root=root: root)
+    for keys, found in ((KEYS, answer()), ((*KEYS, b"x" * 32), answer()), ((b"x" * 32,), None)):
+        other = Results(path, lambda keys=keys: keys)
         assert await other.find(call()) == found
         other.close()
 
@@ -156,14 +156,14 @@ def replaced(path: Path) -> None:
 @pytest.mark.parametrize("was_open", [True, False])
 async def test_a_file_that_was_damaged_or_deleted_is_made_anew(path: Path, change: object, was_open: bool) -> None:
     assert callable(change)
-    results = Results(path, lambda: ROOT)
+    results = Results(path, lambda: KEYS)
     await results.keep(call(), answer())
     if not was_open:
         results.close()
-        results = Results(path, lambda: ROOT)
+        results = Results(path, lambda: KEYS)
     if was_open and change is of_another_version:
         results.close()  # what is open is not looked at again
-        results = Results(path, lambda: ROOT)
+        results = Results(path, lambda: KEYS)
     change(path)
     # What is in the log of one that is open may still be there.
     assert await results.find(call()) in (None, answer())
@@ -178,7 +178,7 @@ async def test_a_log_of_a_deleted_file_is_not_carried_over(results: Results, pat
     results.close()
     path.unlink()
     shutil.copy(tmp_path / "log", f"{path}-wal")
-    other = Results(path, lambda: ROOT)
+    other = Results(path, lambda: KEYS)
     await other.keep(call("next"), answer())
     assert (await other.find(call()), await other.find(call("next"))) == (None, answer())
     other.close()
@@ -220,7 +220,7 @@ async def test_what_is_too_old_is_given_back_to_the_disk(
 
 
 async def test_it_closes_while_it_sweeps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = Results(path, lambda: ROOT)
+    results = Results(path, lambda: KEYS)
     for n in range(24):
         await results.keep(call(f"k{n}"), answer(LARGE))
     monkeypatch.setattr(kept, "KEPT", -1.0)
@@ -230,7 +230,7 @@ async def test_it_closes_while_it_sweeps(path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_two_who_make_the_file_at_once_make_one(path: Path) -> None:
-    several = [Results(path, lambda: ROOT) for _ in range(6)]
+    several = [Results(path, lambda: KEYS) for _ in range(6)]
     await asyncio.gather(*(each.keep(call(str(n)), answer()) for n, each in enumerate(several)))
     assert [await several[0].find(call(str(n))) for n in range(6)] == [answer()] * 6
     for each in several:

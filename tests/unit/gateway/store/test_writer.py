@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from oo.gateway.errors import StoreError
-from oo.gateway.sealing import ReloadingKeyring
 from oo.gateway.store import sqlite, writer
+from oo.gateway.store.data_keys import DataKeys
 from oo.gateway.store.sqlite_rows import SQLiteRecords
 from oo.gateway.store.turns import Turn
 from oo.gateway.store.writer import Writer
@@ -23,7 +23,7 @@ class Held:
 
     def __init__(self, kept: Kept) -> None:
         self.db = sqlite.writer(kept.path)
-        self.writer = Writer(SQLiteRecords(self.db, kept.path, ReloadingKeyring(lambda: kept.ring)), kept.path)
+        self.writer = Writer(SQLiteRecords(self.db, kept.path, DataKeys(lambda: kept.ring)), kept.path)
         self.go = threading.Event()
         self.commits = 0
         self.db.set_trace_callback(self._trace)
@@ -221,7 +221,7 @@ async def test_a_writer_outlives_what_fails_on_its_thread(kept: Kept, caplog: py
         raise OSError("no")
 
     with closing(sqlite.writer(kept.path)) as db:
-        records = SQLiteRecords(db, kept.path, ReloadingKeyring(lambda: kept.ring))
+        records = SQLiteRecords(db, kept.path, DataKeys(lambda: kept.ring))
         failing = Writer(records, kept.path, end)
         failing._jobs.put(end)
         assert await failing.write(put("a")) == 1

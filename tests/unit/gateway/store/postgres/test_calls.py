@@ -18,7 +18,7 @@ LARGE = StoredResponse(200, (), bytes(700_000))
 
 @pytest.fixture
 def calls(store: PostgresStore, connections: Connections) -> Calls:
-    return Calls(connections, lambda: b"root", lambda: 86400.0 * 3)
+    return Calls(connections, store._keys, store._learn, lambda: 86400.0 * 3)
 
 
 async def issued(store: PostgresStore, uses: int | None = None) -> Token:
@@ -57,7 +57,7 @@ async def test_batches_of_claims_and_uses_end_though_they_cross(store: PostgresS
     from oo.gateway.store.postgres.uses import Uses
 
     tokens = [await issued(store, 1000) for _ in range(4)]
-    rooms = [Calls(connections, lambda: b"root", lambda: 0.0) for _ in range(2)]
+    rooms = [Calls(connections, store._keys, store._learn, lambda: 0.0) for _ in range(2)]
     uses = Uses(connections)
     found = await asyncio.gather(
         *(

@@ -20,8 +20,8 @@ async def check(db: Connection) -> None:
     assert (await rows.every("secret"))[0] == (("secret", "B", 1), ("other", b"y"))
     assert (await rows.latest("secret", "a"), await rows.latest("secret", "none")) == (10, None)
     assert await rows.key_ids() >= {"key", "other"}
-    assert ("secret", "B", 1) in await rows.sealed_otherwise("key", 100)
-    assert len(await rows.sealed_otherwise("none", 2)) == 2
+    assert ("secret", "B", 1) in await rows.sealed_otherwise(["key"], 100)
+    assert len(await rows.sealed_otherwise(["none", "no"], 2)) == 2
     assert [await rows.delete("secret", "a") for _ in range(2)] == [True, False]
     assert await rows.meta("none") is None
     for value in ("x", "y"):

@@ -28,10 +28,11 @@ async def test_a_store_is_made_whole_or_not_at_all(postgres: str) -> None:
         ring = Keyring([new_key()])
         await create(parse(postgres), ring)
         assert await exists(connection)
-        assert dict(await connection.fetch("SELECT name, value FROM oo.meta")) == {
-            "key": ring.current,
-            "schema": VERSION,
-        }
+        assert dict(await connection.fetch("SELECT name, value FROM oo.meta")) == {"schema": VERSION}
+        assert (
+            await connection.fetchval("SELECT count(*) FROM oo.records WHERE kind = 'key' AND key = $1", ring.current)
+            == 5
+        )
         with pytest.raises(StoreError, match="there is a store at"):
             await create(parse(postgres), Keyring([new_key()]))
     finally:
@@ -52,7 +53,7 @@ async def test_a_role_of_gateways_answers_callers_and_changes_nothing_of_an_owne
     await store.put_secret("a", "one")
     await store.put_route(Route("r", "http://127.0.0.1:9"))
     token = await store.issue("route", "r", uses=9)
-    async with PostgresStore(mine, lambda: store._keys.ring) as gateway:
+    async with PostgresStore(mine, lambda: store._keys.masters) as gateway:
         assert isinstance(await gateway.authorize(token, "route"), Grant)
         assert isinstance(await gateway.consume(token, "route"), Grant)
         fence = await gateway.claim(token, "k", 60)
