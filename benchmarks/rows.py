@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks import counting
+from benchmarks.counted import counted_rows
 from benchmarks.environment import peer_python
 from benchmarks.gateways import gateway_rows, metrics_rows
 from benchmarks.masks import mask_rows
 from benchmarks.measure import Row, Side, paired
 from benchmarks.pauses import pause_rows
-from benchmarks.stores import store_rows
+from benchmarks.stores import move_rows, store_rows
 from benchmarks.streams import stream_rows
 from benchmarks.tunnels import tunnel_rows
 
@@ -146,7 +147,15 @@ def pauses(bench: Bench) -> Iterator[Row]:
 
 
 def stores(bench: Bench) -> Iterator[Row]:
-    yield from store_rows(bench.url, bench.rounds)
+    yield from store_rows(bench.rounds)
+
+
+def counted(bench: Bench) -> Iterator[Row]:
+    yield from counted_rows(bench.url, bench.rounds)
+
+
+def moves(bench: Bench) -> Iterator[Row]:
+    yield from move_rows(bench.rounds)
 
 
 def tunnels(bench: Bench) -> Iterator[Row]:
@@ -170,5 +179,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "pauses": pauses,
     "stores": stores,
     "tunnels": tunnels,
+    "counted": counted,
+    "moves": moves,
 }
 """The rows by the name that --row takes."""

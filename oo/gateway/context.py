@@ -25,6 +25,7 @@ class GatewayContext(Context):
         malformed: what is wrong with the HTTP of the call, or None; it is answered with `malformed_status`.
         peer: the address of whoever has connected, where it is known.
         local: the address and port at which they have, for a CONNECT.
+        scheme: "http", or "https" where that connection is over TLS.
         method, path: what was asked for, as it was written, without the query.
         forwarded_for: the address of the caller, as a trusted proxy tells it.
         endpoint: what was asked for: "secret", "env", "proxy", "health", "tunnel", "authority" or "other".
@@ -56,6 +57,7 @@ class GatewayContext(Context):
     malformed_status: int = 400
     peer: str | None = None
     local: tuple[str, int] | None = None
+    scheme: str = "http"
     method: str = ""
     path: str = ""
     forwarded_for: str | None = None

@@ -222,7 +222,7 @@ class PostgresStore(RecordKeeper):
         known = self._known(token)
         if known is None or known.uses is None:
             return None
-        asking = asyncio.ensure_future(self._uses.counted(known))
+        asking = self._uses.counted(known)
         asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
         return known, asking
 

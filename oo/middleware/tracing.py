@@ -155,7 +155,7 @@ def _path(request: Request) -> str:
 def _of_gateway(request: Request) -> dict[str, Any]:
     """What a gateway knows of a call. A stranger's path is not told: it may spell a token."""
     context: Any = request.context
-    known: dict[str, Any] = {"http.route": _PLACES.get(request.operation, "")}
+    known: dict[str, Any] = {"http.route": _PLACES.get(request.operation, ""), "url.scheme": context.scheme}
     if context.token_id is not None:
         known["url.path"], known["oo.token_id"] = _path(request), context.token_id
     if context.route is not None:

@@ -22,9 +22,10 @@ from .moving import MOVED, unavailable
 from .records import begin
 from .schema import SCHEMA, upgrade
 from .sqlite_rows import SQLiteRecords, SQLiteRows
-from .writer import Writer
+from .writer import Work, Writer
 
 T = TypeVar("T")
+Q = TypeVar("Q")
 _TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _AGAIN = 0.1  # seconds until a file that could not be opened is tried again
 
@@ -125,8 +126,8 @@ class Database:
             with sqlite.failures(self.path):
                 seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
                 if seen != self._seen:  # somebody has committed something
-                    self._moved = run_sync(records.rows.meta(MOVED))
-                    self._seen, self._epoch = seen, records.rows.epoch()
+                    self._moved, self._epoch = records.rows.said(MOVED)
+                    self._seen = seen
             if self._moved is not None:
                 raise unavailable(self._moved)
         except StoreError:
@@ -137,9 +138,18 @@ class Database:
 
     def read(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, all of it as of one moment."""
+
+        def whole(records: SQLiteRecords) -> T:
+            with sqlite.snapshot(records.db):
+                return read(records)
+
+        return self.look(whole)
+
+    def look(self, read: Callable[[SQLiteRecords], T]) -> T:
+        """What `read` returns, which asks one thing."""
         began = time.monotonic()
         try:
-            with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
+            with sqlite.failures(self.path):
                 found = read(self.records)
         except StoreError:
             if self.told is not None:
@@ -156,10 +166,14 @@ class Database:
 
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
+        return await self.ask(lambda records, _: (change(records),), None)
+
+    async def ask(self, work: Work[Q, T], question: Q) -> T:
+        """The answer to a question, once what it changes is on the disk. See Writer.ask."""
         while True:
             ring = self.keys.ring
             try:
-                return await self._open.changes.write(change)
+                return await self._open.changes.ask(work, question)
             except UnknownKey:
                 await self.learn()
                 if self.keys.ring is ring:

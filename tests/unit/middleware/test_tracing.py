@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from oo.gateway.app import Gateway
 from oo.gateway.models import Route
 from oo.middleware import tracing
 from oo.testing import BackgroundLoop, LocalGateway, MockTransport, Streamed, VirtualClock, temporary_vault
+from tests.support.certificates import self_signed
 from tests.support.upstream import OpenAI
 
 TOKEN = "oo_" + "a" * 43
@@ -185,14 +187,19 @@ def test_without_an_sdk_nothing_is_sent_and_what_came_goes_on() -> None:
     assert "traceparent" not in transport.requests[0].headers
 
 
-def test_in_a_gateway_the_span_is_the_callers_child_and_the_upstream_is_told(traced: Traced) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_in_a_gateway_the_span_is_the_callers_child_and_the_upstream_is_told(
+    traced: Traced, scheme: str, tmp_path: Path
+) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    certificate = self_signed(tmp_path, "127.0.0.1")
+    tls = certificate.server if scheme == "https" else None
     with BackgroundLoop() as background:
         upstream, vault = background.enter(OpenAI()), background.enter(temporary_vault())
-        gateway = background.enter(Gateway(vault, watchers=[traced.middleware]))
+        gateway = background.enter(Gateway(vault, watchers=[traced.middleware], tls=tls))
         local = LocalGateway(gateway.url, vault, background)
         token = local.route("api", upstream.url)
-        with oo.Client(gateway.url) as client:
+        with oo.Client(gateway.url, verify=certificate.file) as client:
             headers = {"traceparent": parent, "tracestate": "a=b"}
             client.proxy("v1/chat/completions?x=canary-query", token, payload=CHAT, headers=headers)
             list(client.chat_completion(token, [], model="m", stream=True))
@@ -208,6 +215,7 @@ def test_in_a_gateway_the_span_is_the_callers_child_and_the_upstream_is_told(tra
         "http.request.method": "POST",
         "oo.operation": "proxy",
         "http.route": "/api/proxy/{path}",
+        "url.scheme": scheme,
         "url.path": "/api/proxy/v1/chat/completions",
         "oo.route": "api",
         "oo.token_id": identity,
