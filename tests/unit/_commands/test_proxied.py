@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import ssl
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import oo.testing
@@ -139,7 +140,16 @@ def test_a_folder_that_cannot_be_written_is_not_left(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch, process: Process, openai: object) -> None:
-    done = process("run", "--proxied", "--", "true", OO_TOKEN="oo_x", OO_BASE_URL=openai.url)  # type: ignore[attr-defined]
-    assert isinstance(done, subprocess.CompletedProcess)
-    assert done.returncode == 1
+def test_a_server_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setattr("oo._client.forward_proxy.certificates", lambda _: [])
+    with pytest.raises(click.ClickException, match="is it a gateway of this version"):
+        _proxied.fetched(None, token)
+
+
+def test_a_system_that_keeps_its_authorities_in_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    (folder / "one.pem").write_bytes(Path(self_signed(tmp_path, "127.0.0.1").file).read_bytes())
+    paths = ssl.get_default_verify_paths()._replace(openssl_cafile="/no/such", openssl_capath=str(folder))
+    monkeypatch.setattr("ssl.get_default_verify_paths", lambda: paths)
+    assert (folder / "one.pem").read_text() in list(_proxied._systems())
