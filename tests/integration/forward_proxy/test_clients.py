@@ -15,8 +15,10 @@ import pytest
 
 import oo.testing
 from oo.testing import BackgroundLoop
+from tests.support import tunnels
 from tests.support.aws import KEY as AWS_KEY
 from tests.support.aws import KEY_ID, Aws
+from tests.support.certificates import self_signed
 from tests.support.names import resolving
 from tests.support.private_hosts import ADDRESSES, OverTLS, PrivateCA
 from tests.support.registries import PACKAGE, Registries
@@ -221,3 +223,18 @@ def test_boto3_signs_with_the_real_key(
         assert aws.faults == []
         for _, _, headers in aws.seen:
             assert headers["authorization"].startswith(f"AWS4-HMAC-SHA256 Credential={KEY_ID}/")
+
+
+@pytest.mark.parametrize("client", ["curl", "wget", "urllib"])
+def test_a_gateway_over_tls_is_reached_through_the_forwarder(
+    client: str, api: Registries, authority: PrivateCA, tmp_path: Path
+) -> None:
+    made = self_signed(tmp_path, "127.0.0.1")
+    with tunnels.gateway(tls=made.server) as gateway:
+        gateway.secret("key", KEY)
+        token = gateway.route("api", api.url, {"Authorization": "Bearer {key}"}, ca=authority.pem)
+        environ = {**os.environ, "OO_TOKEN": token, "OO_BASE_URL": gateway.url, "REQUESTS_CA_BUNDLE": made.file}
+        start = [sys.executable, "-m", "oo.cli", "run", "--proxied", "--", *command_of(client, api.url, tmp_path)]
+        done = subprocess.run(start, capture_output=True, text=True, timeout=60, env=environ)
+    assert (done.returncode, "gpt-4o-mini" in done.stdout) == (0, True), done.stderr
+    assert set(api.keys) == {f"Bearer {KEY}"}

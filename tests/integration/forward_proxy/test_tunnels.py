@@ -6,8 +6,10 @@ import asyncio
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import aiohttp
 import pytest
 
 from oo.gateway import elsewhere
+from oo.gateway.authority import current
 from oo.gateway.authority_keeping import rotate_authority
 from oo.testing import BackgroundLoop, LocalGateway
 from tests.support import tunnels
@@ -360,3 +363,39 @@ def _end_of(sock: socket.socket) -> bytes:
         return sock.recv(1)
     except (ConnectionError, ssl.SSLError):
         return b""
+
+
+def test_a_key_is_rotated_under_load(
+    proxied: Proxied, api: OpenAIOverTLS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    both, over, made = tmp_path / "both.pem", threading.Event(), list[int]()
+    trusted = [str(proxied.ca)]
+
+    def load() -> None:
+        while not over.is_set():
+            with proxied.tunnel(place_of(api), ca=trusted[0]) as tls:
+                made.append(get(tls, "/v1/models", api)[0])
+
+    def some_more() -> None:
+        until, wanted = time.monotonic() + PATIENCE, len(made) + 20
+        while len(made) < wanted and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(made) >= wanted
+
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(load) for _ in range(4)]
+        try:
+            some_more()
+            proxied.gateway.run(rotate_authority(proxied.gateway.vault))
+            some_more()
+            both.write_text(proxied.certificates(proxied.token))
+            trusted[0] = str(both)
+            some_more()
+            later = time.time() + 31 * 86400
+            monkeypatch.setattr("oo.gateway.entrance.current", lambda keys, _: current(keys, later))
+            some_more()
+        finally:
+            over.set()
+        for each in loads:
+            each.result()
+    assert set(made) == {200}
