@@ -73,7 +73,7 @@ class Entrance:
             if isinstance(outcome, Grant):
                 context.kind = "route"
                 granted(context, outcome)
-                hosts += hosts_of([route async for route in routes_of(self._store, outcome)])
+                hosts += hosts_of(await routes_of(self._store, outcome))
                 denial = None
             elif denial is not None:
                 denial = outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from .._http.request import Request
@@ -48,9 +47,10 @@ async def reach(store: Store, destination: Destination) -> Reached:
             denial = denial if denial.reason else outcome
             continue
         first = first or (token, outcome)
-        async for route in routes_of(store, outcome):
-            upstream = upstream_at(route, destination)
-            if upstream is not None:
+        for name in await _names(store, outcome):
+            route = await store.route(name)
+            upstream = None if route is None else upstream_at(route, destination)
+            if route is not None and upstream is not None:
                 return Reached(token, outcome, route, upstream)
     if first is not None:
         raise NoRoute(destination, *first)
@@ -59,13 +59,14 @@ async def reach(store: Store, destination: Destination) -> Reached:
     raise GatewayError(407, "the proxy's password is no token that is known here", denial.why, CHALLENGE)
 
 
-async def routes_of(store: Store, grant: Grant) -> AsyncIterator[Route]:
+async def routes_of(store: Store, grant: Grant) -> list[Route]:
     """The routes that a token opens, in order."""
-    names = await store.bundle(grant.name) or () if grant.kind == "bundle" else (grant.name,)
-    for name in names:
-        route = await store.route(name)
-        if route is not None:
-            yield route
+    found = [await store.route(name) for name in await _names(store, grant)]
+    return [route for route in found if route is not None]
+
+
+async def _names(store: Store, grant: Grant) -> tuple[str, ...]:
+    return await store.bundle(grant.name) or () if grant.kind == "bundle" else (grant.name,)
 
 
 def inside(request: Request, upstream: Upstream) -> Request:

@@ -64,9 +64,9 @@ async def test_the_holder_of_a_genuine_one_is_told_why(vault: Vault, tokens: lis
 
 async def test_a_route_that_is_gone_is_passed_over(vault: Vault, tokens: list[str]) -> None:
     grant = await vault.opens(tokens[3], "route")
-    assert [route.name async for route in routes_of(vault, grant)] == ["b", "a2", "a"]  # type: ignore[arg-type]
+    assert [route.name for route in await routes_of(vault, grant)] == ["b", "a2", "a"]  # type: ignore[arg-type]
     await vault.put_bundle("all", [])
-    assert [route.name async for route in routes_of(vault, grant)] == []  # type: ignore[arg-type]
+    assert [route.name for route in await routes_of(vault, grant)] == []  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
