@@ -67,6 +67,7 @@ async def spoken(answer: Answer, *sent: bytes, pause: float = 0.0) -> bytes:
     data = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     await server.end()
+    await asyncio.sleep(0.05)  # in which the loop closes what was cut
     return data
 
 

@@ -40,6 +40,10 @@ class Tunnelling:
         port: int = sock.getsockname()[1]
         return port
 
+    async def end(self) -> None:
+        await self.server.end()
+        await asyncio.sleep(0.05)  # in which the loop closes what was cut
+
 
 @pytest.fixture
 async def tunnelling(tmp_path: Path) -> Tunnelling:
@@ -71,7 +75,7 @@ async def test_what_comes_within_tls_is_the_tunnels(tunnelling: Tunnelling, oute
     writer.transport.abort()
     await _until(lambda: not tunnelling.server._tracked)
     assert tunnelling.taken[0].protocol.transport is None
-    await tunnelling.server.end()
+    await tunnelling.end()
 
 
 async def _talk_within(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trusted: ssl.SSLContext) -> None:
@@ -104,7 +108,7 @@ async def test_a_handshake_that_is_not_made_ends_and_is_counted(
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
     await _until(lambda: not tunnelling.server._tracked)
-    await tunnelling.server.end()
+    await tunnelling.end()
 
 
 @pytest.mark.parametrize("way", ["end", "drain", "give way"])
@@ -115,7 +119,7 @@ async def test_a_tunnel_without_a_handshake_ends_with_the_server(
     port = await tunnelling.listen()
     reader, writer = await opened(port)
     if way == "end":
-        await tunnelling.server.end()
+        await tunnelling.end()
     elif way == "drain":
         assert await tunnelling.server.drain(5, asyncio.Event(), lambda: 0) == 0
     else:
@@ -125,7 +129,7 @@ async def test_a_tunnel_without_a_handshake_ends_with_the_server(
         other[1].close()
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
-    await tunnelling.server.end()
+    await tunnelling.end()
 
 
 async def test_a_caller_who_has_left_gets_no_tunnel(tunnelling: Tunnelling) -> None:
@@ -135,7 +139,7 @@ async def test_a_caller_who_has_left_gets_no_tunnel(tunnelling: Tunnelling) -> N
         take_over(tunnelling.taken[0], tunnelling.certificate.server, "again")
     writer.transport.abort()
     assert isinstance(reader, asyncio.StreamReader)
-    await tunnelling.server.end()
+    await tunnelling.end()
 
 
 async def test_what_is_taken_sends_nothing() -> None:
