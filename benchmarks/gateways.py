@@ -33,9 +33,11 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def gateway(upstream: str, store: str | None = None, *, metrics: bool = False) -> Iterator[Served]:
-    """`oo serve` over a vault of its own, or an empty database, a route to the upstream in it. With `metrics` it counts
-    for Prometheus."""
+def gateway(
+    upstream: str, store: str | None = None, ca: str | None = None, *, metrics: bool = False
+) -> Iterator[Served]:
+    """`oo serve` over a vault of its own, or an empty database, a route to the upstream in it, which trusts `ca`. With
+    `metrics` it counts for Prometheus."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "OO_HOME": home, **({"OO_STORE": store} if store else {})}
 
@@ -48,7 +50,8 @@ def gateway(upstream: str, store: str | None = None, *, metrics: bool = False) -
 
         oo("init")
         oo("secret", "set", "key", "--from-file", "-", value="the-key-of-the-api")
-        oo("route", "set", "api", "--upstream", upstream, "--inject", "Authorization: Bearer {key}", "--allow-private")
+        inject = ("--inject", "Authorization: Bearer {key}", "--allow-private")
+        oo("route", "set", "api", "--upstream", upstream, *inject, *(("--ca", ca) if ca else ()))
         counted = oo("token", "issue", "--secret", "key", "--uses", "1000000000")
         tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api"), counted
         port = free_port()

@@ -15,6 +15,7 @@ from benchmarks.measure import Row, Side, paired
 from benchmarks.pauses import pause_rows
 from benchmarks.stores import move_rows, store_rows
 from benchmarks.streams import stream_rows
+from benchmarks.tunnels import tunnel_rows
 
 US = 1e6
 
@@ -157,6 +158,10 @@ def moves(bench: Bench) -> Iterator[Row]:
     yield from move_rows(bench.rounds)
 
 
+def tunnels(bench: Bench) -> Iterator[Row]:
+    yield from tunnel_rows(bench.rounds)
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "import": import_time,
     "cached": cached,
@@ -173,6 +178,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "mask": mask,
     "pauses": pauses,
     "stores": stores,
+    "tunnels": tunnels,
     "counted": counted,
     "moves": moves,
 }

@@ -7,6 +7,8 @@ import click
 from .._version import __version__
 from . import (
     audit,
+    bundle,
+    ca,
     calls,
     chat,
     demo,
@@ -14,6 +16,7 @@ from . import (
     explain,
     plugins,
     proxy,
+    proxy_env,
     route,
     run,
     secret,
@@ -50,11 +53,13 @@ for command in (
     token.token,
     serve.serve,
     audit.audit,
+    bundle.bundle,
+    ca.ca,
     top.top,
     vault.rekey,
     store.store,
     store.migrate,
-    *(calls.get, calls.export, run.run, proxy.proxy, chat.chat, calls.health),
+    *(calls.get, calls.export, run.run, proxy_env.proxy_env, proxy.proxy, chat.chat, calls.health),
     explain.explain,
     plugins.plugins,
     demo.demo,
@@ -63,6 +68,7 @@ for command in (
 
 for command in (
     *(vault.init, audit.audit, vault.rekey, secret.secret, env.env, route.route, token.token),
+    *(bundle.bundle, ca.ca),
     *(serve.serve, explain.explain, store.store, store.migrate),
 ):
     add_store_option(command)

@@ -57,6 +57,15 @@ _LIMITS = [
         "--max-conns", type=click.IntRange(1, 65536), help="Connections that a worker holds at once; 4096 unless told."
     ),
 ]
+_PROXY = [
+    click.option(
+        "--elsewhere",
+        default="refuse",
+        show_default=True,
+        type=click.Choice(["refuse", "tunnel"]),
+        help="What the forward proxy does where no route goes: tunnel leads blindly to port 443 of public addresses.",
+    ),
+]
 _LOGS = [
     click.option(
         "--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]), help="Of each line."
@@ -86,8 +95,8 @@ _ADMIN = [
 
 
 def serve_options(command: Command) -> Command:
-    """Give a command the options of the address, the limits and the logs."""
-    for option in reversed([*_ADDRESS, *_LIMITS, *_LOGS, *_ADMIN]):
+    """Give a command the options of the address, the limits, the forward proxy and the logs."""
+    for option in reversed([*_ADDRESS, *_LIMITS, *_PROXY, *_LOGS, *_ADMIN]):
         command = option(command)
     return command
 
@@ -114,6 +123,7 @@ def settings_of(**options: Any) -> ServeSettings:
         tls=None if cert is None else (cert, key),
         plugins=tuple(options["plugins"]),
         audit=audit_settings(options["audit"], options["audit_required"], options["trust_proxy"]),
+        elsewhere=options["elsewhere"] == "tunnel",
         shared=options["reuse_port"] and options["uds"] is None,
         **{name: options[name] for name in names},
     )

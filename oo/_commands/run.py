@@ -13,6 +13,8 @@ from typing import NoReturn
 import click
 
 from ._caller import allow_option, caller, client_at, only_option, token_from
+from ._proxied import placeholder_option, proxied_command
+from ._values import FilePath
 
 # The variables of this program that hold no secret and are passed on. Any other OO_ variable is held back.
 _HANDED_ON = frozenset(("OO_BASE_URL", "OO_HOME", "OO_MASTER_KEY_FILE", "OO_PLUGINS"))
@@ -23,11 +25,22 @@ _SHELL = "/bin/sh"
 @click.argument("command", nargs=-1, required=True, metavar="-- CMD ...")
 @only_option
 @allow_option
+@click.option("--proxied", is_flag=True, help="Have the command call by the gateway: for programs without a base URL.")
+@placeholder_option
+@click.option(
+    "--env-token-file",
+    type=FilePath(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="With --proxied: the token of an environment that the command has as well.",
+)
 @caller
 def run(
     command: tuple[str, ...],
     only: tuple[str, ...],
     allow: tuple[str, ...],
+    proxied: bool,
+    placeholder: tuple[str, ...],
+    env_token_file: str | None,
     token_file: str | None,
     base_url: str | None,
 ) -> None:
@@ -37,22 +50,30 @@ def run(
     OO_MASTER_KEY are not in its environment. If the environment cannot be fetched, the command is not started. The
     exit code is 127 if there is no such command, and 126 if it cannot be run.
 
-    Example: OO_TOKEN=... oo run -- python app.py
-    """
-    from .._client.dotenv import check, select
+    With --proxied the token is the proxy's, and the gateway puts the real credentials in: the command has none, and
+    calls what the token's routes name by their own URLs. Its files are gone when it ends.
 
+    \b
+    Example: OO_TOKEN=... oo run -- python app.py
+             OO_TOKEN=... oo run --proxied --placeholder OPENAI_API_KEY -- claude
+    """
+    if not proxied and (placeholder or env_token_file):
+        raise click.UsageError("--placeholder and --env-token-file go with --proxied")
+    if proxied and (only or allow) and env_token_file is None:
+        raise click.UsageError("--only and --allow choose variables: name their token with --env-token-file")
     token = token_from(token_file)
-    with client_at(base_url) as client:
-        variables = select(client.get_env(token), only or None)
-    check(variables, allow)
-    # With OO_KMS, the token of OpenBao is the vault's.
-    held = {"BAO_TOKEN"} if "OO_KMS" in os.environ else set()
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _HANDED_ON or not (name.upper().startswith("OO_") or name in held)
-    }
-    environment = {**inherited, **variables}
+    inherited = _inherited()
+    if proxied:
+        env_token = None if env_token_file is None else token_from(env_token_file)
+        variables = {} if env_token is None else _fetched(base_url, env_token, only, allow)
+        command, environment = proxied_command(command, base_url, token, {**inherited, **variables}, placeholder)
+    else:
+        environment = {**inherited, **_fetched(base_url, token, only, allow)}
+    _start(command, environment)
+
+
+def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Run the command, in the place of this process where that can be."""
     try:
         if os.name == "posix":
             _become(command, environment)
@@ -64,6 +85,27 @@ def run(
     except ValueError:
         click.echo("oo: no command can be called that, or take such an argument", err=True)
         sys.exit(126)
+
+
+def _inherited() -> dict[str, str]:
+    """What the command has of this environment."""
+    # With OO_KMS, the token of OpenBao is the vault's.
+    held = {"BAO_TOKEN"} if "OO_KMS" in os.environ else set()
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _HANDED_ON or not (name.upper().startswith("OO_") or name in held)
+    }
+
+
+def _fetched(base_url: str | None, token: str, only: tuple[str, ...], allow: tuple[str, ...]) -> dict[str, str]:
+    """The variables that a token opens."""
+    from .._client.dotenv import check, select
+
+    with client_at(base_url) as client:
+        variables = select(client.get_env(token), only or None)
+    check(variables, allow)
+    return dict(variables)
 
 
 def _become(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:

@@ -50,7 +50,7 @@ def status(as_json: bool) -> None:
     from ..gateway.models import Kind
     from ..gateway.store.base import Keeper
 
-    kinds: tuple[Kind, ...] = ("secret", "env", "route")
+    kinds: tuple[Kind, ...] = ("secret", "env", "route", "bundle")
 
     async def read(vault: Keeper) -> list[dict[str, Any]]:
         counts = {f"{kind}s": len(await vault.names(kind)) for kind in kinds}

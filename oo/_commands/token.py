@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_KINDS: tuple[Kind, ...] = ("secret", "env", "route")
+_KINDS: tuple[Kind, ...] = ("secret", "env", "route", "bundle")
 _COLUMNS = ("id", "kind", "name", "state", "issued", "expires", "used", "uses", "rate", "concurrency", "label")
 _SHOWN = ("id", "opens", "state", "left", "times", "rate", "at once", "label")
 
@@ -36,14 +36,14 @@ def _things(verb: str, multiple: bool) -> Callable[[F], F]:
     return add
 
 
-_WORDS = {"secret": "secret", "env": "environment", "route": "route"}
+_WORDS = {"secret": "secret", "env": "environment", "route": "route", "bundle": "bundle"}
 
 
 @click.group()
 def token() -> None:
     """Issue and revoke tokens.
 
-    Each opens one secret, one environment or one route.
+    Each opens one secret, one environment, one route, or a bundle of routes.
 
     Example: oo token issue --secret openai-key --ttl 24h
     """
@@ -76,7 +76,7 @@ def token_issue(
 
     given: list[tuple[Kind, str]] = [(kind, name) for kind in _KINDS if (name := things[kind]) is not None]
     if len(given) != 1:
-        raise click.UsageError("name one thing to open: --secret, --env or --route")
+        raise click.UsageError("name one thing to open: --secret, --env, --route or --bundle")
     kind, name = given[0]
     label.encode("utf-8")
     check_output()

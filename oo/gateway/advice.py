@@ -15,6 +15,7 @@ _PLACES = {
     "secret": "ask for 'GET /api/secret'",
     "env": "ask for 'GET /api/env'",
     "route": "ask for a path of its API, such as 'GET /v1/models'",
+    "bundle": "call by the forward proxy (`oo run --proxied`), or `oo token issue --route` for one of its routes",
 }
 _MENDS = {
     "no token": "give a token: `oo token issue` makes one",

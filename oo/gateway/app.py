@@ -46,10 +46,11 @@ class Gateway:
         max_conns: int | None = None,
         watchers: Sequence[Middleware] = (),
         metrics: Metrics | None = None,
+        elsewhere: bool = False,
     ) -> None:
         """`plugins` are the names of those to load; ValueError on entering for one that is not there or breaks.
         `max_conns` connections are held at once, 4096 unless told. `watchers` are middlewares outside of all others,
-        `metrics` what is counted into."""
+        `metrics` what is counted into. `elsewhere`: its tunnels lead to where no route goes, too."""
         self._store = store
         self._address = (host, port)
         self._sock = sock
@@ -59,6 +60,7 @@ class Gateway:
         self._max_conns = max_conns
         self._watchers = watchers
         self._metrics = metrics
+        self._elsewhere = elsewhere
         self._stack = AsyncExitStack()
         self.url = ""
 
@@ -76,6 +78,7 @@ class Gateway:
                 capacity=self._capacity,
                 watchers=self._watchers,
                 metrics=self._metrics,
+                elsewhere=self._elsewhere,
             )
             stack.push_async_callback(self._chain.close)
             front = Front(self._chain)

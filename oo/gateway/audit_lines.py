@@ -117,7 +117,7 @@ def _fields(
 ) -> str:
     if path is not None:
         # A target in absolute form may hold a password.
-        path = shown(path if path.startswith("/") else urlsplit(path).path, PATH)
+        path = shown(urlsplit(path).path if "://" in path and not path.startswith("/") else path, PATH)
     fields = {
         "token_id": token_id,
         "label": shown(label, LABEL) or None,

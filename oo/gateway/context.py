@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from .._http.context import Context
 from .._http.request import Request
 from .capacity import Capacity, Place
+from .destinations import Destination
+from .endpoints import PREFIX
 from .models import Kind, Route
 
 if TYPE_CHECKING:
@@ -22,10 +24,15 @@ class GatewayContext(Context):
     Attributes:
         malformed: what is wrong with the HTTP of the call, or None; it is answered with `malformed_status`.
         peer: the address of whoever has connected, where it is known.
+        local: the address and port at which they have, for a CONNECT.
         scheme: "http", or "https" where that connection is over TLS.
         method, path: what was asked for, as it was written, without the query.
         forwarded_for: the address of the caller, as a trusted proxy tells it.
-        endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
+        endpoint: what was asked for: "secret", "env", "proxy", "health", "tunnel", "authority" or "other".
+        destination: where the call goes by the forward proxy, if it came by that.
+        prefix: what stands for the path of the upstream in the caller's URLs.
+        tunnel: what a tunnel that was asked for is ended with.
+        is_last: whether the connection ends after the answer.
         token_id, label: the caller's token, once it is known.
         kind, target: what the token opened, and its name.
         concurrency: how many calls of the token may be under way at once, where its terms say.
@@ -49,11 +56,16 @@ class GatewayContext(Context):
     malformed: str | None = None
     malformed_status: int = 400
     peer: str | None = None
+    local: tuple[str, int] | None = None
     scheme: str = "http"
     method: str = ""
     path: str = ""
     forwarded_for: str | None = None
     endpoint: str = "other"
+    destination: Destination | None = None
+    prefix: str = PREFIX
+    tunnel: ssl.SSLContext | None = None
+    is_last: bool = False
     token_id: str | None = None
     label: str = ""
     kind: Kind | None = None

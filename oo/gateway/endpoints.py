@@ -8,7 +8,10 @@ PREFIX = "/api/proxy/"
 READY = "/ready"
 """The path that tells whether the gateway could open things now."""
 
-_OWN = {"/api/secret": "secret", "/api/env": "env", "/health": "health", READY: "health"}
+AUTHORITY = "/ca.pem"
+"""The path of what a token's holder has to trust to use the gateway as its forward proxy."""
+
+_OWN = {AUTHORITY: "authority", "/api/secret": "secret", "/api/env": "env", "/health": "health", READY: "health"}
 
 
 def is_own(path: str) -> bool:
@@ -23,7 +26,7 @@ def with_slash(target: str) -> str:
 
 
 def endpoint_of(method: str, path: str) -> str:
-    """What a request asks for: "secret", "env", "proxy", "health" or "other"."""
+    """What a request asks for: "secret", "env", "proxy", "health", "authority" or "other"."""
     if path.startswith(PREFIX):
         return "proxy"
     endpoint = _OWN.get(path, "other")

@@ -66,7 +66,10 @@ class LookingStore:
             keeper.route,
             keeper.cors,
         )
-        self.put_secret = self.claim = self.result = self.renew = self.complete = self.release = _refuse
+        self.bundle = keeper.bundle
+        self.authority = self.put_secret = self.claim = self.result = self.renew = self.complete = self.release = (
+            _refuse
+        )
 
     async def authorize(self, token: str, kind: Kind, *, key: str | None = None) -> Grant | Denial:  # noqa: ARG002
         grant = await self.opens(token, kind)

@@ -11,12 +11,23 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from .._http.response import JSON
 from . import sealing
-from .errors import IntegrityError, StoreError, UnknownKey
-from .models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version, check_name
+from .errors import StoreError, UnknownKey
+from .models import (
+    AuthorityKey,
+    Denial,
+    Grant,
+    Kind,
+    Rate,
+    Route,
+    StoredResponse,
+    Token,
+    Variable,
+    Version,
+    check_name,
+)
 from .rules import MAX_TTL, check_variable
-from .store import data_keys, secret_versions, things, token_rows
+from .store import authority_rows, data_keys, secret_versions, things, token_rows
 from .store.records import Records
 from .store.rows import Place
 from .tokens import fingerprint, is_token, new_token
@@ -101,15 +112,23 @@ class RecordKeeper(ABC):
         return await self._kept(("secret", name), lambda records: secret_versions.current(records, name))
 
     async def environment(self, name: str) -> dict[str, str] | None:
-        async def read(records: Records) -> dict[str, str] | None:
-            stored: JSON = await records.find_json("env", name)
-            return None if stored is None else {key: await _value(records, name, key, stored[key]) for key in stored}
-
-        values = await self._kept(("env", name), read)
+        values = await self._kept(("env", name), lambda records: things.environment(records, name))
         return None if values is None else dict(values)
 
     async def route(self, name: str) -> Route | None:
         return await self._kept(("route", name), lambda records: things.route(records, name))
+
+    async def bundle(self, name: str) -> tuple[str, ...] | None:
+        return await self._kept(("bundle", name), lambda records: things.bundle(records, name))
+
+    async def authority(self) -> tuple[AuthorityKey, ...]:
+        found = await self._kept(("authority", ""), authority_rows.find)
+        if found is None:
+            from .authority import new_key
+
+            private = new_key()
+            found = await self._change(lambda records: authority_rows.begin(records, private))
+        return found
 
     async def cors(self) -> frozenset[str]:
         return await self._kept(("cors", ""), things.origins)
@@ -153,6 +172,13 @@ class RecordKeeper(ABC):
 
     async def put_route(self, route: Route) -> None:
         await self._change(lambda records: things.put_route(records, route))
+
+    async def put_bundle(self, name: str, routes: Sequence[str]) -> None:
+        check_name(name)
+        await self._change(lambda records: things.put_bundle(records, name, routes))
+
+    async def put_authority(self, keys: Sequence[AuthorityKey]) -> None:
+        await self._change(lambda records: authority_rows.put(records, keys))
 
     async def names(self, kind: Kind) -> list[str]:
         return await self._look(lambda records: things.names(records, kind))
@@ -314,15 +340,6 @@ async def _replace(
 def kept_as(token: str) -> bytes:
     """By what the terms of a token are kept: a hash that takes a third of the time of the one that is stored."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-
-
-async def _value(records: Records, env: str, key: str, stored: Mapping[str, str]) -> str:
-    if "literal" in stored:
-        return stored["literal"]
-    value = await secret_versions.current(records, stored["secret"])
-    if value is None:
-        raise IntegrityError(f"the secret of {key} in the environment {env!r} is missing from the vault")
-    return value
 
 
 def _identity(hashed: bytes) -> str:

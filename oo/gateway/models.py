@@ -17,13 +17,14 @@ from .header_rules import HeaderRules, plain
 from .path_readings import readings
 from .plugin_settings import PluginSettings, check_settings
 
-Kind = Literal["secret", "env", "route"]
+Kind = Literal["secret", "env", "route", "bundle"]
 """What a token may open."""
 
 _THINGS = {
     "secret": "it opens a secret, and nothing else",
     "env": "it opens an environment, and nothing else",
     "route": "it opens a route, and nothing else",
+    "bundle": "it opens the routes of a bundle, by the forward proxy and in no other way",
 }
 _REASONS = {"expired": "it has expired", "used up": "it is used up", "revoked": "it was revoked"}
 
@@ -233,12 +234,13 @@ class Token:
         return Grant(self.id, self.kind, self.name, self.label, self.uses is not None, self.concurrency)
 
     def opens(self, kind: Kind, now: float) -> Grant | Denial:
-        """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at."""
+        """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at. A bundle is asked
+        for as a route, and its Grant says that it is one."""
         if self.revoked is not None:
             return Denial("revoked", self.id, label=self.label)
         if self.expires is not None and now >= self.expires:
             return Denial("expired", self.id, label=self.label)
-        if self.kind != kind:
+        if self.kind != kind and (self.kind, kind) != ("bundle", "route"):  # whose routes the forward proxy calls
             return Denial("wrong kind", self.id, opens=self.kind, label=self.label)
         return self.grant
 
@@ -250,6 +252,15 @@ class Version:
     version: int
     created: float
     current: bool
+
+
+@dataclass(frozen=True, repr=False)
+class AuthorityKey:
+    """A `private` key of the gateway's certificate authority, in PEM, which signs from `since` on (seconds since
+    1970)."""
+
+    private: str
+    since: float
 
 
 @dataclass(frozen=True)

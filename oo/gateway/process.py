@@ -165,6 +165,7 @@ class Worker:
             max_conns=settings.max_conns,
             watchers=_watchers(settings),
             metrics=self._metrics,
+            elsewhere=settings.elsewhere,
         )
 
     def _administrators(self, gateway: Gateway, sock: socket.socket) -> AbstractAsyncContextManager[None]:

@@ -20,6 +20,7 @@ class ServeSettings:
         plugins: the names of those to load.
         grace: seconds that calls under way are given when the gateway ends.
         max_conns: connections that a worker holds at once, or None for as many as it can.
+        elsewhere: whether tunnels lead to where no route goes, too.
         shared: whether other processes listen on the same port.
         log_format: "text" or "json"; `log_level`: "debug", "info", "warning" or "error".
         access_log: whether there is a line on standard error for each call.
@@ -35,6 +36,7 @@ class ServeSettings:
     workers: int = 1
     grace: float = GRACE
     max_conns: int | None = None
+    elsewhere: bool = False
     shared: bool = False
     log_format: str = "text"
     log_level: str = "info"

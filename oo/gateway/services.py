@@ -216,6 +216,14 @@ async def update_route(
     return changed
 
 
+async def put_bundle(vault: Keeper, name: str, routes: Collection[str]) -> None:
+    """Keep a bundle of routes, in the place of one of that name."""
+    check_name(name)
+    for route in routes:
+        await require(vault, "route", route)
+    await vault.put_bundle(name, list(dict.fromkeys(routes)))
+
+
 async def issue(
     vault: Keeper,
     kind: Kind,

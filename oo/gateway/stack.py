@@ -16,6 +16,8 @@ from .capacity import Capacity
 from .context import gateway_context
 from .counting_audit import CountingAudit
 from .credentials.registry import Registry
+from .elsewhere import Elsewhere
+from .entrance import Entrance
 from .errors import GatewayError
 from .metered_store import metered
 from .metrics import Metrics
@@ -111,10 +113,11 @@ class Stack:
         io: IO | None = None,
         watchers: Sequence[Middleware] = (),
         metrics: Metrics | None = None,
+        elsewhere: bool = False,
     ) -> None:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
         `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing.
-        `metrics` are what is counted into, if anything is."""
+        `metrics` are what is counted into, if anything is. `elsewhere`: tunnels lead to where no route goes, too."""
         if metrics is not None:
             if isinstance(audit, AuditLog):
                 audit.told = partial(metrics.count, 1, "oo_audit_lost")
@@ -125,13 +128,16 @@ class Stack:
         self._end = _End(store, audit)
         io, upstream = LoopIO() if io is None else io, self._end.upstream
         kinds, rests = kinds or Registry(), None if metrics is None else metrics.rests
+        capacity = capacity or Capacity(_CALLS)
         chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds, capacity, rests)
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
         self._io = io
         self.compose(offers or {})
+        blind = Elsewhere(capacity, self._calls) if elsewhere else None
         # What is no HTTP cannot be waited for, and no plugin is asked.
         outer = self._chain[: self._chain.index(Slot.CALL)]
         self._malformed = Pipeline(compose(outer, {}), _Malformed(), io)
+        self._entrance = Pipeline(compose(outer, {}), Entrance(store, blind), io)
 
     def compose(self, offers: Mapping[Slot, Sequence[Middleware]]) -> None:
         """Put the middlewares of plugins into their slots, for the calls that begin from here on."""
@@ -156,8 +162,10 @@ class Stack:
 
     def handle(self, request: Request) -> Awaitable[Response]:
         """The answer to a call, whoever gives it."""
-        is_proxied = gateway_context(request).endpoint == "proxy"
-        return (self.pipeline if is_proxied else self._short).handle(request)
+        endpoint = gateway_context(request).endpoint
+        if endpoint in ("tunnel", "authority"):
+            return self._entrance.handle(request)
+        return (self.pipeline if endpoint == "proxy" else self._short).handle(request)
 
     def refuse(self, request: Request) -> Response:
         """The answer to what is `malformed`."""
@@ -167,6 +175,7 @@ class Stack:
         """Close the connections, after a second at most for the calls that must be completed."""
         await self._background.close()
         await self._calls.close()
+        await self._entrance.transport.close()
         await self._end.close()
 
 

@@ -1,4 +1,5 @@
-"""Fuzzing with atheris: `python -m tests.fuzz responses -max_total_time=300`, or `requests`. Options are libFuzzer's.
+"""Fuzzing with atheris: `python -m tests.fuzz responses -max_total_time=300`, or `requests`, or `proxied`. Options are
+libFuzzer's.
 
 What a run finds is written to a file named crash-..., which the same command takes as an argument to show it again.
 Where atheris has no wheel, the tests of the seeds are all there is.
@@ -17,7 +18,7 @@ try:
 except ImportError:
     sys.exit("atheris is not here: pyproject.toml tells where it has wheels")
 
-TARGETS = ("requests", "responses")
+TARGETS = ("requests", "responses", "proxied")
 
 
 def main() -> None:

@@ -157,13 +157,19 @@ def one(data: bytes) -> None:
     _noise.clear()
     kind, rest = data[:1], data[1:]
     if kind == b"r":
-        with _listening():
-            _loop().run_until_complete(_answered(rest))
+        answer_of(rest)
     elif kind in READERS:
         READERS[kind](rest.decode("utf-8", "surrogateescape"))
 
 
-async def _answered(raw: bytes) -> None:
+def answer_of(raw: bytes) -> tuple[list[oo.Request], bytes]:
+    """The calls that some bytes of a caller's lead to, and what the caller is sent; as `one` checks them."""
+    _noise.clear()
+    with _listening():
+        return _loop().run_until_complete(_answered(raw))
+
+
+async def _answered(raw: bytes) -> tuple[list[oo.Request], bytes]:
     store = Memory()
     stack, api = Stack(store, store), Echo(_echo)
     stack._end.upstream = api
@@ -188,6 +194,7 @@ async def _answered(raw: bytes) -> None:
     assert KEY not in said
     assert all(note["outcome"] != "failed" for note in store.notes), said
     assert _noise == [], _noise
+    return api.requests, bytes(wire.written)
 
 
 async def _idle() -> None:

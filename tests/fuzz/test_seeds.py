@@ -7,10 +7,10 @@ from types import ModuleType
 import pytest
 
 import oo
-from tests.fuzz import requests, responses
+from tests.fuzz import proxied, requests, responses
 
 
-@pytest.mark.parametrize("target", [requests, responses], ids=["requests", "responses"])
+@pytest.mark.parametrize("target", [requests, responses, proxied], ids=["requests", "responses", "proxied"])
 def test_nothing_is_found_in_the_seeds(target: ModuleType) -> None:
     for seed in target.SEEDS:
         target.one(seed)
@@ -22,7 +22,7 @@ def test_the_seeds_come_all_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     check, check_error = requests._check_upstream, responses.check_error
     monkeypatch.setattr(requests, "_check_upstream", lambda request: (upstream.append(request), check(request)))
     monkeypatch.setattr(responses, "check_error", lambda error, of: (errors.append(error), check_error(error, of)))
-    for target in (requests, responses):
+    for target in (requests, responses, proxied):
         for seed in target.SEEDS:
             target.one(seed)
     assert len(upstream) > 5

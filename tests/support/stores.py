@@ -7,7 +7,7 @@ from typing import Any, Literal
 from oo._http.headers import Headers
 from oo.gateway.context import GatewayContext
 from oo.gateway.errors import GatewayError, StoreError
-from oo.gateway.models import Denial, Grant, Kind, Route, StoredResponse
+from oo.gateway.models import AuthorityKey, Denial, Grant, Kind, Route, StoredResponse
 
 CANARY = "canary-in-an-error-77"
 
@@ -51,6 +51,12 @@ class LenientStore:
 
     async def route(self, name: str) -> Route | None:
         return None
+
+    async def bundle(self, name: str) -> tuple[str, ...] | None:
+        return None
+
+    async def authority(self) -> tuple[AuthorityKey, ...]:
+        return ()
 
     async def cors(self) -> frozenset[str]:
         return frozenset()

@@ -15,12 +15,14 @@ from ...exceptions import Operation
 from ..context import GatewayContext
 from ..endpoints import endpoint_of, with_slash
 from ..errors import CALLER_LEFT
-from ..http_server._aiohttp_patches import has_begun
+from ..http_server._aiohttp_patches import has_begun, last_request
 from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
+from ..http_server.tunnels import tunnel_of
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
 from .body_reader import CallerBody
-from .request_target import origin_form
+from .connect import connect
+from .forward_proxy import own_target
 from .websocket import CallerSocket, asks_for_websocket, is_acceptable
 from .wire import relay, whole_answer
 
@@ -40,11 +42,15 @@ class Front:
     async def handle(self, received: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Every answer has an `X-OO-Request-Id`, and an `X-Request-Id`."""
         context = _context(received)
+        if received.method == "CONNECT":
+            return await self._connect(received, context)
         caller = CallerSocket(received, context) if asks_for_websocket(received) else None
         request = _request(received, context, caller)
         try:
             if context.malformed is None:
                 response = await self._stack.handle(request)
+                if context.is_last:
+                    last_request(received)
                 if response.status == HTTPStatus.SWITCHING_PROTOCOLS and caller is not None:
                     return await caller.relay(response)
                 return await relay(received, response)
@@ -56,6 +62,12 @@ class Front:
             if has_begun(received) and received.transport is not None:
                 received.transport.abort()  # half an answer must not look whole
             return whole_answer(failure_response(request, error))
+
+    async def _connect(self, received: web.BaseRequest, context: GatewayContext) -> web.StreamResponse:
+        try:
+            return await connect(self._stack, received, context)
+        except ConnectionError:
+            return web.Response(status=CALLER_LEFT)
 
     def refuse(self, received: web.BaseRequest, status: int = 400) -> web.StreamResponse:
         """Answer what is not HTTP, or too large a head of it."""
@@ -69,6 +81,7 @@ def _context(received: web.BaseRequest) -> GatewayContext:
     context = GatewayContext()
     context.started = time.monotonic()
     context.peer = received.remote
+    context.destination = tunnel_of(received)
     if received.transport is not None:
         context.hang_up = received.transport.abort
         if received.transport.get_extra_info("sslcontext") is not None:
@@ -77,12 +90,9 @@ def _context(received: web.BaseRequest) -> GatewayContext:
 
 
 def _request(received: web.BaseRequest, context: GatewayContext, caller: CallerSocket | None) -> Request:
-    target = received.raw_path
-    if "Proxy-Authorization" not in received.headers:
-        target = origin_form(target)
-    target = with_slash(target)
+    target = with_slash(own_target(received, context))
     context.endpoint = endpoint = endpoint_of(received.method, target.partition("?")[0])
-    if endpoint != "other":
+    if endpoint not in ("other", "authority"):
         context.operation = cast("Operation", endpoint)
     hosts = len(received.headers.getall("Host", ()))
     if hosts != 1 and (hosts or received.version >= HttpVersion11):  # RFC 9112, 3.2

@@ -21,6 +21,10 @@
 | StreamReader, made with a limit and a loop | a body that never ends                                               |
 | StreamReader.set_exception, feed_eof       | fail or end a body from outside                                      |
 | StreamReader.total_bytes                   | the size of a body that has come whole, before it is read            |
+| RequestHandler._message_tail               | tell of bytes that came behind a CONNECT, before its answer          |
+| RequestHandler.set_parser                  | have what comes after a CONNECT go to a tunnel                       |
+| RequestHandler.transport, _force_close,    | let go of a connection whose transport another protocol takes over   |
+| _keepalive_handle; Server.connection_lost  |                                                                      |
 | StreamWriter.output_size                   | tell whether an answer has begun; reset after 100 Continue           |
 
 tests/unit/gateway/http_server/test_aiohttp_patches.py asserts that each of them is there.
@@ -244,3 +248,30 @@ def stop_reading(request: web.BaseRequest) -> None:
 def last_request(request: web.BaseRequest) -> None:
     """Have the answer say that it is its connection's last (RFC 9112, 9.6)."""
     request._message = request._message._replace(should_close=True)
+
+
+def came_early(request: web.BaseRequest) -> bool:
+    """Whether bytes came behind a request that asks for another protocol, before its answer."""
+    return bool(request.protocol._message_tail)
+
+
+def forget_early(request: web.BaseRequest) -> None:
+    """Drop such bytes, which aiohttp would take for the next request."""
+    request.protocol._message_tail = b""
+
+
+def hand_to(request: web.BaseRequest, receiver: Any) -> None:
+    """Have whatever comes on the connection from here on go to a receiver's `feed_data`, which gives (False, b"")."""
+    request.protocol.set_parser(receiver)
+
+
+def released(connection: web.RequestHandler) -> None:
+    """Have a connection let go of its transport, which is another protocol's from here on. What it answers last is not
+    sent."""
+    if connection._keepalive_handle is not None:
+        connection._keepalive_handle.cancel()
+        connection._keepalive_handle = None
+    if connection._manager is not None:
+        connection._manager.connection_lost(connection, None)
+    connection.transport = None
+    connection._force_close = True

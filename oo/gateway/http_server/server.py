@@ -11,12 +11,14 @@ import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias, cast
 
 from aiohttp import web
 
 from ..._core.io import unwritten
 from ._aiohttp_patches import BaseConnection, BaseServer, Refuse, last_request
+from ._sslproto_patches import TLSConnection
 from .data_rate import MinDataRate
 from .head_size import MAX_HEAD
 
@@ -84,13 +86,22 @@ class Server(BaseServer):
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Take connections from a bound socket, over TLS where a context is given, until `drain` or `end`."""
-        patience = None if tls is None else HEADER_TIMEOUT
-        self._listener = await asyncio.get_running_loop().create_server(
-            self, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=BACKLOG
-        )
+        made = self if tls is None else partial(self._over_tls, tls)
+        self._listener = await asyncio.get_running_loop().create_server(made, sock=sock, backlog=BACKLOG)
+
+    def _over_tls(self, tls: ssl.SSLContext) -> asyncio.BaseProtocol:
+        return TLSConnection(self(), tls, HEADER_TIMEOUT)
+
+    def exchange(self, outer: Connection, inner: Connection) -> None:
+        """Count a connection in the place of the one that carried it. It has sent no request yet."""
+        self.untrack(outer)
+        self._tracked.add(inner)
+        self._fresh[inner] = time.monotonic()
 
     def track(self, connection: Connection) -> None:
         """Count a new connection, and abort another or this one if there are too many."""
+        if connection in self._tracked:  # in the place of another
+            return
         self.made += 1
         now = time.monotonic()
         if len(self._tracked) >= self._limit and not self._give_way(now):
@@ -143,9 +154,12 @@ class Server(BaseServer):
         """Listen no more, cut the calls under way, and close the connections."""
         await self._close()
         self.pre_shutdown()
-        for connection in self._answering():
+        handshaking = [each for each in self._tracked if each.transport is None]
+        for connection in [*self._answering(), *handshaking]:
             connection.abort()
         await self.shutdown(_SHUTDOWN_TIMEOUT)
+        for connection in [each for each in self._tracked if each.carrier is not None]:
+            connection.abort()  # TLS waits for the caller's end of it
 
     async def _close(self) -> None:
         """Listen no more. A connection that was accepted is made two turns later, and is lost where the listener is
@@ -177,11 +191,13 @@ class Server(BaseServer):
 class Connection(BaseConnection):
     """A caller's connection, aborted when a head or the reading of an answer takes too long."""
 
-    __slots__ = ("_head_timer", "_rate", "_server")
+    __slots__ = ("_head_timer", "_rate", "carrier", "server", "tunnel")
 
     def __init__(self, server: Server, refuse: Refuse) -> None:
         super().__init__(server, refuse)
-        self._server = server
+        self.server = server
+        self.tunnel: object | None = None  # in which it is
+        self.carrier: asyncio.Transport | None = None  # what the tunnel is over
         self._head_timer: asyncio.TimerHandle | None = None
         self._rate: MinDataRate | None = None
 
@@ -195,10 +211,10 @@ class Connection(BaseConnection):
         # With this, `pause_writing` means that anything at all is left to be taken.
         transport.set_write_buffer_limits(high=1)  # type: ignore[attr-defined]  # typed as what cannot be written to
         self._head_timer = self.call_later(HEADER_TIMEOUT, self.abort)
-        self._server.track(self)
+        self.server.track(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._server.untrack(self)
+        self.server.untrack(self)
         self._stop_head_timer()
         if self._rate is not None:
             self._rate.stop()
@@ -225,16 +241,19 @@ class Connection(BaseConnection):
 
     def leave(self) -> None:
         """End the connection once what was answered has been sent."""
-        if self.waits:
+        if self.transport is None:
+            self.abort()
+        elif self.waits:
             self.force_close()  # which sends what is left; `close` would leave the socket open
         else:
             self.close()
 
     def abort(self) -> None:
         """End the connection at once, and drop what its caller has not taken."""
-        self._server.untrack(self)
-        if self.transport is not None:
-            self.transport.abort()
+        self.server.untrack(self)
+        transport = self.transport or self.carrier  # which alone is there until the handshake is over
+        if transport is not None:
+            transport.abort()
 
     def _taken(self) -> int:
         return 0 if self.transport is None else -unwritten(self.transport)

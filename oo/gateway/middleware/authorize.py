@@ -10,6 +10,7 @@ from ..._http.response import Response
 from ..context import GatewayContext, gateway_context
 from ..errors import GatewayError, Unauthorized
 from ..models import Denial, Grant, Kind
+from ..reach import Reached, inside, reach
 from ..store.base import Store
 from ..token_places import take_token
 from .idempotency_key import idempotency_key
@@ -38,17 +39,24 @@ class Authorize:
         context.kind = kind = _KINDS[context.endpoint]
         # A token in a URL ends in logs on its way, so that place is for SDKs that have no other.
         context.token, request = take_token(request, in_query=kind == "route")
+        reached: Reached | None = None
+        if context.destination is not None:  # whose own tokens count alone
+            reached = await reach(self._store, context.destination)
+            context.token, request = reached.token, inside(request, reached.upstream)
         if not context.token:
             raise Unauthorized("no token")
         if kind == "route" and not context.websocket:
             context.key = idempotency_key(request)
         outcome = await self._store.authorize(context.token, kind, key=context.key)
+        if isinstance(outcome, Grant) and outcome.kind == "bundle" and reached is None:
+            outcome = Denial("wrong kind", outcome.token_id, opens="bundle", label=outcome.label)
         grant = granted(context, outcome)
         context.paid = not grant.counted
         if kind == "route":
-            context.route = await self._store.route(grant.name)
+            context.route = await self._store.route(grant.name) if reached is None else reached.route
             if context.route is None:
                 raise Unauthorized("gone")
+            context.target = context.route.name
         return await call_next(request)
 
 

@@ -15,7 +15,7 @@ from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
 from ..endpoints import PREFIX
-from ..errors import GatewayError, StoreUnavailable, UpstreamFailed
+from ..errors import GatewayError, StoreUnavailable, Unauthorized, UpstreamFailed
 from ..refusals import refusal
 
 logger = logging.getLogger("oo.gateway")
@@ -28,14 +28,15 @@ _HERE = os.path.dirname(os.path.dirname(__file__))
 class ErrorResponses:
     """Answers a GatewayError with its status and message, and any other failure with a 500 that quotes nothing.
 
-    A streamed response, but for a WebSocket's, is passed on when its first piece has come, so that one which breaks off
-    before is a 502 or a 504. A ConnectionError is the caller's own, who gets nothing any more.
+    A streamed response, but for a WebSocket's or a tunnel's, is passed on when its first piece has come, so that one
+    which breaks off before is a 502 or a 504. A ConnectionError is the caller's own, who gets nothing any more.
     """
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         try:
             response = await call_next(request)
-            if response.stream is None or response.status < 200:
+            is_opened = response.status < 200 or gateway_context(request).endpoint == "tunnel"
+            if response.stream is None or is_opened:
                 return response
             return await _begun(response, response.stream)
         except GatewayError as error:
@@ -53,6 +54,9 @@ class ErrorResponses:
 def error_response(request: Request, error: GatewayError) -> Response:
     """The answer that an error is."""
     context = gateway_context(request)
+    if isinstance(error, Unauthorized) and context.destination is not None:
+        # A 401 would have the program ask its user for the API's own credentials.
+        context.is_last, error = True, GatewayError(403, error.message, error.outcome)
     context.outcome = error.outcome
     # What is malformed is nobody's call, and answered in the shape of where it was sent all the same.
     is_proxied = context.malformed is not None and request.url.startswith(PREFIX)

@@ -11,7 +11,6 @@ from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
 from ..context import gateway_context
-from ..endpoints import PREFIX
 from .mask import LONG_FIELD, give_way
 
 _URLS = frozenset({"location", "content-location", "operation-location", "azure-asyncoperation"})
@@ -35,7 +34,7 @@ class LeadBack:
         pairs = response.headers.pairs()
         if gateway_context(request).route is None or not _leads(pairs):
             return response
-        place, led = _Place(response.request), []
+        place, led = _Place(response.request, gateway_context(request).prefix), []
         for name, value in pairs:
             led.append((name, place.led(name.lower(), value)))
             if len(value) > LONG_FIELD and name.lower() in _LED:
@@ -53,9 +52,10 @@ def _leads(pairs: Iterable[tuple[str, str]]) -> bool:
 
 
 class _Place:
-    """Where a request went: what it asked for, and what of that stands for `/api/proxy/`."""
+    """Where a request went: what it asked for, and what of that stands for the caller's `prefix`."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, prefix: str) -> None:
+        self._prefix = prefix
         self._asked = request.url
         base = urlsplit(request.base_url or request.url)
         self._origin = _origin(base)
@@ -85,7 +85,7 @@ class _Place:
             path += [""] * (depth + 1 - len(path))  # the base itself, without its slash
         if _segments("/".join(path[:depth])) != self._path:
             return absolute  # beside the route, where only a whole URL leads
-        return parts._replace(scheme="", netloc="", path=PREFIX + "/".join(path[depth:])).geturl()
+        return parts._replace(scheme="", netloc="", path=self._prefix + "/".join(path[depth:])).geturl()
 
 
 def _segments(path: str) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from ..models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version
+from ..models import AuthorityKey, Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version
 from ..sealing import MasterKeys
 from .data_keys import DataKey
 
@@ -47,6 +47,12 @@ class Store(Protocol):
 
     async def route(self, name: str) -> Route | None:
         """A route: the same object until something is changed."""
+
+    async def bundle(self, name: str) -> tuple[str, ...] | None:
+        """The routes of a bundle, in its order."""
+
+    async def authority(self) -> tuple[AuthorityKey, ...]:
+        """The keys of the certificate authority, the oldest first. The first is made where there is none."""
 
     async def cors(self) -> frozenset[str]:
         """The origins that any route names."""
@@ -105,6 +111,12 @@ class Keeper(Store, Protocol):
 
     async def put_route(self, route: Route) -> None:
         """Write a route, in place of an earlier one of that name."""
+
+    async def put_bundle(self, name: str, routes: Sequence[str]) -> None:
+        """Write a bundle of routes, in place of an earlier one of that name."""
+
+    async def put_authority(self, keys: Sequence[AuthorityKey]) -> None:
+        """Write the keys of the certificate authority, in place of those that are there."""
 
     async def names(self, kind: Kind) -> list[str]:
         """The names of a kind, in order."""

@@ -25,9 +25,9 @@ RESULTS = "results"
 """The purpose of the key that those of the answers to idempotent calls are derived from, a key for each day."""
 
 PURPOSES = {
-    **dict.fromkeys(("secret", "head"), "secrets"),
+    **dict.fromkeys(("secret", "head", "authority"), "secrets"),
     "env": "environments",
-    "route": "routes",
+    **dict.fromkeys(("route", "bundle"), "routes"),
     **dict.fromkeys(("token", "root"), "tokens"),
 }
 """For the kind of a record, what the key is for that seals it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from ..._http.response import JSON, MAX_ANSWER
-from ..errors import StoreError
+from ..errors import IntegrityError, StoreError
 from ..models import Kind, Route, SecretRef, Variable
 from . import secret_versions, token_rows
 from .records import Records
@@ -34,12 +34,32 @@ async def put_route(records: Records, route: Route) -> None:
     await _put_referrer(records, "route", route.name, asdict(route), route.secrets)
 
 
+async def bundle(records: Records, name: str) -> tuple[str, ...] | None:
+    """The routes of a bundle, in its order, or None."""
+    stored: JSON = await records.find_json("bundle", name)
+    return None if stored is None else tuple(stored["routes"])
+
+
+async def put_bundle(records: Records, name: str, routes: Iterable[str]) -> None:
+    """Write a bundle, in place of an earlier one of that name; StoreError for a route that is not there."""
+    for route in routes:
+        if await records.find_json("route", route) is None:
+            raise StoreError(f"there is no route {route!r}")
+    await records.put("bundle", name, 0, {"routes": list(routes)})
+
+
 async def variables(records: Records, name: str) -> dict[str, Variable] | None:
     """An environment's variables as they were put, or None."""
     stored = await records.find_json("env", name)
     if stored is None:
         return None
     return {key: SecretRef(value["secret"]) if "secret" in value else value["literal"] for key, value in stored.items()}
+
+
+async def environment(records: Records, name: str) -> dict[str, str] | None:
+    """An environment's variables, each with its value, or None."""
+    stored: JSON = await records.find_json("env", name)
+    return None if stored is None else {key: await _value(records, name, key, stored[key]) for key in stored}
 
 
 async def put_environment(records: Records, name: str, variables: Mapping[str, Variable]) -> None:
@@ -57,8 +77,11 @@ async def put_environment(records: Records, name: str, variables: Mapping[str, V
 async def remove(records: Records, kind: Kind, name: str) -> None:
     """Delete a thing and revoke its tokens; StoreError if there is none, or if something needs it."""
     needed = await referrers(records, name) if kind == "secret" else []
+    if kind == "route":  # a later one of that name would be in them
+        bundles = await records.every_json("bundle")
+        needed = [f"the bundle {each!r}" for each, stored in bundles.items() if name in stored["routes"]]
     if needed:
-        raise StoreError(f"the secret {name!r} is needed by {', '.join(needed)}")
+        raise StoreError(f"the {kind} {name!r} is needed by {', '.join(needed)}")
     deleted = [await records.delete(stored, name) for stored in (("secret", "head") if kind == "secret" else (kind,))]
     if not any(deleted):
         raise StoreError(f"there is no {kind} {name!r}")
@@ -90,3 +113,12 @@ async def _put_referrer(records: Records, kind: Kind, name: str, data: JSON, nee
 
 async def _routes(records: Records) -> list[Route]:
     return [Route.of(stored) for stored in (await records.every_json("route")).values()]
+
+
+async def _value(records: Records, env: str, key: str, stored: Mapping[str, str]) -> str:
+    if "literal" in stored:
+        return stored["literal"]
+    value = await secret_versions.current(records, stored["secret"])
+    if value is None:
+        raise IntegrityError(f"the secret of {key} in the environment {env!r} is missing from the vault")
+    return value

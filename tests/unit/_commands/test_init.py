@@ -17,8 +17,8 @@ from tests.support.waiting import PATIENCE
 CALLER = {"--token-file", "--base-url"}
 
 
-CALLERS = {"get", "export", "run", "proxy", "chat", "health"}
-THINGS = {"--secret", "--env", "--route"}
+CALLERS = {"get", "export", "run", "proxy-env", "proxy", "chat", "health"}
+THINGS = {"--secret", "--env", "--route", "--bundle"}
 
 
 ROUTE = {
@@ -65,6 +65,12 @@ COMMANDS = {
     "route rm": set(),
     "token issue": {*THINGS, "--ttl", "--uses", "--rate", "--concurrency", "--label", "--json"},
     "token list": {*THINGS, "--state", "--label", "--json"},
+    "bundle set": {"--route"},
+    "bundle list": {"--json"},
+    "bundle rm": set(),
+    "bundle delete": set(),
+    "ca show": {"--route", "--json"},
+    "ca rotate": {"--now"},
     "token revoke": set(),
     "token prune": set(),
     "serve": {
@@ -77,6 +83,7 @@ COMMANDS = {
             "--uds-mode",
             "--reuse-port",
             "--grace",
+            "--elsewhere",
             "--max-conns",
         ),
         *(
@@ -99,7 +106,8 @@ COMMANDS = {
     "migrate": {"--to"},
     "get": CALLER,
     "export": {*CALLER, "--append", "--allow", "--only", "--format"},
-    "run": {*CALLER, "--allow", "--only"},
+    "run": {*CALLER, "--allow", "--only", "--proxied", "--placeholder", "--env-token-file"},
+    "proxy-env": {*CALLER, "--shell", "--dir", "--placeholder"},
     "proxy": {*CALLER, "--method", "-X", "--data", "-d", "--header", "-H", "--output", "-o", "--include", "-i"},
     "chat": {*CALLER, "--model", "--system", "--timeout"},
     "health": {"--base-url"},

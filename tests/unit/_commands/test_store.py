@@ -12,7 +12,7 @@ def test_a_store_is_looked_at_copied_and_filled(home: Path, vault: Inside, insid
     vault("secret", "set", "a", "--from-file", "-", input="value")
     found = {row["what"]: row["is"] for row in json.loads(vault("store", "status", "--json").stdout)}
     assert found.pop("data keys").startswith("5, wrapped by ")
-    assert found == {"secrets": "1", "envs": "0", "routes": "0", "tokens": "0"}
+    assert found == {"secrets": "1", "envs": "0", "routes": "0", "bundles": "0", "tokens": "0"}
     file = tmp_path / "copy.db"
     assert vault("store", "backup", str(file)).stdout.startswith("rows copied: ")
     assert "there is a vault at" in refused(inside("store", "backup", str(file)))

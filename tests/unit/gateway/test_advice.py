@@ -40,7 +40,13 @@ def test_a_refusal_can_be_mended(error: Any, mend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "mend"), [("secret", "'GET /api/secret'"), ("env", "'GET /api/env'"), ("route", "'GET /v1/models'")]
+    ("kind", "mend"),
+    [
+        ("secret", "'GET /api/secret'"),
+        ("env", "'GET /api/env'"),
+        ("route", "'GET /v1/models'"),
+        ("bundle", "oo run --proxied"),
+    ],
 )
 def test_a_token_of_another_kind_is_for_another_place(kind: Kind, mend: str) -> None:
     assert mend in advice(Unauthorized("wrong kind"), call(), token(kind))

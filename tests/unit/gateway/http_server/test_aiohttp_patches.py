@@ -34,6 +34,12 @@ async def answer(_request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(text="ok")
 
 
+def test_a_connection_can_be_let_go_of() -> None:
+    assert parameters(web.Server.connection_lost)[:3] == ["self", "handler", "exc"]
+    assert parameters(web.RequestHandler.set_parser)[:2] == ["self", "parser"]
+    assert "_manager" in web.RequestHandler.__slots__
+
+
 def test_a_server_keeps_its_loop_and_its_settings() -> None:
     async def made() -> None:
         server = web.Server(answer, access_log=None, keepalive_timeout=7.0)
@@ -44,7 +50,18 @@ def test_a_server_keeps_its_loop_and_its_settings() -> None:
     asyncio.run(made())
 
 
-@pytest.mark.parametrize("name", ["_request_count", "_messages", "_waiter", "_current_request"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_request_count",
+        "_messages",
+        "_waiter",
+        "_current_request",
+        "_message_tail",
+        "_keepalive_handle",
+        "_force_close",
+    ],
+)
 def test_a_connection_has_its_slot(name: str) -> None:
     assert name in web.RequestHandler.__slots__
 

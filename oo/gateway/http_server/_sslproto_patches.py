@@ -1,0 +1,72 @@
+"""Everything here leans on `asyncio.sslproto`, which the documentation of asyncio does not promise.
+
+| name                                          | for what                                                          |
+|-----------------------------------------------|-------------------------------------------------------------------|
+| SSLProtocol, its arguments and callbacks      | TLS over a transport that is there: `loop.start_tls` awaits, and  |
+|                                               | with TLS 1.3 what a client sends behind its handshake comes first |
+| SSLProtocol.max_size (from Python 3.11 on)    | the buffer that each connection has: 256 KiB else                 |
+| SSLProtocol._on_handshake_complete,           | send the alert of a handshake that failed, which asyncio drops    |
+| _outgoing (_sslpipe._outgoing on 3.10),       |                                                                   |
+| _transport                                    |                                                                   |
+| _SSLProtocolTransport._force_close, on 3.10   | what an outer connection is aborted by, where TLS is within TLS   |
+
+tests/unit/gateway/http_server/test_sslproto_patches.py asserts that each of them is there. Python 3.10 has no such
+buffer: what it keeps of a connection is not to be set, and is less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from asyncio import sslproto
+from collections.abc import Callable
+from typing import Any
+
+BUFFER = 32 << 10
+"""Bytes that are decrypted at once, and that each connection keeps for it: two records of TLS."""
+
+
+class TLSConnection(sslproto.SSLProtocol):
+    """The server's end of a TLS connection, over whatever transport it is connected to, beneath `connection`.
+
+    `failed` is called where the transport is lost before the handshake was over, which `connection` never hears of.
+    """
+
+    max_size = BUFFER
+
+    def __init__(
+        self,
+        connection: asyncio.Protocol,
+        context: ssl.SSLContext,
+        patience: float,
+        failed: Callable[[], object] | None = None,
+    ) -> None:
+        """`patience` is for the handshake, in seconds."""
+        loop = asyncio.get_running_loop()
+        # typeshed has `waiter` as a Future. With none, nobody waits for the handshake.
+        super().__init__(loop, connection, context, None, server_side=True, ssl_handshake_timeout=patience)  # type: ignore[arg-type]
+        self._failed = failed
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        if handshake_exc is not None:
+            self._send_alert()
+        super()._on_handshake_complete(handshake_exc)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._failed is not None:
+            self._failed()  # which does nothing where the connection was made
+
+    def _send_alert(self) -> None:
+        pipe: Any = self if hasattr(self, "_outgoing") else self._sslpipe  # type: ignore[attr-defined]  # Python 3.10's
+        transport: Any = self._transport
+        alert = pipe._outgoing.read()
+        if alert and transport is not None:
+            transport.write(alert)
+            transport.close()
+
+
+def can_be_aborted(transport: asyncio.Transport) -> None:
+    """Have a transport be one that TLS can be put over: Python 3.10's, of TLS itself, lacks what it is aborted by."""
+    if not hasattr(transport, "_force_close"):
+        transport._force_close = lambda _error: transport.abort()  # type: ignore[attr-defined]
