@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..._core.files import identity
 from ..._core.pipeline import run_sync
-from ..errors import IntegrityError, StoreError, StoreUnavailable, UnknownKey
+from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import MasterKeys
 from ..throttled_log import ThrottledLog
 from . import data_keys, sqlite
@@ -140,14 +140,7 @@ class Database:
 
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
-        while True:
-            ring = self.keys.ring
-            try:
-                return await self._open.changes.write(change)
-            except UnknownKey:
-                await self.learn()
-                if self.keys.ring is ring:
-                    raise
+        return await self.keys.with_new(lambda: self._open.changes.write(change), self.learn)
 
     async def learn(self) -> list[data_keys.DataKey]:
         """Unwrap the data keys that were added meanwhile. Returns the rows of all."""
