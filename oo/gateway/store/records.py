@@ -52,7 +52,9 @@ class Records:
         """Write a record, sealed with the current key for its kind."""
         key = await data_keys.current(self.rows, kind)
         if not self._keys.has_opened(key):  # an old key whose row says that it is the newest must seal nothing
-            raise UnknownKey(f"the data key {key.id!r} in the vault does not open: it was changed, or is to be learnt")
+            raise UnknownKey(
+                f"the data key {key.id!r} in the vault does not open: it was changed, or its master key is not here"
+            )
         sealed = self._ring(key.id, kind, name).seal(key.id, kind, name, version, value)
         await self.rows.put((kind, name, version), (key.id, sealed))
 
