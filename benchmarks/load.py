@@ -1,17 +1,24 @@
-"""A load of kept-alive connections, each sending its next request when the last is answered."""
+"""A load of kept-alive connections, each sending its next request when the last is answered. Prints the requests a
+second that were answered, and the 99th percentile of how long each took, in milliseconds.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 
+UNIQUE = b"@@UNIQUE@@"
+"""What stands in a request for what is different in each."""
 
-async def connection(host: str, port: int, request: bytes, until: float) -> int:
+
+async def connection(host: str, port: int, request: bytes, until: float, name: str) -> list[float]:
     reader, writer = await asyncio.open_connection(host, port)
-    count = 0
-    while time.perf_counter() < until:
-        writer.write(request)
+    took = list[float]()
+    is_unique = UNIQUE in request
+    while (began := time.perf_counter()) < until:
+        writer.write(request.replace(UNIQUE, f"{name}-{len(took)}".encode()) if is_unique else request)
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(head.decode("latin-1"))
@@ -22,16 +29,19 @@ async def connection(host: str, port: int, request: bytes, until: float) -> int:
             while size := int(await reader.readline(), 16):
                 await reader.readexactly(size + 2)
             await reader.readline()
-        count += 1
+        took.append(time.perf_counter() - began)
     writer.close()
-    return count
+    return took
 
 
-async def load(host: str, port: int, request: bytes, connections: int, seconds: float) -> float:
-    """Requests a second."""
+async def load(host: str, port: int, request: bytes, connections: int, seconds: float) -> tuple[float, float]:
+    """Requests a second, and the 99th percentile in milliseconds."""
     began = time.perf_counter()
-    counts = await asyncio.gather(*(connection(host, port, request, began + seconds) for _ in range(connections)))
-    return sum(counts) / (time.perf_counter() - began)
+    calling = [
+        connection(host, port, request, began + seconds, f"{os.getpid()}-{number}") for number in range(connections)
+    ]
+    took = sorted(each for some in await asyncio.gather(*calling) for each in some)
+    return len(took) / (time.perf_counter() - began), took[len(took) * 99 // 100] * 1e3 if took else 0.0
 
 
 def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
@@ -43,4 +53,4 @@ def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
 
 if __name__ == "__main__":
     _, port, connections, seconds = sys.argv
-    print(asyncio.run(load("127.0.0.1", int(port), sys.stdin.buffer.read(), int(connections), float(seconds))))
+    print(*asyncio.run(load("127.0.0.1", int(port), sys.stdin.buffer.read(), int(connections), float(seconds))))

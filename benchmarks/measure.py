@@ -25,6 +25,8 @@ class Row:
     target: float | None = None
     against: str | None = None
     at_least: bool = False
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    """What each round gave of each side."""
 
     @property
     def figure(self) -> float:
@@ -86,4 +88,4 @@ def paired(
     ours = next(iter(sides))
     ratios = {side: [a / b for a, b in zip(values[ours], values[side], strict=True)] for side in sides if side != ours}
     medians = {side: statistics.median(measured) for side, measured in values.items()}
-    return Row(name, unit, medians, ratios, target, against, at_least)
+    return Row(name, unit, medians, ratios, target, against, at_least, values)

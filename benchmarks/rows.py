@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks import counting
+from benchmarks.counted import counted_rows
 from benchmarks.environment import peer_python
-from benchmarks.gateways import gateway_rows
+from benchmarks.gateways import gateway_rows, metrics_rows
 from benchmarks.masks import mask_rows
 from benchmarks.measure import Row, Side, paired
 from benchmarks.pauses import pause_rows
-from benchmarks.stores import store_rows
+from benchmarks.stores import move_rows, store_rows
 from benchmarks.streams import stream_rows
 
 US = 1e6
@@ -128,6 +129,10 @@ def gateways(bench: Bench) -> Iterator[Row]:
     yield from gateway_rows(bench.url, bench.server, bench.rounds, 2.0)
 
 
+def metrics(bench: Bench) -> Iterator[Row]:
+    yield from metrics_rows(bench.url, bench.rounds, 2.0)
+
+
 def streams(_bench: Bench) -> Iterator[Row]:
     yield from stream_rows()
 
@@ -141,7 +146,15 @@ def pauses(bench: Bench) -> Iterator[Row]:
 
 
 def stores(bench: Bench) -> Iterator[Row]:
-    yield from store_rows(bench.url, bench.rounds)
+    yield from store_rows(bench.rounds)
+
+
+def counted(bench: Bench) -> Iterator[Row]:
+    yield from counted_rows(bench.url, bench.rounds)
+
+
+def moves(bench: Bench) -> Iterator[Row]:
+    yield from move_rows(bench.rounds)
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
@@ -155,9 +168,12 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "one-key": one_key,
     "entries": entries,
     "gateway": gateways,
+    "metrics": metrics,
     "streams": streams,
     "mask": mask,
     "pauses": pauses,
     "stores": stores,
+    "counted": counted,
+    "moves": moves,
 }
 """The rows by the name that --row takes."""

@@ -1,21 +1,23 @@
-"""The stores' rows: uses and claims a second, by one process and more, and what counting costs over HTTP."""
+"""The stores' rows: uses and claims a second, by one process and more, and how long a move takes."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.gateways import gateway, loaded
-from benchmarks.load import request
 from benchmarks.measure import ROOT, Row, paired
 from oo.gateway.models import Route
+from oo.gateway.moving import migrate
 from oo.gateway.open_store import open_store
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import Vault
@@ -23,42 +25,119 @@ from oo.gateway.vault import Vault
 SECONDS = 2.0
 KEY = new_key()
 USES = 10**9
+DISK = Path(tempfile.gettempdir())
+ROWS = 6000
+"""Rows of a store that is moved: secrets, each of them three."""
+
+ASKED = {  # a second, against SQLite where each change is committed alone
+    "uses": {"sqlite": 2.4, "postgres": 2.0, "standby": 1.5},
+    "claims": {"sqlite": 2.4, "postgres": 0.8, "standby": 0.6},
+}
+LATE = 25.0
+"""Milliseconds of the 99th percentile of uses in SQLite by four processes, at most."""
 
 
-def store_rows(upstream: str, rounds: int) -> Iterator[Row]:
-    """PostgreSQL against SQLite, both on the same disk; then counted against uncounted calls on PostgreSQL."""
-    from oo.gateway.postgres import create
+class Place(NamedTuple):
+    """A store that is asked, and the token of a route in it."""
+
+    where: str
+    token: str
+    option: tuple[str, ...] = ()
+
+
+class Asking:
+    """So many processes that ask a store at once: how often a second they are answered."""
+
+    def __init__(self, place: Place, what: str, count: int) -> None:
+        command = ("-m", "benchmarks.store_load", place.where, place.token, what, str(SECONDS), *place.option)
+        self._command = [sys.executable, *command]
+        self._count = count
+        self.late: list[float] = []
+        self.own: list[float] = []
+
+    def __call__(self) -> float:
+        asking = [subprocess.Popen(self._command, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(self._count)]
+        said = [[float(word) for word in process.communicate()[0].split()] for process in asking]
+        self.late.append(max(late for _, late, _ in said))
+        self.own.append(statistics.mean(own for *_, own in said))
+        return sum(rate for rate, *_ in said)
+
+
+def store_rows(rounds: int) -> Iterator[Row]:
+    """Each store on the same disk, against SQLite where each change is committed alone."""
+    with keyed(), places() as found:
+        for what, asked in ASKED.items():
+            for count in (1, 2, 4):
+                name = f"{what}, {count} processes"
+                sides = {side: Asking(place, what, count) for side, place in found.items()}
+                row = paired(name, "/s", rounds, sides)
+                yield from _judged(row, asked)
+                late = {side: statistics.median(asking.late[1:]) for side, asking in sides.items()}
+                yield Row(f"{name}, p99", "ms", late, {}, LATE if (what, count) == ("uses", 4) else None)
+                own = {side: statistics.median(asking.own[1:]) for side, asking in sides.items()}
+                yield Row(f"{name}, own time of each", "us", own)
+
+
+def _judged(row: Row, asked: dict[str, float]) -> Iterator[Row]:
+    """A row for each store, against the last."""
+    *ours, peer = row.sides
+    for side in ours:
+        # Its ratio is that of each round, which `paired` gives of the first side.
+        ratios = [a / b for a, b in zip(row.rounds[side], row.rounds[peer], strict=True)]
+        sides = {side: row.sides[side], peer: row.sides[peer]}
+        yield Row(row.name, row.unit, sides, {peer: ratios}, asked[side], peer, at_least=True)
+
+
+def move_rows(rounds: int) -> Iterator[Row]:
+    """How long nobody is answered while a vault moves to PostgreSQL, from its first step to its last."""
     from tests.support.postgres import database, running
 
+    took = []
+    with keyed(), running(DISK) as engine:
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as home, database(engine) as url:
+                Vault.create(Path(home), Keyring([KEY]))
+                asyncio.run(_many(home))
+                began = time.perf_counter()
+                rows = asyncio.run(migrate(home, url))
+                took.append(time.perf_counter() - began)
+                assert rows >= ROWS, rows
+    yield Row(f"a move of {ROWS:,} rows", "s", {"ours": statistics.median(took)}, {}, 1.0)
+
+
+@contextmanager
+def keyed() -> Iterator[None]:
+    """The environment of a master key, and of a store whose disk is trusted."""
     os.environ["OO_MASTER_KEY"] = base64.b64encode(KEY).decode()
     os.environ["OO_STORE_REPLICATED"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OO_MASTER_KEY"], os.environ["OO_STORE_REPLICATED"]
+
+
+@contextmanager
+def places() -> Iterator[dict[str, Place]]:
+    """Each store, with a token in it."""
+    from oo.gateway.postgres import create
+    from tests.support.postgres import database, installed, running
+    from tests.support.standby import Pair
+
     with ExitStack() as stack:
-        home = stack.enter_context(tempfile.TemporaryDirectory())
-        engine = stack.enter_context(running(Path(tempfile.gettempdir())))
-        url, empty = (stack.enter_context(database(engine)) for _ in range(2))
-        Vault.create(Path(home), Keyring([KEY]))
-        asyncio.run(create(url, Keyring([KEY])))
-        tokens = {place: asyncio.run(_filled(place)) for place in (url, home)}
-        for what in ("uses", "claims"):
-            for count in (1, 2, 4):
-                late: dict[str, float] = {}
-                sides = {
-                    name: _asking(place, tokens[place], what, count, name, late)
-                    for name, place in (("postgres", url), ("sqlite", home))
-                }
-                yield paired(f"{what}, {count} processes", "/s", rounds, sides, None, "sqlite", at_least=True)
-                yield Row(f"{what}, {count} processes, p99", "ms", late)
-        yield from _over_http(upstream, empty, rounds)
-
-
-def _over_http(upstream: str, empty: str, rounds: int) -> Iterator[Row]:
-    with gateway(upstream, empty) as served:
-        secret = request("GET", "/api/secret", served.secret)
-        sides = {
-            "counted": loaded(served.port, request("GET", "/api/secret", served.counted), SECONDS),
-            "uncounted": loaded(served.port, secret, SECONDS),
+        homes = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2)]
+        single = stack.enter_context(database(stack.enter_context(running(DISK))))
+        pair = Pair(stack.enter_context(installed(DISK)), "pair")
+        stack.callback(pair.stop)
+        pair.start()
+        for home in homes:
+            Vault.create(Path(home), Keyring([KEY]))
+        for url in (single, pair.place):
+            asyncio.run(create(url, Keyring([KEY])))
+        named = {"sqlite": homes[0], "postgres": single, "standby": pair.place, "one by one": homes[1]}
+        yield {
+            side: Place(place, asyncio.run(_filled(place)), ("alone",) if side == "one by one" else ())
+            for side, place in named.items()
         }
-        yield paired("a secret on postgres, counted", "/s", rounds, sides, 0.6, "uncounted", at_least=True)
 
 
 async def _filled(place: str) -> str:
@@ -67,13 +146,7 @@ async def _filled(place: str) -> str:
         return await store.issue("route", "r", uses=USES)
 
 
-def _asking(place: str, token: str, what: str, count: int, name: str, late: dict[str, float]) -> Callable[[], float]:
-    command = [sys.executable, "-m", "benchmarks.store_load", place, token, what, str(SECONDS)]
-
-    def measure() -> float:
-        asking = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(count)]
-        said = [process.communicate()[0].split() for process in asking]
-        late[name] = max(float(p99) for _, p99 in said)
-        return sum(float(rate) for rate, _ in said)
-
-    return measure
+async def _many(place: str) -> None:
+    async with open_store(place) as store:
+        await asyncio.gather(*(store.put_secret(f"s{number}", "x" * 100) for number in range(ROWS // 3)))
+        await asyncio.gather(*(store.issue("secret", f"s{number}") for number in range(ROWS // 6)))

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..gateway.store.base import Keeper
 
 _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
+_PLAIN_UDS = "--uds speaks plain HTTP: leave --tls-cert and --tls-key out"
 _NEED_TOKEN = "--admin needs TLS (--tls-cert, --tls-key) and a token (--metrics-token-file) there"
 
 
@@ -65,7 +67,9 @@ def serve(context: click.Context, /, **options: Any) -> None:
     given = handed_over()
     encrypted = settings.tls is not None
     with ExitStack() as stack:
-        sock, url = (given[""], "") if "" in given else _bound(options, stack)
+        # Whoever has handed a socket over keeps it open, and the connections that wait on it.
+        sock, url, leave = (given[""], "", None) if "" in given else _bound(options, stack)
+        stack.callback(sock.close)
         _require_tls(sock, encrypted or options["behind_tls_proxy"], _NEED_TLS)
         admin = None
         if settings.admin is not None:
@@ -74,7 +78,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
         # The first line, whatever there is to say: whoever has started this waits for it.
         click.echo(f"oo: listening on {url or url_of(sock, encrypted)}", err=True)
         _introduce(settings)
-        code = _run(sock, settings, _again(context, settings.metrics_dir), admin)
+        code = _run(sock, settings, _again(context, settings.metrics_dir), admin, leave)
     sys.exit(code)
 
 
@@ -100,7 +104,10 @@ def _admin(
         stack.callback(UnixPath(os.path.abspath(address)).remove)
     _require_tls(sock, settings.tls is not None and settings.metrics_token_file is not None, _NEED_TOKEN)
     listen(sock, shared=settings.shared)
-    counts = stack.enter_context(TemporaryDirectory(prefix="oo-metrics-"))
+    try:
+        counts = stack.enter_context(TemporaryDirectory(prefix="oo-metrics-"))
+    except OSError as error:
+        raise click.ClickException(f"--admin needs a place for temporary files: {error.strerror}; set TMPDIR") from None
     return sock, replace(settings, metrics_dir=counts)
 
 
@@ -118,35 +125,41 @@ def _introduce(settings: ServeSettings) -> None:
 
 
 def _run(
-    sock: socket.socket, settings: ServeSettings, reread: Callable[[], ServeSettings], admin: socket.socket | None
+    sock: socket.socket,
+    settings: ServeSettings,
+    reread: Callable[[], ServeSettings],
+    admin: socket.socket | None,
+    leave: Callable[[], object] | None,
 ) -> int:
     from ..gateway.paths import data_dir
     from ..gateway.process import run_worker
     from ..gateway.supervisor import Supervisor
 
     if settings.workers > 1:
-        return Supervisor(sock, settings, reread, admin).run()
-    run_worker(sock, data_dir(), settings, reread, admin)
+        # On a shared port the workers hand over first, each by itself.
+        return Supervisor(sock, settings, reread, admin, None if settings.shared else leave).run()
+    run_worker(sock, data_dir(), settings, reread, admin, leave)
     return 0
 
 
-def _bound(options: dict[str, Any], stack: ExitStack) -> tuple[socket.socket, str]:
-    """The socket for callers, and its URL where that cannot be seen of it."""
-    from ..gateway.listening import UnixPath, bound, bound_unix, url_of
+def _bound(options: dict[str, Any], stack: ExitStack) -> tuple[socket.socket, str, Callable[[], object]]:
+    """The socket for callers, its URL where that cannot be seen of it, and what has no new connection begin there."""
+    from ..gateway.listening import UnixPath, begin_no_more, bound, bound_unix, url_of
 
     host, port, uds, shared = options["host"], options["port"], options["uds"], options["reuse_port"]
     if uds is not None and options["tls_cert"] is not None:
-        raise click.UsageError("--uds speaks plain HTTP: leave --tls-cert and --tls-key out")
+        raise click.UsageError(_PLAIN_UDS)
     try:
         if uds is None:
-            return bound(host, port, reuse_port=shared), ""
+            sock = bound(host, port, reuse_port=shared)
+            return sock, "", partial(begin_no_more, sock)
         path = os.path.abspath(uds)
         sock = bound_unix(path, options["uds_mode"], replace=shared)
     except OSError as error:
         where = f"{host} port {port}" if uds is None else uds
         raise click.ClickException(f"{where} cannot be listened on: {error.strerror}") from None
-    stack.callback(UnixPath(path).remove)
-    return sock, url_of(sock, False, path)
+    stack.callback(remove := UnixPath(path).remove)
+    return sock, url_of(sock, False, path), remove
 
 
 def _require_tls(sock: socket.socket, encrypted: bool, needed: str) -> None:
@@ -156,6 +169,31 @@ def _require_tls(sock: socket.socket, encrypted: bool, needed: str) -> None:
         host = sock.getsockname()[0]
         sock.close()
         raise click.ClickException(f"{host} is not loopback: {needed}")
+
+
+def _check_addresses(settings: ServeSettings, options: dict[str, Any]) -> None:
+    """Refuse what would be refused of the addresses, but for ports that are taken: the gateway may run already."""
+    tls, host = settings.tls is not None, options["host"]
+    if options["uds"] is None:
+        _check_address(f"{host} port {options['port']}", f"[{host}]:0", tls or options["behind_tls_proxy"], _NEED_TLS)
+    elif tls:
+        raise click.UsageError(_PLAIN_UDS)
+    if settings.admin is not None:
+        import prometheus_client  # noqa: F401
+
+        is_safe = tls and settings.metrics_token_file is not None
+        if "/" not in settings.admin:
+            _check_address(f"--admin {settings.admin}", settings.admin, is_safe, _NEED_TOKEN)
+
+
+def _check_address(name: str, address: str, is_safe: bool, needed: str) -> None:
+    from ..gateway.listening import bound, host_and_port
+
+    try:
+        with bound(host_and_port(address)[0], 0) as sock:
+            _require_tls(sock, is_safe, needed)
+    except OSError as error:
+        raise click.ClickException(f"{name} cannot be listened on: {error.strerror}") from None
 
 
 def _begin_audit(settings: ServeSettings) -> None:
@@ -191,6 +229,7 @@ def _say_what_would_be(settings: ServeSettings, options: dict[str, Any]) -> None
     from ..gateway.audit_log import AUDIT_FILE
     from ..gateway.paths import data_dir
 
+    _check_addresses(settings, options)
     known: dict[str, Any] = {
         "listen": options["uds"] or f"{options['host']} port {options['port']}",
         **_known(settings),

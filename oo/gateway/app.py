@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from .credentials.registry import Registry
 from .errors import StoreError
 from .fronts.base_url import Front
 from .http_server.server import Server, connection_limit
-from .listening import bound, hand_on, url_of
+from .listening import SETTLE, bound, hand_on, url_of
 from .metrics import Metrics
 from .stack import Stack
 from .store.base import Store
@@ -89,6 +89,10 @@ class Gateway:
         _, offers = _plugins.plugins.named(self._plugins, gateway_info(self.url))
         return offers
 
+    def under_way(self) -> list[tuple[str, str, int]]:
+        """How many calls are under way, by route and token."""
+        return self._capacity.under_way()
+
     async def obstacle(self) -> str:
         """Why it could not open things now; "" where it could."""
         return await self._chain.obstacle()
@@ -98,12 +102,24 @@ class Gateway:
         one breaks, and nothing has changed then."""
         self._chain.compose(self._offers())
 
-    async def drain(self, grace: float, hurry: asyncio.Event, *, shared: bool = False) -> int:
+    async def drain(
+        self,
+        grace: float,
+        hurry: asyncio.Event,
+        *,
+        shared: bool = False,
+        leave: Callable[[], object] | None = None,
+    ) -> int:
         """Listen no more, and let calls under way end, for `grace` seconds or until `hurry` is set. Returns how many
-        are left, which the block's end cuts. On a `shared` port, others take what comes from here on."""
+        are left, which the block's end cuts. On a `shared` port, others take what comes from here on. `leave` has no
+        new connection begin, where nobody else listens on the same socket."""
         self._chain.drain()
         if shared and self._sock is not None:
             await hand_on(self._sock, lambda: self._server.made)
+        if leave is not None:
+            leave()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(hurry.wait(), SETTLE)  # what is begun still comes
         left = await self._server.drain(grace, hurry, lambda: self._capacity.calls)
         self._chain.cut(left)
         return left

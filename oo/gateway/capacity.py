@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .errors import GatewayError
+from .models import Route
 
 MAX_BYTES = 256 << 20
 """Bytes of bodies and answers that a process keeps at once, in memory and in temporary files."""
@@ -25,10 +26,11 @@ class Busy(GatewayError):
 class _Holding:
     """What one token holds."""
 
-    __slots__ = ("calls", "size")
+    __slots__ = ("calls", "route", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, route: Route | None) -> None:
         self.calls = self.size = 0
+        self.route = route
 
 
 class Capacity:
@@ -42,8 +44,9 @@ class Capacity:
         self.calls = self.size = 0
         self._tokens: dict[str, _Holding] = {}
 
-    def take(self, token_id: str, concurrency: int | None = None) -> Place:
-        """A place for one call of a token, which may have no more than `concurrency` at once; Busy if there is none."""
+    def take(self, token_id: str, concurrency: int | None = None, route: Route | None = None) -> Place:
+        """A place for one call of a token, which may have no more than `concurrency` at once; Busy if there is none.
+        `route` is what it opens, if it opens one."""
         held = self._tokens.get(token_id)
         most = self._share if concurrency is None else min(concurrency, self._share)
         if held is not None and held.calls >= most:
@@ -51,10 +54,15 @@ class Capacity:
         if self.calls >= self.max_calls:
             raise Busy(503, "the gateway has as many calls under way as it can hold")
         if held is None:
-            held = self._tokens[token_id] = _Holding()
+            held = self._tokens[token_id] = _Holding(route)
         held.calls += 1
         self.calls += 1
         return Place(self, token_id)
+
+    def under_way(self) -> list[tuple[str, str, int]]:
+        """The route's name, "" where it is none, the token's id, and the calls of each token that has any."""
+        held = self._tokens.items()
+        return [("" if each.route is None else each.route.name, token_id, each.calls) for token_id, each in held]
 
     def keep(self, token_id: str, own: int, more: int) -> None:
         """Count `more` bytes that a call keeps beside its `own`. Busy if there is no room; 413 if there never will

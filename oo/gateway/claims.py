@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 
 from .errors import StoreError
@@ -17,7 +17,7 @@ from .models import Denial, StoredResponse
 from .store.base import Store
 
 logger = logging.getLogger("oo.gateway")
-_PAUSE, _LONGEST = 0.01, 0.5  # seconds between two looks at a call that another process makes
+_PAUSE, _LONGEST = 0.01, 0.25  # seconds between two looks at a call that another process makes
 
 
 class Claims:
@@ -30,22 +30,18 @@ class Claims:
     async def take(self, token: str, token_id: str, key: str, seconds: float) -> Claim | Denial | None:
         """Claim a call, and pay for it; None if it is known already."""
         asked = time.monotonic()
-        asking = asyncio.ensure_future(self._store.claim(token, key, seconds))
-        try:
-            found = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            # The store completes the claim for a caller who has disconnected, so release it.
-            if isinstance(fence := await asking, bytes):
-                await self._store.release(token_id, key, fence)
-            raise
+        found = await self._store.claim(token, key, seconds)
         if found == "taken":
             return None
         if isinstance(found, Denial):
             return found
         call = (token_id, key)
-        self._held[call] = claim = Claim(self._store, call, found, seconds, asked)
-        claim.ended.add_done_callback(lambda _: self._held.get(call) is claim and self._held.pop(call))
+        self._held[call] = claim = Claim(self._store, call, found, seconds, asked, self._left)
         return claim
+
+    def _left(self, claim: Claim) -> None:
+        if self._held.get(claim.call) is claim:
+            del self._held[claim.call]
 
     def is_other(self, token_id: str, key: str, digest: bytes) -> bool:
         """Whether this process makes another request with that key."""
@@ -64,13 +60,23 @@ class Claims:
 class Claim:
     """A claim that is held until `complete` or `release`. `asked` is when it was asked for, by the monotonic clock."""
 
-    def __init__(self, store: Store, call: tuple[str, str], fence: bytes, seconds: float, asked: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        call: tuple[str, str],
+        fence: bytes,
+        seconds: float,
+        asked: float,
+        left: Callable[[Claim], None] = lambda _: None,
+    ) -> None:
+        """`left` is told of its end."""
         self.digest = b""
         """What the request is, once it is known."""
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
         self._store = store
-        self._call = call
+        self.call = call
+        self._left = left
         self._fence = fence
         self._seconds = seconds
         self._lapses = asked + seconds
@@ -86,15 +92,20 @@ class Claim:
     async def complete(self, response: StoredResponse | None) -> None:
         """Note that the call was made, and store the response for repeats; None for one that is not to be stored.
         Whoever is cancelled meanwhile leaves it done."""
-        await asyncio.shield(self._end(made=True, response=response))
+        flows = response is not None and not isinstance(response.body, bytes)
+        await self._ended(self._end(made=True, response=response), flows=flows)
 
     async def release(self) -> None:
         """Free the key. Whoever is cancelled meanwhile leaves it done."""
-        await asyncio.shield(self._end(made=False))
+        await self._ended(self._end(made=False))
+
+    async def _ended(self, ending: Coroutine[None, None, None], *, flows: bool = False) -> None:
+        # The store does what it was asked for whoever was cancelled; what comes before that is another's to shield.
+        await (asyncio.shield(ending) if flows or self._renewing is not None else ending)
 
     async def _extend(self) -> bool:
         asked = time.monotonic()
-        held = await self._store.renew(*self._call, self._fence, self._seconds)
+        held = await self._store.renew(*self.call, self._fence, self._seconds)
         if held:
             self._lapses = max(self._lapses, asked + self._seconds)
         return held
@@ -118,13 +129,14 @@ class Claim:
         try:
             # After a failure too: the next request must not wait for a call that nobody makes.
             if made:
-                await self._store.complete(*self._call, self._fence, self.digest, response)
+                await self._store.complete(*self.call, self._fence, self.digest, response)
             else:
-                await self._store.release(*self._call, self._fence)
+                await self._store.release(*self.call, self._fence)
         except StoreError as error:
             # The call was made, and whoever waits for its answer can still get it.
             logger.error("the result of an idempotent call was not kept: %s", error)  # noqa: TRY400  # one line
         finally:
+            self._left(self)
             if not self.ended.done():
                 self.ended.set_result(None)
 

@@ -22,6 +22,7 @@ class GatewayContext(Context):
     Attributes:
         malformed: what is wrong with the HTTP of the call, or None; it is answered with `malformed_status`.
         peer: the address of whoever has connected, where it is known.
+        scheme: "http", or "https" where that connection is over TLS.
         method, path: what was asked for, as it was written, without the query.
         forwarded_for: the address of the caller, as a trusted proxy tells it.
         endpoint: what was asked for: "secret", "env", "proxy", "health" or "other".
@@ -48,6 +49,7 @@ class GatewayContext(Context):
     malformed: str | None = None
     malformed_status: int = 400
     peer: str | None = None
+    scheme: str = "http"
     method: str = ""
     path: str = ""
     forwarded_for: str | None = None

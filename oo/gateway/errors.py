@@ -30,6 +30,10 @@ class StoreUnavailable(StoreError):
         self.unsure = unsure
 
 
+class StoreMoved(StoreUnavailable):
+    """A store says that it has moved to another place."""
+
+
 class IntegrityError(StoreError):
     """A sealed record cannot be opened: it was changed, moved, or sealed with another key."""
 

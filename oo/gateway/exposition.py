@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
+from operator import add
 from pathlib import Path
+from time import time
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from .metrics import COUNTERS, GAUGES, HISTOGRAMS, SECONDS
+from .metrics import COUNTERS, GAUGES, HISTOGRAMS, SECONDS, Ended
 from .shared_counts import Key, added_up, pids
 
 
@@ -32,13 +34,24 @@ class _Counts:
         found: dict[Key, list[float]] = {}
         for key, numbers, lives in added_up(self._directory):
             if lives or key[0] not in GAUGES:
-                before = found.get(key, [0.0] * len(numbers))
-                found[key] = [_both(key[0], *pair) for pair in zip(before, numbers, strict=True)]
+                for name, values in _told(key, numbers):
+                    found[name] = list(map(add, found.get(name, [0.0] * len(values)), values))
         yield from _families(found)
 
 
-def _both(name: str, one: float, other: float) -> float:
-    return max(one, other) if name.endswith("_until_seconds") else one + other
+def _told(key: Key, numbers: Sequence[float]) -> Iterator[tuple[Key, Sequence[float]]]:
+    """The families that a process's numbers belong to, each with what it is told."""
+    if key[0] == "oo_calls":
+        ended, route = Ended.of(numbers), key[1]
+        yield key, [ended.calls]
+        yield ("oo_call_head_seconds", route), ended.head
+        yield ("oo_call_seconds", route), ended.whole
+        yield ("oo_sent_bytes", route), [ended.sent]
+        yield ("oo_received_bytes", route), [ended.received]
+    elif key[0] == "oo_upstream_rests":
+        yield key, [float(numbers[0] > time())]  # until when is what is kept
+    else:
+        yield key, numbers
 
 
 def _families(found: dict[Key, list[float]]) -> Iterator[Metric]:

@@ -10,17 +10,26 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from urllib.parse import quote
 
 from .._core.files import identity
 
 _FIRST_FD = 3  # sd_listen_fds(3), SD_LISTEN_FDS_START
-_RETURN = 0x06  # BPF_RET | BPF_K: a program of one instruction
-_ATTACH = 51  # SO_ATTACH_REUSEPORT_CBPF, socket(7)
+_RETURN = 0x06  # BPF_RET | BPF_K
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER, socket(7)
+_ATTACH = 51  # SO_ATTACH_REUSEPORT_CBPF
 _DETACH = 68  # SO_DETACH_REUSEPORT_BPF
-_SETTLE = 0.2  # seconds in which a connection that has been begun is made
+_NO_SYN = (  # drops a segment with SYN and no ACK: its flags are the 14th byte of a TCP head (RFC 9293, 3.1)
+    (0x30, 0, 0, 13),  # BPF_LD | BPF_B | BPF_ABS
+    (0x54, 0, 0, 0x12),  # BPF_ALU | BPF_AND | BPF_K
+    (0x15, 0, 1, 0x02),  # BPF_JMP | BPF_JEQ | BPF_K
+    (_RETURN, 0, 0, 0),
+    (_RETURN, 0, 0, 0xFFFFFFFF),
+)
+SETTLE = 0.2
+"""Seconds in which a connection that has been begun is made."""
 _QUEUE = 1024  # connections that the system keeps waiting until the workers are up
 
 
@@ -84,10 +93,15 @@ def bound_at(address: str, *, reuse_port: bool = False) -> socket.socket:
     be done."""
     if "/" in address:
         return bound_unix(address, replace=reuse_port)
+    return bound(*host_and_port(address), reuse_port=reuse_port)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of HOST:PORT; OSError where it is none."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise OSError(0, "it is neither HOST:PORT nor a path")
-    return bound(host.strip("[]"), int(port), reuse_port=reuse_port)
+    return host.strip("[]"), int(port)
 
 
 class UnixPath:
@@ -135,12 +149,27 @@ def give_way(sock: socket.socket, place: int) -> bool:
     A socket that is closed takes the connections with it that nobody has accepted, so a process that ends has others
     take what comes, before it closes its own. Where there is no such place, they are shared out as before.
     """
-    code = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, place))
+    return _attach(sock, _ATTACH, ((_RETURN, 0, 0, place),))
+
+
+def begin_no_more(sock: socket.socket) -> bool:
+    """Have the system begin no new connection on a port; those that are begun still come. False where it cannot.
+
+    A socket that is closed resets the connections that nobody has accepted. With this there are none by then: who comes
+    later is refused, or taken by whoever listens there next.
+    """
+    return _attach(sock, _ATTACH_FILTER, _NO_SYN)
+
+
+def _attach(sock: socket.socket, option: int, program: Sequence[tuple[int, int, int, int]]) -> bool:
+    if sys.platform != "linux":
+        return False
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in program))
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _ATTACH, struct.pack("HL", 1, ctypes.addressof(code)))
+        sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("HL", len(program), ctypes.addressof(code)))
     except OSError:
         return False
-    return sys.platform == "linux"
+    return True
 
 
 async def hand_on(sock: socket.socket, made: Callable[[], int]) -> None:
@@ -151,9 +180,9 @@ async def hand_on(sock: socket.socket, made: Callable[[], int]) -> None:
     for place in (1, 0):
         if not give_way(sock, place):
             return
-        await asyncio.sleep(_SETTLE)  # whoever is in the middle of connecting still comes here
+        await asyncio.sleep(SETTLE)  # whoever is in the middle of connecting still comes here
         before = made()
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(SETTLE)
         if made() == before:
             return
 

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
 from typing import Any, TypeAlias, cast
 
 from .metrics import Metrics
-from .store.base import Store
+from .store.base import Store, WatchedStore
 
 Method: TypeAlias = Callable[..., Awaitable[Any]]
 
-_TIMED = ("consume", "claim", "result", "renew", "complete", "release", "check")
+_ALL = [name for name in vars(Store) if not name.startswith("_")]
+_READS = ("authorize", "cors", "environment", "opens", "route", "secret")
 
 
 def metered(store: Store, metrics: Metrics) -> Store:
-    """The store, with what takes its time or fails counted by the method's name."""
+    """The store, with what takes its time or fails counted by operation and engine.
+
+    Where most of what is read lies in memory already, which takes less time than to time it, each look behind that
+    counts as a `read`.
+    """
     return cast("Store", _Metered(store, metrics))
 
 
 class _Metered:
     def __init__(self, store: Store, metrics: Metrics) -> None:
-        self._store = store
-        for name in _TIMED:
-            setattr(self, name, _timed(getattr(store, name), name, metrics))
-        if not getattr(store, "is_embedded", False):  # else it is looked up in memory, in less time than that takes
-            self.authorize = _timed(store.authorize, "authorize", metrics)
+        engine = getattr(store, "engine", "other")
+        looks = isinstance(store, WatchedStore)
+        if isinstance(store, WatchedStore):
+            store.watch(partial(_looked, metrics, metrics.timed("oo_store_seconds", "read", engine), engine))
+        # Each is bound here, so that a call looks nothing up.
+        for name in _ALL:
+            method = getattr(store, name)
+            is_timed = not (looks and name in _READS)
+            setattr(self, name, _timed(method, name, engine, metrics) if is_timed else method)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+
+def _looked(metrics: Metrics, at: int, engine: str, seconds: float | None) -> None:
+    if seconds is None:
+        metrics.count(1, "oo_store_errors", "read", engine)
+    else:
+        metrics.observe(at, seconds)
 
 
-def _timed(method: Method, name: str, metrics: Metrics) -> Method:
-    at = metrics.timed("oo_store_seconds", name)
+def _timed(method: Method, name: str, engine: str, metrics: Metrics) -> Method:
+    at = metrics.timed("oo_store_seconds", name, engine)
 
     async def timed(*args: Any, **named: Any) -> Any:
-        began = time.monotonic()
+        began = monotonic()
         try:
             found = await method(*args, **named)
         except Exception:
-            metrics.count(1, "oo_store_errors", name)
+            metrics.count(1, "oo_store_errors", name, engine)
             raise
-        metrics.observe(at, time.monotonic() - began)
+        metrics.observe(at, monotonic() - began)
         return found
 
     return timed

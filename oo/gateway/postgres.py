@@ -54,6 +54,8 @@ class PostgresStore(RecordKeeper):
     """A Keeper over a PostgreSQL database. It is open within its `async with` block; StoreError if there is no store or
     the master key is another's."""
 
+    engine = "postgres"
+
     def __init__(self, place: str, load: Callable[[], MasterKeys]) -> None:
         super().__init__(load)
         self._place = parse(place)
@@ -220,7 +222,7 @@ class PostgresStore(RecordKeeper):
         known = self._known(token)
         if known is None or known.uses is None:
             return None
-        asking = asyncio.ensure_future(self._uses.counted(known))
+        asking = self._uses.counted(known)
         asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
         return known, asking
 

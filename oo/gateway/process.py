@@ -74,12 +74,14 @@ def run_worker(
     settings: ServeSettings,
     reread: Callable[[], ServeSettings],
     admin: socket.socket | None = None,
+    leave: Callable[[], object] | None = None,
 ) -> None:
     """Answer callers on a bound socket until SIGINT or SIGTERM; a second one ends it at once. SIGHUP has it take over
-    what `reread` gives, as far as a running process can. Administrators are answered on `admin`."""
+    what `reread` gives, as far as a running process can. Administrators are answered on `admin`. `leave` has no new
+    connection begin when it ends."""
     manager = ServiceManager()
     worker = Worker(sock, home, settings, manager.ready)
-    worker.reread, worker.manager, worker.admin = reread, manager, admin
+    worker.reread, worker.manager, worker.admin, worker.leave = reread, manager, admin, leave
     run_fast(worker.run())
 
 
@@ -112,6 +114,7 @@ class Worker:
     reread: Callable[[], ServeSettings] | None = None  # a supervisor reads for its workers
     manager: ServiceManager | None = None  # and speaks for them
     admin: socket.socket | None = None
+    leave: Callable[[], object] | None = None
 
     def __init__(self, sock: socket.socket, home: Path, settings: ServeSettings, ready: Callable[[], None]) -> None:
         self._sock = sock
@@ -133,6 +136,8 @@ class Worker:
         async with AsyncExitStack() as stack:
             if self._settings.traces:
                 stack.callback(trace_export.start())
+            if self._metrics is not None:
+                stack.callback(self._metrics.close)
             audit = self._settings.audit.open(self._home)
             stack.callback(audit.close)
             vault = await stack.enter_async_context(_store(self._home))
@@ -142,7 +147,7 @@ class Worker:
             with contextlib.suppress(NotImplementedError, AttributeError):
                 loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
             stack.callback(self._cancel)
-            self._watch()
+            self._watch(gateway)
             _spare_garbage_collection()
             self._ready()
             await self._stop.wait()
@@ -167,7 +172,9 @@ class Worker:
         tls = None if self._tls is None or is_loopback(sock) else self._tls.context
         return admin_listener.listening(gateway, sock, tls, token, Path(self._settings.metrics_dir))
 
-    def _watch(self) -> None:
+    def _watch(self, gateway: Gateway) -> None:
+        if self._metrics is not None:
+            self._tasks.append(asyncio.create_task(self._metrics.watch(gateway.under_way)))
         if self._tls is not None:
             self._tasks.append(asyncio.create_task(self._tls.watch()))
         if self.manager is not None and self.manager.watchdog is not None:
@@ -187,7 +194,8 @@ class Worker:
     async def _drain(self, gateway: Gateway) -> None:
         if self.manager is not None:
             self.manager.stopping()
-        cut = await gateway.drain(self._settings.grace, self._hurry, shared=self._settings.shared)
+        settings = self._settings
+        cut = await gateway.drain(settings.grace, self._hurry, shared=settings.shared, leave=self.leave)
         logger.log(logging.WARNING if cut else logging.INFO, "the gateway ends: calls that were cut: %d", cut)
 
     def _reload(self, gateway: Gateway, audit: AuditLog) -> None:

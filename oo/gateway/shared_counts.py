@@ -18,7 +18,9 @@ Key: TypeAlias = "tuple[str, ...]"
 
 CELLS = 1 << 16
 """Numbers that a process has room for; the file is sparse. What is named beyond them is not counted."""
-_SPARE = 128  # cells that take what has no room
+NOWHERE = 0
+"""The cell that nobody adds up."""
+_SPARE = 128  # cells behind it that take what has no room
 
 
 class SharedCounts:
@@ -39,7 +41,7 @@ class SharedCounts:
         """Give some cells in a row a name; the first of them."""
         at = self._next
         if at + cells > CELLS or cells > _SPARE:
-            return 0
+            return NOWHERE
         self._next += cells
         os.write(self._names, f"{json.dumps([key, at, cells])}\n".encode())
         return at

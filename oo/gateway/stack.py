@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 
 from .._core.io import IO, LoopIO
@@ -29,7 +29,7 @@ from .middleware.cors import Cors
 from .middleware.credentials import ApplyCredentials
 from .middleware.end_revoked import EndRevoked
 from .middleware.error_responses import ErrorResponses
-from .middleware.failover import Failover
+from .middleware.failover import Failover, Rests
 from .middleware.forward import Forward
 from .middleware.idempotency import Idempotency
 from .middleware.lead_back import LeadBack
@@ -66,11 +66,11 @@ def gateway_chain(
     upstream: Transport,
     kinds: Registry,
     capacity: Capacity | None = None,
-    rested: Callable[[str, str], None] | None = None,
+    rests: Rests | None = None,
 ) -> list[Middleware | Slot]:
     """The chain of a gateway, with the slots of plugins in their places. Whatever is refused is a GatewayError until
     ErrorResponses, so a plugin sees it as it sees a client's error. `kinds` are those of the credentials, which fetch
-    what they need by `upstream`. `rested` is told of an upstream that rests (Failover)."""
+    what they need by `upstream`. `rests` is told of an upstream that rests (Failover)."""
     return [
         WriteAudit(audit),  # a line for each call, when its answer has ended
         Cors(store),  # preflights, and whose programs may read an answer
@@ -87,7 +87,7 @@ def gateway_chain(
         Limits(store),  # any other call pays a use
         Forward(),  # the upstream's URL, and the headers that pass either way
         Resilience(),  # the library's Retry, as often as the route says
-        Failover(rested),  # which of the route's upstreams
+        Failover(rests),  # which of the route's upstreams
         Slot.ATTEMPT,
         MaskResponse(),  # no secret comes back
         WholeAnswers(),  # a caller's Range does not cut what the mask reads
@@ -115,18 +115,17 @@ class Stack:
         """`offers` are the middlewares of plugins for each slot, `kinds` the kinds of credentials, with theirs,
         `capacity` what the process can hold at once. `watchers` stand outside of all, and change nothing.
         `metrics` are what is counted into, if anything is."""
-        self._counting: CountingAudit | None = None
         if metrics is not None:
             if isinstance(audit, AuditLog):
                 audit.told = partial(metrics.count, 1, "oo_audit_lost")
-            audit = self._counting = CountingAudit(metrics, audit)
+            audit = CountingAudit(metrics, audit)
             store = metered(store, metrics)
         self._background = Background()
         self._calls = OpenCalls(store)
         self._end = _End(store, audit)
         io, upstream = LoopIO() if io is None else io, self._end.upstream
-        kinds, rested = kinds or Registry(), None if metrics is None else metrics.rested
-        chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds, capacity, rested)
+        kinds, rests = kinds or Registry(), None if metrics is None else metrics.rests
+        chain = gateway_chain(store, audit, self._background, self._calls, upstream, kinds, capacity, rests)
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
         self._io = io
         self.compose(offers or {})
@@ -167,8 +166,6 @@ class Stack:
     async def close(self) -> None:
         """Close the connections, after a second at most for the calls that must be completed."""
         await self._background.close()
-        if self._counting is not None:
-            self._counting.flush()
         await self._calls.close()
         await self._end.close()
 

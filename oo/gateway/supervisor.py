@@ -17,6 +17,7 @@ from types import FrameType
 
 from . import logs
 from .errors import StoreError
+from .listening import SETTLE
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
 from .shared_counts import bury
@@ -54,7 +55,8 @@ class _Worker:
 
 
 class Supervisor:
-    """Keeps as many workers on a bound socket as the settings say. `reread` gives those anew when SIGHUP comes."""
+    """Keeps as many workers on a bound socket as the settings say. `reread` gives those anew when SIGHUP comes. `leave`
+    has no new connection begin when it ends."""
 
     def __init__(
         self,
@@ -62,8 +64,10 @@ class Supervisor:
         settings: ServeSettings,
         reread: Callable[[], ServeSettings],
         admin: socket.socket | None = None,
+        leave: Callable[[], object] | None = None,
     ) -> None:
         self._sock = sock
+        self._leave = leave
         self._admin = admin
         self._settings = self._proven = settings
         self._reread = reread
@@ -89,6 +93,9 @@ class Supervisor:
             self._tell()
             time.sleep(_INTERVAL)
         self._manager.stopping()
+        if self._leave is not None and self._stops:
+            self._leave()
+            time.sleep(SETTLE)  # what is begun still comes, while the workers accept
         self._sock.close()
         self._end()
         if not self._stops:

@@ -37,10 +37,12 @@ class UpstreamChoice:
         self._upstreams[first].credit -= sum(self._upstreams[number].weight for number in awake)
         return first
 
-    def succeeded(self, number: int) -> None:
-        """It answered."""
+    def succeeded(self, number: int) -> bool:
+        """It answered. Returns whether it was to rest until then, or has rested."""
         upstream = self._upstreams[number]
+        rested = upstream.rests_until > 0
         upstream.failures, upstream.rests_until = 0, 0.0
+        return rested
 
     def failed(self, number: int, now: float) -> bool:
         """It gave no answer, or a 5xx. After a rest, one failure more is enough for the next. Returns whether it rests

@@ -27,7 +27,8 @@ from .freshness import ReadCache
 from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .sealing import MasterKeys
-from .store import database, sqlite_uses, token_rows
+from .store import database, sqlite_uses
+from .store.base import Look
 from .store.data_keys import DataKey
 from .store.keyed_calls import KeyedCalls
 from .store.results import RESULTS_FILE, Results
@@ -42,8 +43,7 @@ _TOGETHER = 64  # records that are sealed anew in one transaction
 class Vault(RecordKeeper):
     """An open vault, a Keeper. `async with Vault(home)`; StoreError if there is none or the master key is another's."""
 
-    is_embedded = True
-    """What is read of it lies in this process's memory mostly."""
+    engine = "sqlite"
 
     def __init__(self, home: Path, load: Callable[[], MasterKeys] | None = None) -> None:
         super().__init__(load or (lambda: keyring.load(home)))
@@ -60,6 +60,10 @@ class Vault(RecordKeeper):
         """Make a new vault; StoreError if there is one."""
         database.create(home / VAULT_FILE, masters)
 
+    def watch(self, told: Look) -> None:
+        """Have `told` called for each look into the file."""
+        self._database.told = told
+
     async def check(self) -> None:
         self._database.check()
 
@@ -69,8 +73,7 @@ class Vault(RecordKeeper):
             return found  # which writes nothing
         if found.rate is None:
             return found.grant
-        still = self._still(found, kind)
-        return await self._database.write(lambda r: still(r) or sqlite_uses.charge(r.db, found)) or found.grant
+        return await self._database.ask(sqlite_uses.charge_all, self._judged_now(found, kind)) or found.grant
 
     async def consume(self, token: str, kind: Kind) -> Grant | Denial:
         found = await self._opened(token, kind)
@@ -78,21 +81,20 @@ class Vault(RecordKeeper):
             return found
         if found.uses is None:
             return found.grant
-        still = self._still(found, kind)
-        return await self._database.write(lambda r: still(r) or sqlite_uses.consume(r.db, found)) or found.grant
+        return await self._database.ask(sqlite_uses.consume_all, self._judged_now(found, kind)) or found.grant
 
     async def terms(self, token: str) -> tuple[Token, float] | Denial:
         found = await self._find_token(token)
         if isinstance(found, Denial):
             return found
-        used, tat = self._database.read(lambda records: sqlite_uses.counted(records.db, found))
+        used, tat = self._database.look(lambda records: sqlite_uses.counted(records.db, found))
         return replace(found, used=used), tat
 
     async def claim(self, token: str, key: str, seconds: float) -> bytes | Denial | Literal["taken"]:
         found = await self._opened(token, "route")
         if isinstance(found, Denial):
             return found
-        return await self._calls.claim(found, self._call(key), seconds, self._still(found, "route"))
+        return await self._calls.claim(self._judged_now(found, "route"), self._call(key), seconds)
 
     async def close(self) -> None:
         """Close the files, after the changes that were begun."""
@@ -104,26 +106,15 @@ class Vault(RecordKeeper):
         found = await self._opened(token, kind)
         if isinstance(found, Denial):
             return found
-        is_used_up = found.uses is not None and self._database.read(lambda r: sqlite_uses.is_used_up(r.db, found))
+        is_used_up = found.uses is not None and self._database.look(lambda r: sqlite_uses.is_used_up(r.db, found))
         if is_used_up and (key is None or not self._calls.is_known(found.id, self._call(key))):
             return Denial("used up", found.id, label=found.label)
         if found.rate is None:
             return found
-        return self._database.read(lambda records: sqlite_uses.too_soon(records.db, found)) or found
+        return self._database.look(lambda records: sqlite_uses.too_soon(records.db, found)) or found
 
-    def _still(self, token: Token, kind: Kind) -> Callable[[SQLiteRecords], Denial | None]:
-        """What denies a use in the transaction that counts it, where an owner has changed something since its token was
-        judged."""
-        epoch = self._database.epoch
-
-        def denial(records: SQLiteRecords) -> Denial | None:
-            if records.rows.epoch() == epoch:
-                return None
-            found = run_sync(token_rows.find(records, bytes.fromhex(token.hash)))
-            outcome = Denial("unknown") if found is None else found.opens(kind, self._now())
-            return outcome if isinstance(outcome, Denial) else None
-
-        return denial
+    def _judged_now(self, token: Token, kind: Kind) -> sqlite_uses.Judged:
+        return sqlite_uses.Judged(token, kind, self._database.epoch)
 
     @property
     def _root(self) -> bytes:

@@ -23,13 +23,23 @@ _OUTPUT = ("completion_tokens", "output_tokens")
 
 
 class GenAI:
-    """A call of a model. `name` is its span's, `asked` the attributes that are known before it is answered."""
+    """A call of a model. `name` is its span's, `asked` the attributes that are known before it is answered. `sent` is
+    the beginning of a body that comes in pieces."""
 
     def __init__(self, operation: str, provider: str, model: str | None) -> None:
-        self.name = operation if model is None else f"{operation} {model}"
+        self.name = operation
         self.asked = {"gen_ai.operation.name": operation, "gen_ai.provider.name": provider}
+        self.sent = bytearray()
+        self._ask(model)
+
+    def was_sent(self) -> None:
+        """Take the model from `sent`, if all of it is there."""
+        self._ask(_text(_object(bytes(self.sent)).get("model")))
+
+    def _ask(self, model: str | None) -> None:
         if model is not None:
             self.asked["gen_ai.request.model"] = model
+            self.name = f"{self.asked['gen_ai.operation.name']} {model}"
 
     @staticmethod
     def of(request: Request) -> GenAI | None:

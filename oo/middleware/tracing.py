@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -47,19 +48,21 @@ class Tracing:
             return await call_next(request)  # somebody asks every few seconds
         genai = GenAI.of(request)
         span = self._begin(request, serves, genai, began)
+        if genai is not None and span.is_recording() and isinstance(request.body, Body):
+            request = request.replace(body=_WatchedBody(request.body, genai.sent))
         try:
             with self._trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
                 response = await call_next(self._carrying(request, span))
         except BaseException as error:
             status, reason = getattr(error, "status", None), getattr(error, "reason", None)
-            self._end(span, request, began, status, str(reason or status or type(error).__name__))
+            self._end(span, request, began, status, str(reason or status or type(error).__name__), genai)
             raise
         failed = response.status >= (500 if serves else 400)
         kind = str(response.status) if failed else None
         if response.stream is None:
             if genai is not None and span.is_recording():
                 span.set_attributes(genai.answered(response.headers, response.body))
-            self._end(span, request, began, response.status, kind)
+            self._end(span, request, began, response.status, kind, genai)
             return response
         return self._streamed(span, request, began, response, genai)
 
@@ -102,15 +105,21 @@ class Tracing:
                 outcome = "complete"  # there is nothing behind it that a client would read
             failed = response.status >= (500 if request.context.side == "server" else 400)
             kind = outcome if outcome != "complete" else str(response.status) if failed else None
-            self._end(span, request, began, response.status, kind)
+            self._end(span, request, began, response.status, kind, genai)
 
         if genai is not None and span.is_recording() and response.stream is not None:
             response = response.replace(stream=_watched(response.stream, kept))
         return response.on_end(ended)
 
-    def _end(self, span: Span, request: Request, began: int, status: int | None, kind: str | None) -> None:
+    def _end(
+        self, span: Span, request: Request, began: int, status: int | None, kind: str | None, genai: GenAI | None
+    ) -> None:
         context = request.context
         if span.is_recording():
+            if genai is not None and genai.sent:  # its body came in pieces
+                genai.was_sent()
+                span.update_name(genai.name)
+                span.set_attributes(genai.asked)
             if status is not None:
                 span.set_attribute("http.response.status_code", status)
             if kind is not None:
@@ -146,12 +155,40 @@ def _path(request: Request) -> str:
 def _of_gateway(request: Request) -> dict[str, Any]:
     """What a gateway knows of a call. A stranger's path is not told: it may spell a token."""
     context: Any = request.context
-    known: dict[str, Any] = {"http.route": _PLACES.get(request.operation, "")}
+    known: dict[str, Any] = {"http.route": _PLACES.get(request.operation, ""), "url.scheme": context.scheme}
     if context.token_id is not None:
         known["url.path"], known["oo.token_id"] = _path(request), context.token_id
     if context.route is not None:
         known["oo.route"] = context.route.name
     return known
+
+
+class _WatchedBody(Body):
+    """A body of which the beginning is kept."""
+
+    def __init__(self, body: Body, kept: bytearray) -> None:
+        super().__init__(self._read, length=body.length, abort=body.abort)
+        self._body = body
+        self._kept = kept
+
+    @property
+    def replayable(self) -> bool:
+        return self._body.replayable
+
+    def here(self) -> bytes | None:
+        found = self._body.here()
+        if found is not None:
+            self.begun = True
+            self._kept += found[:_MOST]
+            self._end("complete")
+        return found
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        self._kept.clear()
+        async for piece in self._body:
+            if len(self._kept) < _MOST:
+                self._kept += piece[: _MOST - len(self._kept)]
+            yield piece
 
 
 def _watched(stream: ByteStream, kept: bytearray) -> Body:

@@ -185,7 +185,7 @@ async def flipped(tmp_path: Path, state: str) -> Counter[str]:
     vaults = Vaults(tmp_path / "home")
     await vaults.fill(tmp_path / "crashed")
     source = tmp_path / ("crashed" if state == "crashed" else "home")
-    content = {path.name: path.read_bytes() for path in source.iterdir()}
+    content = {path.name: data for path in source.iterdir() if (data := path.read_bytes())}
     assert set(content) >= ({VAULT_FILE, f"{VAULT_FILE}-wal"} if state == "crashed" else {VAULT_FILE})
     chance = random.Random(state)
     found: Counter[str] = Counter()

@@ -8,131 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oo.gateway.errors import StoreError, StoreUnavailable
-from oo.gateway.models import Denial, Grant, Route, StoredResponse
+from oo.gateway.models import Denial
 from oo.gateway.postgres import PostgresStore, create
-from oo.gateway.sealing import Keyring, new_key
 from tests.support.faults import answer, serving
 from tests.support.link import Link, Mode
-from tests.support.postgres import Engine, database, engine_in, installed, say
+from tests.support.load import FAILURES, RING, replicas
+from tests.support.postgres import Engine, database, engine_in, installed
 from tests.support.processes import Home, get, needs_proc, until
+from tests.support.standby import Pair
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.campaign
 
-FAILURES = int(os.environ.get("OO_FAILURES", "2"))
 LOST = 1.0  # seconds after which nothing may be opened without the engine
-RING = Keyring([new_key()])
-ANSWER = StoredResponse(201, (), b"answer")
-USES = 2_000
-
-
-class Load:
-    """Callers of some replicas, who spend uses and make keyed calls; and what each was told."""
-
-    def __init__(self, stores: list[PostgresStore]) -> None:
-        self.stores = stores
-        self.granted: Counter[str] = Counter()
-        self.kept: list[tuple[str, str]] = []
-        self.last = [0.0] * len(stores)
-        self.refused: Counter[str] = Counter()
-        self.tokens: list[str] = []
-        self.caller = ""
-        self._stop = False
-
-    async def prepare(self) -> None:
-        first = self.stores[0]
-        await first.put_secret("s", "x")
-        await first.put_route(Route("r", "http://127.0.0.1:9"))
-        self.tokens = [await first.issue("secret", "s", uses=uses) for uses in (3, 40, USES)]
-        self.caller = await first.issue("route", "r")
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(work(n, store))
-            for n, store in enumerate(self.stores)
-            for work in (self._spend, self._spend, self._call)
-        ]
-        try:
-            yield
-        finally:
-            self._stop = True
-            await asyncio.gather(*tasks)
-            self._stop = False
-
-    async def _spend(self, who: int, store: PostgresStore) -> None:
-        turn = 0
-        while not self._stop:
-            turn += 1
-            token = self.tokens[turn % len(self.tokens)]
-            try:
-                found = await store.consume(token, "secret")
-            except StoreUnavailable:
-                self.refused["unavailable"] += 1
-                await asyncio.sleep(0.005)
-                continue
-            if isinstance(found, Grant):
-                self.granted[token] += 1
-                self.last[who] = time.monotonic()
-            else:
-                assert found.why == "used up"
-            await asyncio.sleep(0.001)
-
-    async def _call(self, who: int, store: PostgresStore) -> None:
-        turn, identity = 0, store.id_of(self.caller)
-        while not self._stop:
-            turn += 1
-            key = f"{who}.{turn}.{time.monotonic()}"
-            try:
-                fence = await store.claim(self.caller, key, 60)
-                assert isinstance(fence, bytes)
-                self.last[who] = time.monotonic()
-                await store.complete(identity, key, fence, b"digest", ANSWER)
-                self.kept.append((identity, key))
-            except StoreUnavailable:
-                await asyncio.sleep(0.005)
-            await asyncio.sleep(0.002)
-
-    async def check(self, place: str) -> None:
-        """No use over a limit, and no acknowledged answer lost."""
-        async with PostgresStore(place, lambda: RING) as store:
-            counted = {each.id: (each.used, each.uses) for each in await store.tokens()}
-            for token in self.tokens:
-                used, uses = counted[store.id_of(token)]
-                assert uses is not None
-                assert self.granted[token] <= used <= uses
-            for identity, key in self.kept[-300:]:
-                assert await store.result(identity, key, b"digest") == ANSWER
-
-    async def back(self) -> float:
-        """How long it takes until every replica grants something again."""
-        began = time.monotonic()
-        while min(self.last) < began:
-            assert time.monotonic() - began < PATIENCE, self.refused
-            await asyncio.sleep(0.005)
-        return max(self.last) - began
-
-
-@asynccontextmanager
-async def replicas(place: str, count: int = 2) -> AsyncIterator[Load]:
-    async with AsyncExitStack() as stack:
-        stores = [await stack.enter_async_context(PostgresStore(place, lambda: RING)) for _ in range(count)]
-        load = Load(stores)
-        await load.prepare()
-        yield load
 
 
 @pytest.fixture(scope="module")
@@ -166,53 +64,6 @@ async def test_the_engine_is_killed_over_and_over(engine: Engine) -> None:
             await load.check(engine.url)
     assert load.refused["unavailable"] > 0
     print(f"\nanswered {max(took):.2f} s after the engine was back, at most")
-
-
-class Pair:
-    """A primary and its synchronous standby, on two ports that change their roles."""
-
-    def __init__(self, binaries: Path, name: str) -> None:
-        self.primary = engine_in(binaries, f"{name}-a")
-        self.standby = engine_in(binaries, f"{name}-b")
-        ports = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
-        self.place = f"postgres://postgres@{ports}/postgres"
-
-    def start(self) -> None:
-        self.primary.init()
-        self.primary.start()
-        self.attach()
-
-    def attach(self) -> None:
-        """Make the other one the synchronous standby of the primary."""
-        standby = self.standby
-        source = ("-h", "127.0.0.1", "-p", str(self.primary.port), "-U", "postgres")
-        standby.call("pg_basebackup", "-D", str(standby.data), "-R", "-X", "stream", "-c", "fast", *source)
-        with open(standby.data / "postgresql.auto.conf", "a") as settings:
-            settings.write("\nsynchronous_standby_names = ''\n")
-        standby.start()
-        self._say(self.primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
-        self._say(self.primary, "SELECT pg_reload_conf()")
-        self._say(self.primary, "SELECT pg_sleep(0.3)")
-
-    def replace(self) -> None:
-        """Kill the primary, and make its standby the new one."""
-        self.primary.kill()
-        self.standby.call("pg_ctl", "promote", "-w", "-D", str(self.standby.data))
-        self.primary, self.standby = self.standby, self.primary
-
-    def renew(self) -> None:
-        """Give the new primary a standby, where the old one was."""
-        import shutil
-
-        shutil.rmtree(self.standby.data)
-        self.attach()
-
-    def stop(self) -> None:
-        for each in (self.primary, self.standby):
-            each.stop()
-
-    def _say(self, engine: Engine, statement: str) -> None:
-        asyncio.run(say(engine.url, statement))
 
 
 async def test_the_primary_is_replaced_by_its_standby_over_and_over(binaries: Path) -> None:

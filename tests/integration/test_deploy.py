@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from tests.support.certificates import self_signed
 from tests.support.processes import Home
 from tests.support.waiting import PATIENCE
 
@@ -36,3 +40,16 @@ def test_what_they_are_given_to_end_is_longer_than_what_calls_are() -> None:
     unit = (DEPLOY / "double-o.service").read_text("utf-8")
     assert "TimeoutStopSec=45\n" in unit
     assert "grace = 30\n" in (DEPLOY / "gateway.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_container_is_healthy_whatever_its_callers_speak(tmp_path: Path, tls: bool) -> None:
+    text = (DEPLOY / "Containerfile").read_text("utf-8")
+    (check,) = re.findall(r"HEALTHCHECK .*?CMD (\[.*\])", text)
+    (admin,) = re.findall(r"OO_ADMIN=(\S+)", text)
+    made, path = self_signed(tmp_path, "127.0.0.1"), str(tmp_path / "admin.sock")
+    home = Home(tmp_path / "home", OO_ADMIN=path).made()
+    command = [part.replace(quote(admin, safe=""), quote(path, safe="")) for part in json.loads(check)]
+    with home.serve(*(("--tls-cert", made.file, "--tls-key", made.both) if tls else ())):
+        assert home.oo(*command[1:]).returncode == 0
+    assert home.oo(*command[1:]).returncode == 1

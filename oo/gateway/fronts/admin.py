@@ -10,8 +10,6 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-_SETTLED = 0.05  # seconds
-
 Page: TypeAlias = "tuple[int, str, bytes]"
 """A status, a type of content, and a body."""
 
@@ -61,7 +59,6 @@ def pages(
         return 503 if why else 200, "application/json", b'{"status": "%b"}' % (why or "ready").encode()
 
     async def counted() -> Page:
-        await asyncio.sleep(_SETTLED)  # what has ended by now is counted then, in every worker
         # Many files may have to be read, which calls do not wait for.
         return 200, "text/plain; version=0.0.4; charset=utf-8", await asyncio.to_thread(metrics)
 

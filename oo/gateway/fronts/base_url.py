@@ -71,6 +71,8 @@ def _context(received: web.BaseRequest) -> GatewayContext:
     context.peer = received.remote
     if received.transport is not None:
         context.hang_up = received.transport.abort
+        if received.transport.get_extra_info("sslcontext") is not None:
+            context.scheme = "https"
     return context
 
 

@@ -23,7 +23,7 @@ class Concurrency:
         context = gateway_context(request)
         if context.token_id is None:
             return await call_next(request)
-        context.place = place = self._capacity.take(context.token_id, context.concurrency)
+        context.place = place = self._capacity.take(context.token_id, context.concurrency, context.route)
         try:
             response = await call_next(request)
         except BaseException:

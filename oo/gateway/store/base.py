@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..models import Denial, Grant, Kind, Rate, Route, StoredResponse, Token, Variable, Version
 from ..sealing import MasterKeys
@@ -54,7 +54,7 @@ class Store(Protocol):
     async def claim(self, token: str, key: str, seconds: float) -> bytes | Denial | Literal["taken"]:
         """Claim a route's call and count one use of the token, both or neither. The claim lasts for `seconds`, and is
         kept before this returns. Returns its fence, which is drawn anew for each, or the Denial, or "taken": the call
-        is known, so that it costs no use."""
+        is known, so that it costs no use. What is claimed for whoever was cancelled meanwhile is released."""
 
     async def result(
         self, token_id: str, key: str, digest: bytes
@@ -70,10 +70,24 @@ class Store(Protocol):
     ) -> None:
         """Note that the call of the claim with that fence was made, what the request was, and store the response where
         there is one to store. StoreError if the response could not be stored: the call counts as made all the same.
-        Does nothing if somebody else owns the claim."""
+        Does nothing if somebody else owns the claim. A body that does not flow is kept, and the call noted, even if
+        whoever waits is cancelled."""
 
     async def release(self, token_id: str, key: str, fence: bytes) -> None:
-        """Free the key of the claim with that fence, for the next to claim. Does nothing if somebody else owns it."""
+        """Free the key of the claim with that fence, for the next to claim. Does nothing if somebody else owns it. It
+        is done even if whoever waits is cancelled."""
+
+
+Look: TypeAlias = "Callable[[float | None], None]"
+"""Told how many seconds a look into the store's file took, or None of one that failed."""
+
+
+@runtime_checkable
+class WatchedStore(Protocol):
+    """A store of which most is read from this process's memory."""
+
+    def watch(self, told: Look) -> None:
+        """Have `told` called for each look behind that."""
 
 
 class Keeper(Store, Protocol):

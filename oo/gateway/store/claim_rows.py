@@ -8,15 +8,35 @@ from __future__ import annotations
 
 import hmac
 import time
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from .. import kept
-from ..models import Denial, Token
-from . import sqlite_uses
+from ..models import Denial
 from .records import expect
+from .sqlite import insert, places
 from .sqlite_rows import SQLiteRecords
+from .sqlite_uses import Counts, Judged
 
 _PURGED = 8  # rows that one call deletes of what is too old: it adds one
+
+
+class Claiming(NamedTuple):
+    """A call that is to be claimed, by whom, with which fence, and for how long."""
+
+    judged: Judged
+    call: bytes
+    fence: bytes
+    seconds: float
+
+
+class Made(NamedTuple):
+    """A claimed call that was made, and which request it was."""
+
+    token: str
+    call: bytes
+    fence: bytes
+    digest: bytes
 
 
 def is_known(records: SQLiteRecords, token_id: str, call: bytes) -> bool:
@@ -26,23 +46,32 @@ def is_known(records: SQLiteRecords, token_id: str, call: bytes) -> bool:
     return row is not None and _is_live(*row)
 
 
-def claim(
-    records: SQLiteRecords, token: Token, call: bytes, fence: bytes, seconds: float
-) -> Denial | Literal["taken"] | None:
-    """Claim a call and pay for it; None if it is claimed. See Store.claim."""
-    if is_known(records, token.id, call):
-        return "taken"
-    if (denial := sqlite_uses.consume(records.db, token)) is not None:
-        return denial
-    now, db = time.time(), records.db
-    # Claimed by a process that died, or too old.
-    db.execute("DELETE FROM claims WHERE token = ? AND call = ?", (token.id, call))
-    (last,) = db.execute("SELECT max(number) FROM claims WHERE token = ?", (token.id,)).fetchone()
-    number = (expect(int, last) if last is not None else 0) + 1
-    row = (token.id, number, call, b"", now, now + seconds, 0, fence)
-    db.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-    _forget(records, token.id, number - kept.MAX_CALLS, now)
-    return None
+def claim_all(records: SQLiteRecords, asked: Sequence[Claiming]) -> list[Denial | Literal["taken"] | None]:
+    """Claim each call and pay for it; None for what is claimed. See Store.claim."""
+    counts, now = Counts(records), time.time()
+    known = _known(records, asked)
+    rows: dict[tuple[str, bytes], tuple[object, ...]] = {}
+    outcomes: list[Denial | Literal["taken"] | None] = []
+    last = dict[str, int]()
+    for judged, call, fence, seconds in asked:
+        token = judged.token
+        key = (token.id, call)
+        denial = counts.still(judged)
+        if denial is None and (known.get(key) or key in rows):
+            outcomes.append("taken")
+            continue
+        outcomes.append(denial or counts.consume(token))
+        if outcomes[-1] is None:
+            last[token.id] = number = (last.get(token.id) or _last(records, token.id)) + 1
+            rows[key] = (token.id, number, call, b"", now, now + seconds, 0, fence)
+    if rows:
+        # Claimed by a process that died, or too old.
+        stale = [key for key in rows if key in known]
+        records.db.executemany("DELETE FROM claims WHERE token = ? AND call = ?", stale)
+        insert(records.db, "claims", list(rows.values()))
+        counts.write()
+        _forget(records, last, _PURGED * len(rows), now)
+    return outcomes
 
 
 def look(records: SQLiteRecords, token_id: str, call: bytes, digest: bytes) -> bytes | Literal["taken", "other"] | None:
@@ -64,10 +93,16 @@ def renew(records: SQLiteRecords, token_id: str, call: bytes, fence: bytes, seco
     return records.db.execute(query, (time.time() + seconds, token_id, call, fence)).rowcount > 0
 
 
-def complete(records: SQLiteRecords, token_id: str, call: bytes, fence: bytes, digest: bytes) -> None:
-    """Note that a claimed call was made, and which request it was."""
-    query = "UPDATE claims SET done = 1, digest = ? WHERE token = ? AND call = ? AND holder = ? AND done = 0"
-    records.db.execute(query, (digest, token_id, call, fence))
+def complete_all(records: SQLiteRecords, made: Sequence[Made]) -> list[None]:
+    """Note that each claimed call was made, and which request it was."""
+    records.db.execute(
+        f"WITH made (token, call, holder, digest) AS (VALUES {places(len(made), 4)})"  # noqa: S608
+        " INSERT INTO claims SELECT token, number, call, made.digest, at, until, 1, holder"
+        " FROM made CROSS JOIN claims USING (token, call, holder) WHERE NOT done"
+        " ON CONFLICT (token, number) DO UPDATE SET done = 1, digest = excluded.digest",
+        [value for each in made for value in each],
+    )
+    return [None] * len(made)
 
 
 def release(records: SQLiteRecords, token_id: str, call: bytes, fence: bytes) -> None:
@@ -81,12 +116,28 @@ def _is_live(at: object, until: object, done: object) -> bool:
     return expect(float, at) > now - kept.KEPT if done else expect(float, until) > now
 
 
-def _forget(records: SQLiteRecords, token_id: str, number: int, now: float) -> None:
-    """Delete a few of the calls that are too old, or of the token's too many."""
+def _known(records: SQLiteRecords, asked: Sequence[Claiming]) -> dict[tuple[str, bytes], bool]:
+    """The calls that have a row, and whether each costs no use."""
+    keys = {(each.judged.token.id, each.call): None for each in asked}
+    query = (
+        f"WITH asked (token, call) AS (VALUES {places(len(keys), 2)})"  # noqa: S608
+        " SELECT token, call, at, until, done FROM asked CROSS JOIN claims USING (token, call)"
+    )
+    found = records.db.execute(query, [value for key in keys for value in key]).fetchall()
+    return {(token, call): _is_live(*row) for token, call, *row in found}
+
+
+def _last(records: SQLiteRecords, token_id: str) -> int:
+    (last,) = records.db.execute("SELECT max(number) FROM claims WHERE token = ?", (token_id,)).fetchone()
+    return expect(int, last) if last is not None else 0
+
+
+def _forget(records: SQLiteRecords, last: dict[str, int], most: int, now: float) -> None:
+    """Delete some of the calls that are too old, and what is beyond the most of a token, whose last number is given."""
     beyond = "DELETE FROM claims WHERE token = ? AND number <= ? AND (done OR until < ?)"
-    records.db.execute(beyond, (token_id, number, now))
+    records.db.executemany(beyond, [(token, number - kept.MAX_CALLS, now) for token, number in last.items()])
     old = (
         "DELETE FROM claims WHERE (token, number) IN"
         " (SELECT token, number FROM claims WHERE at < ? AND (done OR until < ?) ORDER BY at LIMIT ?)"
     )
-    records.db.execute(old, (now - kept.KEPT, now, _PURGED))
+    records.db.execute(old, (now - kept.KEPT, now, most))

@@ -17,14 +17,16 @@ from ..errors import IntegrityError, StoreError, StoreUnavailable
 from ..sealing import Keyring, MasterKeys
 from ..throttled_log import ThrottledLog
 from . import data_keys, sqlite
+from .base import Look
 from .data_keys import DataKeys
 from .moving import MOVED, unavailable
 from .records import begin
 from .schema import SCHEMA, upgrade
 from .sqlite_rows import SQLiteRecords, SQLiteRows
-from .writer import Writer
+from .writer import Work, Writer
 
 T = TypeVar("T")
+Q = TypeVar("Q")
 _TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _AGAIN = 0.1  # seconds until a file that could not be opened is tried again
 _OPENS = 0.05  # seconds for which the event loop waits for a file whose keys a KMS unwraps
@@ -95,6 +97,7 @@ class Database:
         self._again = float("-inf")
         self._opening: Future[_Connections] | None = None
         self._errors = ThrottledLog()
+        self.told: Look | None = None
 
     @property
     def records(self) -> SQLiteRecords:
@@ -119,22 +122,45 @@ class Database:
     def version(self) -> tuple[int, str | None]:
         """What changes when an owner's change is committed, or when the file is replaced. StoreUnavailable if it was
         removed, moved, or replaced by one that can't be opened: what was read before must not be used any more."""
-        if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
-            self._reopen()
-        records = self._open.records
-        with sqlite.failures(self.path):
-            seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
-            if seen != self._seen:  # somebody has committed something
-                self._moved = run_sync(records.rows.meta(MOVED))
-                self._seen, self._epoch = seen, records.rows.epoch()
-        if self._moved is not None:
-            raise unavailable(self._moved)
+        try:
+            if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
+                self._reopen()
+            records = self._open.records
+            with sqlite.failures(self.path):
+                seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
+                if seen != self._seen:  # somebody has committed something
+                    self._moved, self._epoch = records.rows.said(MOVED)
+                    self._seen = seen
+            if self._moved is not None:
+                raise unavailable(self._moved)
+        except StoreError:
+            if self.told is not None:
+                self.told(None)
+            raise
         return self._replaced, self._epoch
 
     def read(self, read: Callable[[SQLiteRecords], T]) -> T:
         """What `read` returns, all of it as of one moment."""
-        with sqlite.failures(self.path), sqlite.snapshot(self.records.db):
-            return read(self.records)
+
+        def whole(records: SQLiteRecords) -> T:
+            with sqlite.snapshot(records.db):
+                return read(records)
+
+        return self.look(whole)
+
+    def look(self, read: Callable[[SQLiteRecords], T]) -> T:
+        """What `read` returns, which asks one thing."""
+        began = time.monotonic()
+        try:
+            with sqlite.failures(self.path):
+                found = read(self.records)
+        except StoreError:
+            if self.told is not None:
+                self.told(None)
+            raise
+        if self.told is not None:
+            self.told(time.monotonic() - began)
+        return found
 
     def check(self) -> None:
         """StoreError if a record cannot be opened now."""
@@ -143,7 +169,11 @@ class Database:
 
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
-        return await self.keys.with_new(lambda: self._open.changes.write(change), self.learn)
+        return await self.ask(lambda records, _: (change(records),), None)
+
+    async def ask(self, work: Work[Q, T], question: Q) -> T:
+        """The answer to a question, once what it changes is on the disk. See Writer.ask."""
+        return await self.keys.with_new(lambda: self._open.changes.ask(work, question), self.learn)
 
     async def learn(self) -> list[data_keys.DataKey]:
         """Unwrap the data keys that were added meanwhile. Returns the rows of all."""

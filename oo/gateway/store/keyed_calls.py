@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable
 from typing import Literal
 
 from ..errors import StoreError
-from ..models import Denial, StoredResponse, Token
+from ..models import Denial, StoredResponse
 from . import claim_rows
 from .answer_pieces import FENCE, Call
 from .database import Database
+from .rest import Rest
 from .results import Results
-from .sqlite_rows import SQLiteRecords
+from .sqlite_uses import Judged
 
 
 class KeyedCalls:
@@ -25,27 +26,30 @@ class KeyedCalls:
     def __init__(self, database: Database, results: Results) -> None:
         self._database = database
         self._results = results
+        self._rest = Rest()
 
     def is_known(self, token_id: str, call: bytes) -> bool:
         """Whether a call is being made or was made, so that it costs no use."""
-        return self._database.read(lambda records: claim_rows.is_known(records, token_id, call))
+        return self._database.look(lambda records: claim_rows.is_known(records, token_id, call))
 
-    async def claim(
-        self, token: Token, call: bytes, seconds: float, still: Callable[[SQLiteRecords], Denial | None]
-    ) -> bytes | Denial | Literal["taken"]:
-        """Claim a call and count a use, both or neither, unless `still` denies it. See Store.claim."""
-        if self.is_known(token.id, call):
+    async def claim(self, judged: Judged, call: bytes, seconds: float) -> bytes | Denial | Literal["taken"]:
+        """Claim a call and count a use, both or neither. See Store.claim."""
+        if self.is_known(judged.token.id, call):
             return "taken"  # a repeat does not wait for the writer
         fence = secrets.token_bytes(FENCE)
-        return (
-            await self._database.write(lambda r: still(r) or claim_rows.claim(r, token, call, fence, seconds)) or fence
-        )
+        claiming = claim_rows.Claiming(judged, call, fence, seconds)
+        try:
+            return await self._database.ask(claim_rows.claim_all, claiming) or fence
+        except asyncio.CancelledError:
+            # It is claimed all the same, and what is asked from here on is done after that.
+            self._rest.run(self.release(judged.token.id, call, fence))
+            raise
 
     async def result(
         self, token_id: str, call: bytes, digest: bytes
     ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
         """What is known of a call. See Store.result."""
-        found = self._database.read(lambda records: claim_rows.look(records, token_id, call, digest))
+        found = self._database.look(lambda records: claim_rows.look(records, token_id, call, digest))
         if not isinstance(found, bytes):
             return found
         made = Call(token_id, call, found)
@@ -69,9 +73,16 @@ class KeyedCalls:
                 await self._results.keep(Call(token_id, call, fence), response)
             except StoreError as error:
                 failure = error
-        await self._database.write(lambda records: claim_rows.complete(records, token_id, call, fence, digest))
+            except asyncio.CancelledError:
+                self._rest.run(self._note(claim_rows.Made(token_id, call, fence, digest)))
+                raise
+        await self._database.ask(claim_rows.complete_all, claim_rows.Made(token_id, call, fence, digest))
         if failure is not None:
             raise failure
+
+    async def _note(self, made: claim_rows.Made) -> None:
+        await self._results.settled()
+        await self._database.ask(claim_rows.complete_all, made)
 
     async def release(self, token_id: str, call: bytes, fence: bytes) -> None:
         """Free the key of a call. See Store.release."""

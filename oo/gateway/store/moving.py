@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import NamedTuple, Protocol, TypeAlias
 
-from ..errors import StoreError, StoreUnavailable
+from ..errors import StoreError, StoreMoved
 from ..sealing import MasterKeys
 from . import data_keys
 
@@ -93,9 +93,9 @@ class Target(Protocol):
         """Close it."""
 
 
-def unavailable(move: str) -> StoreUnavailable:
+def unavailable(move: str) -> StoreMoved:
     """What is said of a store that has moved."""
-    return StoreUnavailable(f"the store has moved to {move.partition(' ')[2]}: name that one with --store or OO_STORE")
+    return StoreMoved(f"the store has moved to {move.partition(' ')[2]}: name that one with --store or OO_STORE")
 
 
 @asynccontextmanager

@@ -7,13 +7,15 @@ never gets an earlier answer.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from .. import kept
-from ..models import StoredResponse
 from ..sealing import Keyring
 from .answer_pieces import MAX_PIECES, Call, Cut
+from .sqlite import insert
 
 FORMAT = 2
 """The `user_version` of a file with these tables."""
@@ -31,7 +33,18 @@ CREATE TABLE totals (token TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWI
 """
 _STEP = 256  # answers that are dropped in one transaction
 _STEP_BYTES = 64 << 20
+_AT_ONCE = 16  # pieces that are held in memory until they are written
 _ALL = ""  # whose total is that of all tokens
+
+
+class Row(NamedTuple):
+    """An answer as it is kept: how many pieces, and each, sealed."""
+
+    call: Call
+    at: float
+    size: int
+    pieces: int
+    sealed: Iterable[bytes]
 
 
 class Found(NamedTuple):
@@ -42,33 +55,35 @@ class Found(NamedTuple):
     pieces: int
 
 
-def put(
-    db: sqlite3.Connection,
-    ring: Keyring,
-    call: Call,
-    response: StoredResponse,
-    now: float,
-    room: int,
-    parts: Sequence[bytes] | None = None,
-) -> bool:
-    """Write an answer, and drop the oldest beyond the bounds; False if it cannot fit. All may hold `room` bytes.
-    `parts` are the body of an answer whose body flows."""
-    cut = Cut(response, parts)
-    size, pieces = cut.size, cut.pieces
-    if size > min(room, kept.MAX_OF_TOKEN) or pieces > MAX_PIECES:
-        return False
-    _make_room(db, "WHERE token = ?", (call.token,), kept.MAX_OF_TOKEN - size)
-    _make_room(db, "", (), room - size)
-    put_sealed(db, call, now, size, pieces, call.seal(ring, cut))
-    return True
+def put_all(
+    db: sqlite3.Connection, ring: Keyring, answers: Sequence[tuple[Call, Cut]], now: float, room: int
+) -> list[bool]:
+    """Write answers, and drop the oldest beyond the bounds; False for each that cannot fit. All may hold `room`
+    bytes."""
+    fits = [cut.size <= min(room, kept.MAX_OF_TOKEN) and cut.pieces <= MAX_PIECES for _, cut in answers]
+    fitting = [answer for answer, each in zip(answers, fits, strict=True) if each]
+    sizes = Counter[str]()
+    for call, cut in fitting:
+        sizes[call.token] += cut.size
+    for token, size in sizes.items():
+        _make_room(db, "WHERE token = ?", (token,), kept.MAX_OF_TOKEN - size)
+    _make_room(db, "", (), room - sum(sizes.values()))
+    put_sealed(db, [Row(call, now, cut.size, cut.pieces, call.seal(ring, cut)) for call, cut in fitting])
+    return fits
 
 
-def put_sealed(db: sqlite3.Connection, call: Call, at: float, size: int, count: int, pieces: Iterable[bytes]) -> None:
-    """Write an answer whose `count` pieces are sealed already."""
-    identity = db.execute("INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?)", (*call, at, size, count)).lastrowid
-    for number, sealed in enumerate(pieces):
-        db.execute("INSERT INTO pieces VALUES (?, ?)", ((identity or 0) * MAX_PIECES + number, sealed))
-    _add(db, call.token, size)
+def put_sealed(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Write answers whose pieces are sealed already."""
+    (last,) = db.execute("SELECT max(id) FROM results").fetchone()
+    numbered = list(enumerate(rows, (last or 0) + 1))
+    insert(db, "results", [(number, *row.call, row.at, row.size, row.pieces) for number, row in numbered])
+    pieces = ((number * MAX_PIECES + n, sealed) for number, row in numbered for n, sealed in enumerate(row.sealed))
+    while some := list(islice(pieces, _AT_ONCE)):
+        insert(db, "pieces", some)
+    sizes = Counter[str]()
+    for row in rows:
+        sizes[row.call.token] += row.size
+    _add(db, sizes)
 
 
 def find(db: sqlite3.Connection, call: Call) -> Found | None:
@@ -97,16 +112,16 @@ def sweep(db: sqlite3.Connection, before: float) -> bool:
 
 def drop(db: sqlite3.Connection, rows: list[tuple[int, str, int]]) -> int:
     """Delete the first of these answers (id, token, size), 64 MiB at most; their bytes."""
-    dropped = 0
+    sizes = Counter[str]()
     for identity, token, size in rows:
-        if dropped >= _STEP_BYTES:
+        if sizes.total() >= _STEP_BYTES:
             break
         start = identity * MAX_PIECES
         db.execute("DELETE FROM pieces WHERE id BETWEEN ? AND ?", (start, start + MAX_PIECES - 1))
         db.execute("DELETE FROM results WHERE id = ?", (identity,))
-        _add(db, token, -size)
-        dropped += size
-    return dropped
+        sizes[token] += size
+    _add(db, Counter({token: -size for token, size in sizes.items()}))
+    return sizes.total()
 
 
 def total(db: sqlite3.Connection, token: str = _ALL) -> int:
@@ -125,8 +140,9 @@ def _make_room(db: sqlite3.Connection, where: str, values: tuple[str, ...], most
         over -= dropped
 
 
-def _add(db: sqlite3.Connection, token: str, size: int) -> None:
+def _add(db: sqlite3.Connection, sizes: Counter[str]) -> None:
     query = "INSERT INTO totals VALUES (?, ?) ON CONFLICT (token) DO UPDATE SET size = size + excluded.size"
-    db.executemany(query, [(token, size), (_ALL, size)])
-    if size < 0:
-        db.execute("DELETE FROM totals WHERE token = ? AND size <= 0", (token,))
+    db.executemany(query, [*sizes.items(), (_ALL, sizes.total())])
+    db.executemany(
+        "DELETE FROM totals WHERE token = ? AND size <= 0", [(token,) for token, size in sizes.items() if size < 0]
+    )

@@ -12,8 +12,9 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,10 +25,12 @@ from ..models import StoredResponse
 from ..paths import hand_over
 from ..sealing import Keyring
 from . import result_rows, sqlite
-from .answer_pieces import Call, day_of, joined, keyring_of, parts_of
+from .answer_pieces import Call, Cut, day_of, joined, keyring_of, parts_of
+from .batches import Batches
 from .result_rows import Found
 
 T = TypeVar("T")
+Answer = tuple[Call, Cut]
 RESULTS_FILE = "results.db"
 PRAGMAS = (
     "auto_vacuum = INCREMENTAL",
@@ -36,6 +39,7 @@ PRAGMAS = (
     "secure_delete = OFF",  # it is sealed, and read by nobody when it is a day old
     f"journal_size_limit = {1 << 20}",
 )
+_MOST = 64  # answers that share a transaction
 _LOCK_TIMEOUT = 10.0  # seconds
 _FREE = 256  # pages of 4 KiB without use that are left in the file, for what comes next
 _GIVEN_BACK = 1024  # pages that one step gives back to the disk
@@ -52,24 +56,34 @@ class Results:
         self._keys = keys
         self._writing = _File(path, sqlite.writer)
         self._reading = _File(path, lambda path, _: sqlite.reader(path))
+        self._keeping: Batches[Answer, bool] = Batches(self._keep, most=_MOST)
         self._closed = False
         self._sweeping = False
 
     async def keep(self, call: Call, response: StoredResponse) -> None:
         """Keep an answer, its body in one piece or flowing. StoreError where there is no room."""
-        parts = await parts_of(response)
-
-        def put(db: sqlite3.Connection) -> tuple[bool, bool]:
-            now = time.time()
-            with sqlite.transaction(db):
-                fits = result_rows.put(db, self._ring(now), call, response, now, self._room(db), parts)
-                return fits, result_rows.has_older(db, now - kept.KEPT)
-
-        fits, is_stale = await self._writing.run(put, make=True) or (False, False)
-        if is_stale:
-            self._sweep()
-        if not fits:
+        if not await self._keeping.ask((call, Cut(response, await parts_of(response)))):
             raise StoreError("there is no room for it")
+
+    async def settled(self) -> None:
+        """Wait for what was asked to be kept."""
+        await self._keeping.close()
+
+    async def _keep(self, answers: Sequence[Answer]) -> list[bool]:
+        fits: list[bool] = []
+        for some in _shares(answers):
+            of_some, is_stale = await self._writing.run(partial(self._put, some), make=True) or ([], False)
+            fits += of_some
+            if is_stale:
+                self._sweep()
+        return fits
+
+    def _put(self, answers: Sequence[Answer], db: sqlite3.Connection) -> tuple[list[bool], bool]:
+        now = time.time()
+        ring, room = self._ring(now), self._room(db)
+        with sqlite.transaction(db):
+            fits = result_rows.put_all(db, ring, answers, now, room)
+            return fits, result_rows.has_older(db, now - kept.KEPT)
 
     async def find(self, call: Call) -> StoredResponse | None:
         """The answer to a call, or None."""
@@ -202,6 +216,18 @@ class _File:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def _shares(answers: Sequence[Answer]) -> Iterator[list[Answer]]:
+    """The answers, in as many as share a transaction: the bounds are looked at once for each."""
+    share, size = list[Answer](), 0
+    for answer in answers:
+        if share and size + answer[1].size > kept.MAX_KEPT:
+            yield share
+            share, size = [], 0
+        share.append(answer)
+        size += answer[1].size
+    yield share
 
 
 def _give_back(db: sqlite3.Connection) -> bool:

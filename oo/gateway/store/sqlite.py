@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
-from ..errors import StoreError
+from ..errors import StoreError, StoreUnavailable
+
+FROZEN = "it has moved"
+"""What a trigger says in a file that takes no further change."""
 
 _VAULT = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
@@ -62,6 +66,18 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
 
 
+def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
+    """Write rows by one statement: between two, a thread would wait for its turn among those of its process."""
+    if rows:
+        statement = f"INSERT INTO {table} VALUES {places(len(rows), len(rows[0]))}"  # noqa: S608
+        db.execute(statement, list(chain.from_iterable(rows)))
+
+
+def places(rows: int, columns: int) -> str:
+    """The places of so many rows of values in a statement."""
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
+
+
 def compact(db: sqlite3.Connection) -> bool:
     """Write the file anew, without what was replaced; False if other processes are busy with it."""
     # `secure_delete` leaves copies of what was moved within a page. The file itself changes only when the log is
@@ -91,6 +107,8 @@ class failures:  # noqa: N801  # it reads as what it does: `with failures(path):
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, sqlite3.IntegrityError) and str(error) == FROZEN:
+            raise StoreUnavailable(f"the {self._what} {self._path} has moved") from None
         if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             # A UnicodeDecodeError would quote a piece of the damaged file.
             said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error

@@ -13,6 +13,7 @@ from .answer_pieces import MAX_PIECES, Call, begin_of, day_of
 from .moving import CAME, MOVED, Counter, Made, Meta, Record, Row
 from .results import PRAGMAS
 from .schema import SCHEMA, upgrade
+from .turns import Turn
 
 _RECORDS = "SELECT kind, name, version, key, sealed FROM records ORDER BY kind <> 'key'"  # what opens the rest first
 _TABLES = ("records", "tokens", "claims", "meta")
@@ -26,6 +27,7 @@ class SQLiteSource:
             raise StoreError(f"there is no vault at {path}: run `oo init`")
         self._path = path
         self._results = results
+        self._turn = Turn(path)
         with sqlite.failures(path):
             self._db = sqlite.writer(path)
             upgrade(self._db)
@@ -34,7 +36,7 @@ class SQLiteSource:
         return self._meta(MOVED)
 
     async def freeze(self, move: str) -> None:
-        with sqlite.failures(self._path), sqlite.transaction(self._db):
+        with sqlite.failures(self._path), self._turn, sqlite.transaction(self._db):
             self._db.execute("REPLACE INTO meta VALUES (?, ?)", (MOVED, move))
             self._db.execute("REPLACE INTO meta VALUES ('epoch', hex(randomblob(8)))")
             for table in _TABLES:
@@ -42,11 +44,11 @@ class SQLiteSource:
                     # Whoever has looked before and writes now must not count what is copied already.
                     self._db.execute(
                         f"CREATE TRIGGER moved_{table}_{what} BEFORE {what} ON {table}"
-                        " BEGIN SELECT RAISE(ABORT, 'it has moved'); END"
+                        f" BEGIN SELECT RAISE(ABORT, '{sqlite.FROZEN}'); END"
                     )
 
     async def thaw(self) -> None:
-        with sqlite.failures(self._path), sqlite.transaction(self._db):
+        with sqlite.failures(self._path), self._turn, sqlite.transaction(self._db):
             for table in _TABLES:
                 for what in ("INSERT", "UPDATE", "DELETE"):
                     self._db.execute(f"DROP TRIGGER IF EXISTS moved_{table}_{what}")
@@ -60,6 +62,7 @@ class SQLiteSource:
 
     async def close(self) -> None:
         self._db.close()
+        self._turn.close()
 
     def _rows(self) -> Iterator[Row]:
         yield from map(Meta._make, self._db.execute("SELECT name, value FROM meta WHERE name <> 'epoch'"))
@@ -141,4 +144,5 @@ def _put(db: sqlite3.Connection, answers: sqlite3.Connection | None, row: Row, n
         db.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         if answers is not None and row.pieces:
             call = Call(row.token, row.call, row.fence)
-            result_rows.put_sealed(answers, call, begin_of(row.day), row.size, len(row.pieces), row.pieces)
+            answer = result_rows.Row(call, begin_of(row.day), row.size, len(row.pieces), row.pieces)
+            result_rows.put_sealed(answers, [answer])

@@ -85,6 +85,12 @@ class SQLiteRows:
             return str(epoch)
         return None
 
+    def said(self, name: str) -> tuple[str | None, str | None]:
+        """A plain value, and the epoch, as of one moment."""
+        one = "(SELECT value FROM meta WHERE name = ?)"
+        ((value, epoch),) = self._all(f"SELECT {one}, {one}", name, "epoch")
+        return value, epoch
+
     def draw_epoch(self) -> None:
         """Tell whoever keeps what was read that it may have changed."""
         # Random, so that a vault which was restored never has one that was seen.

@@ -1,51 +1,122 @@
-"""What is counted of a token in a vault's file: its uses, and what its rate's last charge gave."""
+"""What is counted of a token in a vault's file: its uses, and what its rate's last charge gave.
+
+All that is counted at the same time is counted at once: the row of each token is read once and written once.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from ..._core.pipeline import run_sync
 from .. import spending
-from ..models import Denial, Token
+from ..models import Denial, Kind, Token
+from . import token_rows
 from .records import expect
+from .sqlite_rows import SQLiteRecords
 
 
-def charge(db: sqlite3.Connection, token: Token) -> Denial | None:
-    """Charge one call to a token's rate, or say that it comes too soon."""
-    used, tat = counted(db, token)
-    outcome = spending.charge(token, tat, time.time())
-    if isinstance(outcome, Denial):
-        return outcome
-    # A limit of uses counts by itself, in `consume`.
-    used += token.uses is None
-    db.execute("UPDATE tokens SET used = ?, tat = ? WHERE hash = ?", (used, outcome, bytes.fromhex(token.hash)))
-    return None
+class Judged(NamedTuple):
+    """A token that opens a thing of that kind, as it was when the epoch was this."""
+
+    token: Token
+    kind: Kind
+    epoch: str | None
+
+
+class Counted(NamedTuple):
+    """How often a token was used, and what its rate's last charge gave."""
+
+    used: int
+    tat: float
+
+
+class Counts:
+    """What is counted of tokens, within one transaction: read at the first look, changed here, and written at its end
+    (`write`)."""
+
+    def __init__(self, records: SQLiteRecords) -> None:
+        self._records = records
+        self._epoch = records.rows.epoch()
+        self._now = time.time()
+        self._read: dict[bytes, Counted] = {}
+        self._changed: dict[bytes, Counted] = {}
+
+    def still(self, judged: Judged) -> Denial | None:
+        """What denies a use where an owner has changed something since its token was judged."""
+        if judged.epoch == self._epoch:
+            return None
+        found = run_sync(token_rows.find(self._records, bytes.fromhex(judged.token.hash)))
+        outcome = Denial("unknown") if found is None else found.opens(judged.kind, self._now)
+        return outcome if isinstance(outcome, Denial) else None
+
+    def consume(self, token: Token) -> Denial | None:
+        """Count one use of a token that has a limit of them, or say that it has none left."""
+        if token.uses is None:
+            return None
+        used, tat = self._of(token)
+        if not spending.has_use(token, used):
+            return Denial("used up", token.id, label=token.label)
+        self._put(token, Counted(used + 1, tat))
+        return None
+
+    def charge(self, token: Token) -> Denial | None:
+        """Charge one call to a token's rate, or say that it comes too soon."""
+        used, tat = self._of(token)
+        outcome = spending.charge(token, tat, self._now)
+        if isinstance(outcome, Denial):
+            return outcome
+        # A limit of uses counts by itself, in `consume`.
+        self._put(token, Counted(used + (token.uses is None), outcome))
+        return None
+
+    def write(self) -> None:
+        """Write what has changed."""
+        rows = [(*counted, hashed) for hashed, counted in self._changed.items()]
+        self._records.db.executemany("UPDATE tokens SET used = ?, tat = ? WHERE hash = ?", rows)
+
+    def _of(self, token: Token) -> Counted:
+        hashed = bytes.fromhex(token.hash)
+        if hashed not in self._read:
+            self._read[hashed] = counted(self._records.db, token)
+        return self._read[hashed]
+
+    def _put(self, token: Token, counted: Counted) -> None:
+        hashed = bytes.fromhex(token.hash)
+        self._read[hashed] = self._changed[hashed] = counted
+
+
+def charge_all(records: SQLiteRecords, asked: Sequence[Judged]) -> list[Denial | None]:
+    """Charge one call to the rate of each, or say what denies it."""
+    counts = Counts(records)
+    outcomes = [counts.still(each) or counts.charge(each.token) for each in asked]
+    counts.write()
+    return outcomes
+
+
+def consume_all(records: SQLiteRecords, asked: Sequence[Judged]) -> list[Denial | None]:
+    """Count one use of each that has a limit of them, or say what denies it."""
+    counts = Counts(records)
+    outcomes = [counts.still(each) or counts.consume(each.token) for each in asked]
+    counts.write()
+    return outcomes
 
 
 def is_used_up(db: sqlite3.Connection, token: Token) -> bool:
     """Whether a token has no use left."""
-    return token.uses is not None and not spending.has_use(token, counted(db, token)[0])
+    return token.uses is not None and not spending.has_use(token, counted(db, token).used)
 
 
 def too_soon(db: sqlite3.Connection, token: Token) -> Denial | None:
     """The Denial that `charge` would give, without a write; None if it might charge."""
-    outcome = spending.charge(token, counted(db, token)[1], time.time())
+    outcome = spending.charge(token, counted(db, token).tat, time.time())
     return outcome if isinstance(outcome, Denial) else None
 
 
-def consume(db: sqlite3.Connection, token: Token) -> Denial | None:
-    """Count one use of a token that has a limit of them, or say that it has none left."""
-    if token.uses is None:
-        return None
-    used, _ = counted(db, token)
-    if not spending.has_use(token, used):
-        return Denial("used up", token.id, label=token.label)
-    db.execute("UPDATE tokens SET used = used + 1 WHERE hash = ?", (bytes.fromhex(token.hash),))
-    return None
-
-
-def counted(db: sqlite3.Connection, token: Token) -> tuple[int, float]:
-    """How often a token was used, and what its rate's last charge gave."""
+def counted(db: sqlite3.Connection, token: Token) -> Counted:
+    """What was counted of a token."""
     query = "SELECT used, tat FROM tokens WHERE hash = ?"
     used, tat = db.execute(query, (bytes.fromhex(token.hash),)).fetchone()
-    return expect(int, used), expect(float, tat)
+    return Counted(expect(int, used), expect(float, tat))

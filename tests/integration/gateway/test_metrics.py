@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import oo
-from oo.gateway.models import Route
+from oo.gateway.models import Route, Upstream
 from tests.support.certificates import self_signed
-from tests.support.faults import answer, serving
+from tests.support.faults import answer, nobody, serving
 from tests.support.processes import Home, get, kill, needs_proc, until
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -70,6 +73,32 @@ def test_it_is_right_to_the_call_over_two_workers_and_what_a_killed_one_counted_
             until(lambda: len(served.workers()) == 2 and killed not in served.workers())
             assert_right(found())
             assert served.get(None, "/metrics").status == 404  # never on the callers' port
+
+
+def test_what_is_under_way_and_which_upstream_rests_is_told(home: Home) -> None:
+    over, port = threading.Event(), free_port()
+
+    def reply(_sent: bytes) -> bytes:
+        over.wait(PATIENCE)
+        return answer()
+
+    with serving(reply=reply) as upstream, nobody() as dead:
+        route = Route("api", upstream.url, others=(Upstream(dead),), allow_private=True)
+        home.run(lambda vault: vault.put_route(route))
+        token = home.token("route", "api", label="t")
+        with home.serve("--admin", f"127.0.0.1:{port}") as served, ThreadPoolExecutor(12) as pool:
+
+            def found() -> dict[tuple[str, ...], float]:
+                return counted(get(f"http://127.0.0.1:{port}", None, "/metrics").body)
+
+            calls = [pool.submit(served.get, token, "/api/proxy/x") for _ in range(12)]
+            key = "oo_open_calls", "api", home.token_id("t")
+            until(lambda: found().get(key) == 12)
+            rests = {key[1:]: value for key, value in found().items() if key[0] == "oo_upstream_rests"}
+            over.set()
+            assert {each.result().status for each in calls} == {200}
+            assert rests == {("1", "api", dead.removeprefix("http://")): 1.0}
+            until(lambda: found()[key] == 0)
 
 
 def test_the_listener_may_be_a_unix_socket(home: Home, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from itertools import cycle
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse, Version
 from oo.gateway.store.base import Keeper
 from oo.testing import Streamed
+from tests.support.waiting import PATIENCE
 
 ROUTE = Route("api", "http://127.0.0.1:9", {"X-Key": "{a}"}, cors=("https://app.example",))
 KEPT = StoredResponse(201, (("X-A", "1"), ("X-A", "2")), b"\xff body")
@@ -288,3 +291,46 @@ async def test_whoever_is_cancelled_leaves_it_done(filled: Keeper, other: Keeper
     granted = sum(not task.cancelled() for task in asking)
     (used,) = [each.used for each in await other.tokens()]
     assert granted <= used <= 20
+
+
+async def test_what_is_claimed_for_who_has_left_is_released(opened: Any) -> None:
+    store, other = await opened(), await opened()
+    await store.put_secret("a", "value a")
+    await store.put_route(ROUTE)
+    token, identity = await caller(store)
+    for turns in range(12):
+        asking = await left_after(turns, store.claim(token, f"k{turns}", 60))
+        if isinstance(asking, bytes):
+            await store.release(identity, f"k{turns}", asking)  # it was sooner
+        end = time.monotonic() + PATIENCE
+        while not isinstance(await other.claim(token, f"k{turns}", 60), bytes):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("response", [KEPT, LARGE])
+async def test_what_is_completed_for_who_has_left_is_kept(opened: Any, response: StoredResponse) -> None:
+    store, other = await opened(), await opened()
+    await store.put_secret("a", "value a")
+    await store.put_route(ROUTE)
+    token, identity = await caller(store)
+    for turns in range(1, 12):
+        fence = await store.claim(token, f"k{turns}", 60)
+        assert isinstance(fence, bytes)
+        await left_after(turns, store.complete(identity, f"k{turns}", fence, b"digest", response))
+        end = time.monotonic() + PATIENCE
+        while not isinstance(found := await other.result(identity, f"k{turns}", b"digest"), StoredResponse):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.005)
+        assert found.status == response.status
+
+
+async def left_after(turns: int, asking: Coroutine[Any, Any, Any]) -> object:
+    """What is asked by somebody who leaves after so many turns of the loop; None if it had no answer by then."""
+    task = asyncio.create_task(asking)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    (found,) = await asyncio.gather(task, return_exceptions=True)
+    assert not isinstance(found, Exception)
+    return None if isinstance(found, BaseException) else found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,44 @@ def test_what_would_be_is_said_and_nothing_listens(vault: Inside, inside: Inside
 
 def test_a_check_refuses_what_serving_would(home: Path, inside: Inside) -> None:
     assert "there is no master key" in refused(inside("serve", "--check"))
+
+
+@pytest.mark.parametrize("check", [["--check"], []], ids=["checked", "served"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--host", "0.0.0.0"], "0.0.0.0 is not loopback: callers' tokens need TLS"),
+        (["--host", "no-such-host.invalid"], "no-such-host.invalid port 0 cannot be listened on"),
+        (["--admin", "0.0.0.0:0"], "0.0.0.0 is not loopback: --admin needs TLS"),
+        (["--admin", "nonsense"], "--admin nonsense cannot be listened on: it is neither HOST:PORT nor a path"),
+    ],
+)
+def test_an_address_that_serving_would_refuse_is_refused_by_a_check(
+    vault: Inside, inside: Inside, check: list[str], options: list[str], said: str
+) -> None:
+    assert said in refused(inside("serve", "--port", "0", *options, *check))
+
+
+def test_where_nothing_can_be_written_what_is_counted_has_no_place(
+    vault: Inside, inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert "set TMPDIR" in refused(inside("serve", "--port", "0", "--admin", "127.0.0.1:0"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--host", "0.0.0.0", "--behind-tls-proxy"],
+        ["--host", "::1"],
+        ["--uds", "x", "--host", "0.0.0.0"],
+        ["--admin", "127.0.0.1:{port}", "--port", "{port}"],  # which a gateway that runs may hold
+    ],
+)
+def test_an_address_that_is_served_on_passes_a_check(vault: Inside, inside: Inside, options: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        named = [option.format(port=taken.getsockname()[1]) for option in options]
+        assert inside("serve", "--check", *named).exit_code == 0
 
 
 def test_a_socket_and_a_certificate_do_not_go_together(vault: Inside, inside: Inside, tmp_path: Path) -> None:

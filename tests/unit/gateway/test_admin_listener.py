@@ -24,7 +24,7 @@ async def test_administrators_are_answered_on_a_socket_of_their_own(tmp_path: Pa
         assert (await asyncio.to_thread(get, gateway.url, None, "/metrics")).status == 404
         text = (await asyncio.to_thread(get, url, None, "/metrics")).body
         assert 'oo_calls_total{operation="secret",outcome="gone",route="",status="4xx"} 1.0' in text
-        assert 'oo_store_seconds_count{method="authorize"} 1.0' in text
+        assert 'oo_store_seconds_count{engine="other",operation="authorize"} 1.0' in text
         assert (await asyncio.to_thread(get, url, None, "/ready")).status == 200
         await gateway.drain(0.1, asyncio.Event())
         assert (await asyncio.to_thread(get, url, None, "/ready")).status == 503

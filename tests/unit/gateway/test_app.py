@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 import oo
 from oo.gateway.app import Gateway
-from oo.gateway.listening import bound, bound_unix, url_of
+from oo.gateway.listening import begin_no_more, bound, bound_unix, url_of
 from oo.gateway.models import Route
 from oo.testing import temporary_vault
 from tests.support.faults import GULP, READ, SILENCE, Script, head, serving
@@ -138,3 +140,25 @@ async def test_plugins_are_asked_anew_and_stay_where_one_breaks() -> None:
     finally:
         oo.unregister("counting")
     assert asked == ["gateway"] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the filter is Linux's")
+async def test_a_connection_that_begins_as_the_last_is_answered() -> None:
+    async with Gateway(LenientStore()) as gateway:
+        sock = gateway._sock
+        assert sock is not None
+
+        def leave() -> socket.socket:
+            last.append(socket.create_connection(sock.getsockname()))
+            assert begin_no_more(sock)
+            return last[0]
+
+        last: list[socket.socket] = []
+        draining = asyncio.create_task(gateway.drain(30, asyncio.Event(), leave=leave))
+        while not last and not draining.done():
+            await asyncio.sleep(0)
+        with last[0] as begun:
+            begun.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            begun.setblocking(False)
+            assert (await asyncio.get_running_loop().sock_recv(begun, 12)) == b"HTTP/1.1 200"
+        assert await draining == 0

@@ -4,6 +4,7 @@ import pytest
 
 from oo.gateway.capacity import Busy, Capacity, Place
 from oo.gateway.errors import GatewayError
+from oo.gateway.models import Route
 
 
 def taken(capacity: Capacity, count: int, token: str = "a", concurrency: int | None = None) -> list[Place]:
@@ -34,6 +35,15 @@ def test_where_the_process_is_full_nobody_gets_in() -> None:
     for place in places:
         place.release()
     assert (capacity.calls, capacity.size, capacity._tokens) == (0, 0, {})
+
+
+def test_it_tells_what_is_under_way_by_route_and_token() -> None:
+    capacity, route = Capacity(8), Route("r", "https://api.test")
+    places = [capacity.take("a", None, route), capacity.take("a", None, route), capacity.take("b")]
+    assert capacity.under_way() == [("r", "a", 2), ("", "b", 1)]
+    for place in places:
+        place.release()
+    assert capacity.under_way() == []
 
 
 def test_a_place_is_held_until_the_last_of_its_work_ends() -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -11,11 +12,10 @@ from oo._core.io import LoopIO
 from oo._core.masking import Mask
 from oo._core.pipeline import Pipeline
 from oo._http.body import Body
-from oo.gateway import counting_audit as module
 from oo.gateway.audit_log import AuditLog
 from oo.gateway.context import gateway_context
 from oo.gateway.counting_audit import CountingAudit
-from oo.gateway.metrics import Metrics
+from oo.gateway.metrics import Ended, Metrics
 from oo.gateway.middleware.audit import WriteAudit
 from oo.gateway.middleware.begin_audit import BeginAudit
 from oo.gateway.models import Route
@@ -36,7 +36,11 @@ def metrics(tmp_path: Path) -> Iterator[Metrics]:
 
 
 def counted(directory: Path, name: str) -> dict[tuple[str, ...], float]:
-    return {key[1:]: numbers[0] for key, numbers, _ in added_up(directory) if key[0] == name}
+    return {
+        key[1:]: Ended.of(cells).calls if name == "oo_calls" else cells[0]
+        for key, cells, _ in added_up(directory)
+        if key[0] == name
+    }
 
 
 class Full:
@@ -70,12 +74,11 @@ async def test_a_call_is_counted_by_the_words_of_the_audit(
         await through(WriteAudit(counting), call(endpoint="proxy", **known), script)
     except (ConnectionError, ZeroDivisionError):
         pass
-    counting.flush()
     assert counted(tmp_path, "oo_calls") == {key: 1.0}
 
 
 @pytest.mark.parametrize(("whole", "word", "status"), [(True, "allowed", "2xx"), (False, "left", "4xx")])
-async def test_a_stream_is_counted_when_it_has_ended_and_under_way_till_then(
+async def test_a_stream_is_counted_when_it_has_ended(
     metrics: Metrics, tmp_path: Path, whole: bool, word: str, status: str
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:
@@ -86,43 +89,15 @@ async def test_a_stream_is_counted_when_it_has_ended_and_under_way_till_then(
     request = call(endpoint="proxy", route=ROUTE, token_id="t")
     transport = MockTransport([oo.Response(200, request=request, stream=Body(pieces()))])
     response = await Pipeline([WriteAudit(counting), BeginAudit(counting)], transport, LoopIO()).handle(request)
-    counting._tell()
     assert counted(tmp_path, "oo_calls") == {}
-    assert counted(tmp_path, "oo_open_calls") == {("r", "t"): 1.0}
     assert response.stream is not None
     async for _ in response.stream:
         if not whole:
             break
     response.abort()
-    counting._tell()
-    counting.flush()
     assert gateway_context(request).head is not None
     assert counted(tmp_path, "oo_calls") == {("r", "proxy", word, status): 1.0}
-    assert counted(tmp_path, "oo_open_calls") == {("r", "t"): 0.0}
     assert counted(tmp_path, "oo_token_calls") == {("r", "t"): 1.0}
-
-
-@pytest.mark.parametrize("script", [200, ConnectionResetError()])
-async def test_what_is_under_way_is_told_until_nothing_is(
-    metrics: Metrics, tmp_path: Path, script: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_INTERVAL", 0.01)
-    counting, over = CountingAudit(metrics), asyncio.Event()
-
-    async def waits(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
-        await over.wait()
-        return await call_next(request)
-
-    pipeline = Pipeline([WriteAudit(counting), BeginAudit(counting), waits], MockTransport([script]), LoopIO())
-    calling = asyncio.create_task(pipeline.handle(call(endpoint="secret", token_id="t")))
-    await asyncio.sleep(0.2)
-    assert counted(tmp_path, "oo_open_calls") == {("", "t"): 1.0}
-    over.set()
-    await asyncio.wait([calling])
-    assert (calling.exception() is None) is (script == 200)
-    await asyncio.sleep(0.2)
-    assert counted(tmp_path, "oo_open_calls") == {("", "t"): 0.0}
-    assert counting._timer is None
 
 
 async def test_a_look_at_the_health_is_no_call(metrics: Metrics, tmp_path: Path) -> None:
@@ -137,8 +112,23 @@ async def test_what_was_masked_and_what_the_audit_lost_is_counted(metrics: Metri
     Mask(["secret-value"]).data(b"a secret-value, and a secret-value")
     assert not counting.is_writable()
     counting.cut(1)
-    counting.flush()
-    counting.flush()
+    metrics.ended(gateway_context(call()), "allowed", 200, 0, 0.0)  # with which it is counted, whose it may be
     assert counted(tmp_path, "oo_masked") == {(): 2.0}
     assert counted(tmp_path, "oo_audit_lost") == {(): 1.0}
     await stack.close()
+
+
+async def test_to_count_a_call_takes_two_functions_and_no_timer(metrics: Metrics) -> None:
+    counting, called = CountingAudit(metrics), list[str]()
+    context = gateway_context(call(endpoint="proxy", route=ROUTE, token_id="t", head=0.1))
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            called.append(frame.f_code.co_name)
+
+    for watcher in (None, note):  # the first of its kind takes more
+        sys.setprofile(watcher)
+        counting.end(context, "allowed", 200, 10)
+        sys.setprofile(None)
+    assert called == ["end", "ended", "end"]  # the last is the audit's own
+    assert counting.begin.__self__ is not counting  # type: ignore[attr-defined]  # it is the audit's own as well

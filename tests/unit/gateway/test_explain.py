@@ -114,7 +114,7 @@ async def test_nothing_is_spent(place: Place, terms: dict[str, Any]) -> None:
     async with Vault(place.home, place.load) as vault:
         assert [each.used for each in await vault.tokens()] == [0]
         assert isinstance(await spend(vault, token, "route"), Grant)
-    assert {each.name for each in place.home.iterdir()} <= {"vault.db", "vault.db-wal", "vault.db-shm"}
+    assert {each.name for each in place.home.iterdir()} <= {f"vault.db{end}" for end in ("", "-wal", "-shm", "-turn")}
 
 
 async def test_a_looking_vault_writes_nothing(place: Place) -> None:

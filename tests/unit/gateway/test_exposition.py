@@ -36,7 +36,7 @@ def called(**known: object) -> GatewayContext:
 def test_what_several_processes_have_counted_is_added_up(tmp_path: Path) -> None:
     both = [Metrics(tmp_path), Metrics(tmp_path)]
     for metrics in both:
-        metrics.ended(called(bytes_in=10), "allowed", 200, 20, 0.01, 0.002)
+        metrics.ended(called(bytes_in=10, head=0.002), "allowed", 200, 20, 0.01)
         metrics.ended(called(outcome="used up", route=None, endpoint="secret"), "used up", 401, 5, 0.0001)
     found = samples(tmp_path)
     assert found["oo_calls_total", "proxy", "allowed", "r", "2xx"] == 2
@@ -82,23 +82,26 @@ def test_what_is_so_now_is_of_the_living_alone_and_what_was_is_of_all(tmp_path: 
     metrics = Metrics(tmp_path)
     for _ in range(3):
         metrics.ended(called(token_id="t"), "allowed", 200, 0, 0.0)
-    metrics.cells[metrics.under_way(called(token_id="t"))] = 1
-    metrics.rested("r", "https://user:secret@api.test:8443/bot-secret")
+    metrics.tell([("r", "t", 1)])
+    metrics.rests("r", 1, "https://user:secret@api.test:8443/bot-secret", 10.0)
     found = samples(tmp_path)
     assert (found["oo_token_calls_total", "r", "t"], found["oo_open_calls", "r", "t"]) == (3, 1)
-    rests = found["oo_upstream_rests_until_seconds", "r", "api.test:8443"]
-    assert time.time() < rests < time.time() + 11
+    assert found["oo_upstream_rests", "1", "r", "api.test:8443"] == 1
     bury(tmp_path, os.getpid())
     found = samples(tmp_path)
     assert found["oo_token_calls_total", "r", "t"] == 3
-    assert not any(key[0] in ("oo_open_calls", "oo_upstream_rests_until_seconds") for key in found)
+    assert not any(key[0] in ("oo_open_calls", "oo_upstream_rests") for key in found)
     metrics.close()
 
 
-def test_the_latest_rest_of_an_upstream_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "resting"), [((10.0, 10.0), 2), ((10.0, -1.0), 1), ((10.0, 0.0), 1), ((0.0, 0.0), 0)]
+)
+def test_an_upstream_rests_for_so_many_workers(tmp_path: Path, seconds: tuple[float, float], resting: int) -> None:
     both = [Metrics(tmp_path), Metrics(tmp_path)]
-    for metrics in both:
-        metrics.rested("r", "https://api.test")
-    assert samples(tmp_path)["oo_upstream_rests_until_seconds", "r", "api.test"] < time.time() + 11
+    for metrics, each in zip(both, seconds, strict=True):
+        metrics.rests("r", 0, "https://api.test", 10.0)
+        metrics.rests("r", 0, "https://api.test", each)
+    assert samples(tmp_path)["oo_upstream_rests", "0", "r", "api.test"] == resting
     for metrics in both:
         metrics.close()

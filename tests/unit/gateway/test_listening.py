@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import select
 import socket
 import stat
 import sys
@@ -13,6 +15,7 @@ import pytest
 from oo.gateway import listening
 from oo.gateway.listening import (
     UnixPath,
+    begin_no_more,
     bound,
     bound_unix,
     give_way,
@@ -22,6 +25,7 @@ from oo.gateway.listening import (
     listen,
     url_of,
 )
+from tests.support.waiting import PATIENCE
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="what a port is shared by is Linux's")
 
@@ -167,6 +171,30 @@ def test_a_process_that_ends_has_the_other_take_what_comes(opened: ExitStack, pl
     assert all(accepted(sock) for sock in both)
 
 
+@linux
+def test_no_connection_begins_any_more_and_those_that_are_begun_come(opened: ExitStack) -> None:
+    sock = opened.enter_context(bound("127.0.0.1", 0))
+    listen(sock)
+    begun = opened.enter_context(socket.create_connection(sock.getsockname()))
+    assert begin_no_more(sock)
+    late = opened.enter_context(socket.socket())
+    late.setblocking(False)
+    late.connect_ex(sock.getsockname())
+    assert select.select((), (late,), (), 0.2)[1] == []
+    begun.sendall(b"x")
+    taken, _ = sock.accept()
+    assert opened.enter_context(taken).recv(1) == b"x"
+    sock.close()
+    assert select.select((), (late,), (), PATIENCE)[1] == [late]  # its SYN is sent again
+    assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+
+
+def test_where_the_system_has_no_filter_nothing_is_said(opened: ExitStack) -> None:
+    sock = bound("127.0.0.1", 0)
+    sock.close()
+    assert not begin_no_more(sock)
+
+
 def test_a_port_that_is_not_shared_cannot_be_handed_on() -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         assert not give_way(sock, 0)
@@ -177,7 +205,7 @@ def test_a_port_that_is_not_shared_cannot_be_handed_on() -> None:
 async def test_what_comes_is_handed_to_the_other_whichever_listened_first(
     opened: ExitStack, younger: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "_SETTLE", 0.05)
+    monkeypatch.setattr(listening, "SETTLE", 0.05)
     first = opened.enter_context(bound("127.0.0.1", 0, reuse_port=True))
     both = [first, opened.enter_context(bound(*first.getsockname(), reuse_port=True))]
     for sock in both:

@@ -24,7 +24,7 @@ def test_two_looks_tell_what_runs_now_the_busiest_first(tmp_path: Path) -> None:
     first = look(exposition(tmp_path).decode(), 10.0)
     for status in (200, 404, 502, 200):
         metrics.ended(called("busy"), "allowed", status, 100, 0.5)
-    metrics.cells[metrics.under_way(called("busy"))] = 1
+    metrics.tell([("busy", "t", 1)])
     second = look(exposition(tmp_path).decode(), 12.0)
     busy, *others = by_route(second, first)
     assert 500 <= busy.pop("ms") < 5000

@@ -9,7 +9,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,3 +200,42 @@ def test_a_plugins_settings_are_read_again(tmp_path: Path, workers: str) -> None
         until(lambda: "the plugins stay as they were" in served.log)
         assert (marks(), served.workers()) == ({"second"}, before)
         mark.write_text("third")  # which the workers need that take the place of these
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what waits on a socket that is closed is reset")
+@pytest.mark.parametrize(
+    "options", [[], ["--workers", "2"], ["--reuse-port"], ["--uds", "{}/oo.sock"]], ids=["one", "two", "shared", "uds"]
+)
+def test_who_connects_as_it_ends_is_answered_or_refused_and_never_reset(
+    home: Home, token: str, tmp_path: Path, options: list[str]
+) -> None:
+    request = f"GET /api/secret HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+    answers: Counter[bytes] = Counter()
+
+    def call_until_refused() -> None:
+        while True:
+            with socket.socket(socket.AF_UNIX if on_path else socket.AF_INET) as sock:
+                sock.settimeout(PATIENCE)
+                try:
+                    sock.connect(address)
+                except (ConnectionRefusedError, FileNotFoundError):
+                    return
+                sock.sendall(request.encode())
+                answers[sock.recv(12)] += 1
+
+    process = home.start("serve", "--port", "0", *(each.format(tmp_path) for each in options), stderr=subprocess.PIPE)
+    with process, ThreadPoolExecutor(6) as pool:
+        try:
+            assert process.stderr is not None
+            url = process.stderr.readline().decode().split()[3]
+            on_path = url.startswith("http+unix:")
+            address: Any = str(tmp_path / "oo.sock") if on_path else ("127.0.0.1", int(url.rpartition(":")[2]))
+            calling = [pool.submit(call_until_refused) for _ in range(6)]
+            until(lambda: sum(answers.values()) > 100)
+            process.terminate()
+            for each in calling:
+                each.result(PATIENCE)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+    assert set(answers) == {b"HTTP/1.1 200"}

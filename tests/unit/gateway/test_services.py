@@ -193,7 +193,7 @@ async def test_what_root_makes_in_anothers_home_is_theirs(tmp_path: Path, monkey
     os.chown(home, *NOBODY)
     services.create_store(str(home))
     await services.rekey_store(str(home))
-    assert {path.name for path in home.iterdir()} == {"vault.db", "master.key"}
+    assert {path.name for path in home.iterdir()} == {"vault.db", "vault.db-turn", "master.key"}
     for path in home.iterdir():
         found = path.stat()
         assert ((found.st_uid, found.st_gid), stat.S_IMODE(found.st_mode)) == (NOBODY, 0o600)

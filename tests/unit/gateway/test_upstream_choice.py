@@ -58,7 +58,8 @@ def test_after_a_rest_one_failure_is_enough_and_one_answer_mends() -> None:
     choice.failed(0, REST)
     assert firsts(choice, 4, REST) == [1] * 4
     assert firsts(choice, 4, 2 * REST - 0.001) == [1] * 4
-    choice.succeeded(0)
+    assert choice.succeeded(0)
+    assert not choice.succeeded(0)
     assert set(firsts(choice, 4, REST)) == {0, 1}
     fail(choice, 0, FAILURES - 1, REST)
     assert set(firsts(choice, 4, REST)) == {0, 1}

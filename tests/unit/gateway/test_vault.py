@@ -26,7 +26,7 @@ async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault)
     result = StoredResponse(200, (("X-H", f"{CANARY} header"),), f"{CANARY} body".encode())
     await vault.complete(caller[1], f"{CANARY}-key", fence, CANARY.encode(), result)
     names = {f"{name}.db{end}" for name in ("vault", "results") for end in ("", "-wal", "-shm")}
-    assert {path.name for path in kept.home.iterdir()} == names
+    assert {path.name for path in kept.home.iterdir()} == {*names, "vault.db-turn"}
     assert (kept.home / "vault.db-wal").stat().st_size > 0
     found = files(kept.home)
     await vault.close()
@@ -40,7 +40,7 @@ async def test_no_file_holds_a_value_a_text_or_a_token(kept: Kept, vault: Vault)
 async def test_its_files_are_their_owners_alone(kept: Kept, vault: Vault) -> None:
     await vault.put_secret("a", "x")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in kept.home.iterdir()}
-    assert modes == {"vault.db": 0o600, "vault.db-wal": 0o600, "vault.db-shm": 0o600}
+    assert modes == {f"vault.db{end}": 0o600 for end in ("", "-wal", "-shm", "-turn")}
     assert stat.S_IMODE(kept.home.stat().st_mode) == 0o700
 
 
@@ -88,7 +88,7 @@ async def test_a_vault_is_not_made_over_another(kept: Kept) -> None:
     with pytest.raises(StoreError, match="there is a vault at"):
         Vault.create(kept.home, Keyring([new_key()]))
     assert await kept.assert_harmless() == ALL
-    assert [path.name for path in kept.home.iterdir()] == [VAULT_FILE]
+    assert {path.name for path in kept.home.iterdir()} == {VAULT_FILE, f"{VAULT_FILE}-turn"}
 
 
 async def test_an_environment_follows_its_secrets(vault: Vault) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import oo
+from oo._http.body import Body
 from oo.gateway.app import Gateway
 from oo.gateway.models import Route
+from oo.middleware import tracing
 from oo.testing import BackgroundLoop, LocalGateway, MockTransport, Streamed, VirtualClock, temporary_vault
+from tests.support.certificates import self_signed
 from tests.support.upstream import OpenAI
 
 TOKEN = "oo_" + "a" * 43
@@ -182,14 +187,19 @@ def test_without_an_sdk_nothing_is_sent_and_what_came_goes_on() -> None:
     assert "traceparent" not in transport.requests[0].headers
 
 
-def test_in_a_gateway_the_span_is_the_callers_child_and_the_upstream_is_told(traced: Traced) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_in_a_gateway_the_span_is_the_callers_child_and_the_upstream_is_told(
+    traced: Traced, scheme: str, tmp_path: Path
+) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    certificate = self_signed(tmp_path, "127.0.0.1")
+    tls = certificate.server if scheme == "https" else None
     with BackgroundLoop() as background:
         upstream, vault = background.enter(OpenAI()), background.enter(temporary_vault())
-        gateway = background.enter(Gateway(vault, watchers=[traced.middleware]))
+        gateway = background.enter(Gateway(vault, watchers=[traced.middleware], tls=tls))
         local = LocalGateway(gateway.url, vault, background)
         token = local.route("api", upstream.url)
-        with oo.Client(gateway.url) as client:
+        with oo.Client(gateway.url, verify=certificate.file) as client:
             headers = {"traceparent": parent, "tracestate": "a=b"}
             client.proxy("v1/chat/completions?x=canary-query", token, payload=CHAT, headers=headers)
             list(client.chat_completion(token, [], model="m", stream=True))
@@ -198,18 +208,20 @@ def test_in_a_gateway_the_span_is_the_callers_child_and_the_upstream_is_told(tra
             client.health()
         identity = local.run(vault.tokens())[0].id
     first, second, refused = traced.spans
-    assert (first.name, first.kind) == ("chat", trace.SpanKind.SERVER)
+    assert (first.name, first.kind) == ("chat gpt-4o", trace.SpanKind.SERVER)
     assert first.parent is not None
     assert f"{first.parent.trace_id:032x}-{first.parent.span_id:016x}" in parent
     assert known(first) == {
         "http.request.method": "POST",
         "oo.operation": "proxy",
         "http.route": "/api/proxy/{path}",
+        "url.scheme": scheme,
         "url.path": "/api/proxy/v1/chat/completions",
         "oo.route": "api",
         "oo.token_id": identity,
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
         "gen_ai.response.model": "gpt-4o",
         **{name: known(first)[name] for name in ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")},
         "http.response.status_code": 200,
@@ -217,6 +229,7 @@ def test_in_a_gateway_the_span_is_the_callers_child_and_the_upstream_is_told(tra
     assert upstream.seen[0]["headers"]["traceparent"][:-3] == ids(first)
     assert upstream.seen[0]["headers"]["tracestate"] == "a=b"
     assert second.parent is None
+    assert (second.name, known(second)["gen_ai.request.model"]) == ("chat m", "m")
     assert (refused.name, known(refused)["http.response.status_code"]) == ("POST /api/proxy/{path}", 401)
     assert "url.path" not in known(refused)
     for span in traced.spans:
@@ -239,3 +252,29 @@ def test_a_failure_of_a_gateway_is_one_and_a_refusal_is_none(traced: Traced) -> 
         ("ERROR", "502"),
         ("UNSET", None),
     ]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_of_a_body_in_pieces_the_beginning_is_kept(monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    monkeypatch.setattr(tracing, "_MOST", 5)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"abc", b"defg", b"h"):
+            yield piece
+
+    kept = bytearray()
+    body = tracing._WatchedBody(Body(pieces if again else pieces(), length=8), kept)
+    assert (body.length, body.replayable, body.here()) == (8, again, None)
+    for _ in range(2 if again else 1):
+        assert b"".join([piece async for piece in body]) == b"abcdefgh"
+        assert kept == b"abcde"
+
+
+def test_a_body_that_was_left_is_left_below() -> None:
+    left: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    tracing._WatchedBody(Body(pieces(), abort=lambda: left.append("left")), bytearray()).abort()
+    assert left == ["left"]

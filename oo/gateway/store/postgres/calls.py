@@ -16,10 +16,12 @@ from ...errors import IntegrityError, StoreError
 from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
 from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
+from ..batches import Batches
 from ..data_keys import DataKeys
-from .batches import Batches
+from ..rest import Rest
 from .connections import Connection, Connections
 
+_AT_ONCE = 128 << 10  # bytes of an answer that are sealed at once
 _KNOWN = """
 SELECT 1 FROM oo.claims WHERE token = $1 AND call = $2
 AND CASE WHEN done THEN at > clock_timestamp() - make_interval(secs => $3) ELSE until > clock_timestamp() END
@@ -85,6 +87,7 @@ class Calls:
         self._keys = keys
         self._learn = learn
         self._now = now
+        self._rest = Rest()
         self._claiming: Batches[_Claiming, str] = Batches(self._claim, most=64)
         self._completing: Batches[_Made, None] = Batches(self._complete, most=16)
 
@@ -97,7 +100,11 @@ class Calls:
         """Claim a call and count a use, both or neither. See Store.claim; "stale" where the token's terms are not those
         that it was judged by."""
         fence = secrets.token_bytes(FENCE)
-        outcome = await self._claiming.ask(_Claiming(token, call, fence, seconds))
+        try:
+            outcome = await self._claiming.ask(_Claiming(token, call, fence, seconds))
+        except asyncio.CancelledError:
+            self._rest.run(self._left(token.id, call, fence))
+            raise
         if outcome == "claimed":
             return fence
         if outcome == "used up":
@@ -127,7 +134,13 @@ class Calls:
         self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
-        made, failure = _Made(Call(token_id, call, fence), digest, 0, 0, []), None
+        completing = self._complete_one(Call(token_id, call, fence), digest, response)
+        # What takes its time is done even if whoever waits is cancelled; what does not is asked at once.
+        takes_time = response is not None and isinstance(response.body, bytes) and len(response.body) > _AT_ONCE
+        await (asyncio.shield(completing) if takes_time else completing)
+
+    async def _complete_one(self, call: Call, digest: bytes, response: StoredResponse | None) -> None:
+        made, failure = _Made(call, digest, 0, 0, []), None
         if response is not None:
             try:
                 made = await self._with_answer(made, response)
@@ -149,6 +162,11 @@ class Calls:
             sealed = await asyncio.to_thread(self._sealed, made.call, day, cut)
         return made._replace(day=day, size=cut.size, pieces=sealed)
 
+    async def _left(self, token_id: str, call: bytes, fence: bytes) -> None:
+        """Release what is claimed for somebody who was cancelled."""
+        await self._claiming.close()
+        await self.release(token_id, call, fence)
+
     def _sealed(self, call: Call, day: int, cut: Cut) -> list[bytes]:
         return list(call.seal(self._ring(day), cut))
 
@@ -158,6 +176,7 @@ class Calls:
 
     async def close(self) -> None:
         """Wait for what was begun."""
+        await self._rest.close()
         await self._claiming.close()
         await self._completing.close()
 

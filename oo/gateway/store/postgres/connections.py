@@ -35,6 +35,7 @@ _LOST = (
     asyncpg.QueryCanceledError,
 )
 _NONE = "there is no store at {}: run `oo init`"
+_SAME = "SELECT 1 / (pg_backend_pid() = {})::int"
 _CHECK = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery()"
 
 
@@ -91,26 +92,23 @@ class Connections:
         raise AssertionError("unreachable")
 
     async def _answer(self, connection: Connection, work: Work[T], writes: bool, within: float) -> T:
-        running = asyncio.ensure_future(work(connection))
         self._busy.add(connection)
         failure = ""
+        # Not cancelled: its socket is closed, and what waits for an answer has none.
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(within, connection.terminate)
         try:
-            await asyncio.wait([running], timeout=within)
-            if not running.done():
-                connection.terminate()
-                await asyncio.wait([running])
-                running.exception()
-                raise TimeoutError
-            return running.result()
+            return await work(connection)
         except _UNDONE:
             raise
         except _LOST as error:
-            failure = _named(error)
+            failure = _named(error) if loop.time() < late.when() else "TimeoutError"
             self.drop()
             connection.terminate()
         except asyncpg.PostgresError as error:
             raise _refused(error, self._place) from None
         finally:
+            late.cancel()
             self._busy.discard(connection)
             if not connection.is_closed():
                 self._idle.append(connection)
@@ -132,21 +130,13 @@ class Connections:
 async def connect(place: Place) -> Connection:
     """A new connection to the engine that takes writes; StoreUnavailable if there is none, StoreError if it refuses or
     would acknowledge what is not on its disk."""
-    failure = ""
-    attrs = "read-write" if len(place.hosts) > 1 else "any"
+    connection = await _connected(place)
     try:
-        connection: Connection = await asyncpg.connect(
-            **place.settings, timeout=CONNECT, target_session_attrs=attrs, server_settings={"application_name": "oo"}
-        )
-    except (*_LOST, asyncpg.TargetServerAttributeNotMatched) as error:
-        failure = _named(error)
-    except asyncpg.PostgresError as error:
-        failure = _refusal(error)
-    except ValueError:
-        raise StoreError(f"the store {place} cannot be reached like that") from None
-    if failure:
-        raise StoreUnavailable(f"the store at {place} cannot be reached: {failure}")
-    try:
+        if await _is_pooled(connection, place):
+            connection.terminate()
+            # Each transaction may have another of the pooler's connections, where no statement was prepared, or another
+            # client's of the same name.
+            connection = await _connected(place, statement_cache_size=0)
         await _check(connection, place)
     except BaseException:
         connection.terminate()
@@ -154,16 +144,47 @@ async def connect(place: Place) -> Connection:
     return connection
 
 
-async def _check(connection: Connection, place: Place) -> None:
+async def _connected(place: Place, **options: int) -> Connection:
+    failure = ""
+    attrs = "read-write" if len(place.hosts) > 1 else "any"
+    settings = {**place.settings, **options, "server_settings": {"application_name": "oo"}}
     try:
-        commit, fsync, recovering = await asyncio.wait_for(connection.fetchrow(_CHECK), CONNECT)
-    except _LOST as error:
-        raise StoreUnavailable(f"the store at {place} does not answer: {_named(error)}") from None
+        connection: Connection = await asyncpg.connect(**settings, timeout=CONNECT, target_session_attrs=attrs)
+        return connection
+    except (*_LOST, asyncpg.TargetServerAttributeNotMatched) as error:
+        failure = _named(error)
+    except asyncpg.PostgresError as error:
+        failure = _refusal(error)
+    except ValueError:
+        raise StoreError(f"the store {place} cannot be reached like that") from None
+    raise StoreUnavailable(f"the store at {place} cannot be reached: {failure}")
+
+
+async def _is_pooled(connection: Connection, place: Place) -> bool:
+    """Whether a pooler stands between: the process that it says one is connected to is none of the engine's."""
+    try:
+        # Without parameters, so that nothing is prepared.
+        await _in_time(connection.execute(_SAME.format(connection.get_server_pid())), place)
+    except asyncpg.DivisionByZeroError:
+        return True
+    return False
+
+
+async def _check(connection: Connection, place: Place) -> None:
+    row = await _in_time(connection.fetchrow(_CHECK), place)
+    commit, fsync, recovering = row or (None, None, True)
     for setting, value in (("synchronous_commit", commit), ("fsync", fsync)):
         if value == "off":
             raise StoreError(f"the store at {place} has {setting} off: what it acknowledges may be lost; set it on")
     if recovering:
         raise StoreUnavailable(f"the store at {place} is a standby")
+
+
+async def _in_time(asking: Awaitable[T], place: Place) -> T:
+    try:
+        return await asyncio.wait_for(asking, CONNECT)
+    except _LOST as error:
+        raise StoreUnavailable(f"the store at {place} does not answer: {_named(error)}") from None
 
 
 def _named(error: BaseException) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...errors import StoreUnavailable
+from ..batches import Batches
 from ..moving import unavailable
-from .batches import Batches
 from .connections import Connection, Connections
 
 _FRESH = 0.001  # seconds

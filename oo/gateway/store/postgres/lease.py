@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from ...errors import StoreError, StoreUnavailable
+from ...errors import StoreError, StoreMoved, StoreUnavailable
 from ...throttled_log import ThrottledLog
 from .connections import Connection, Connections
 from .epochs import Epochs
@@ -85,7 +85,8 @@ class Lease:
             try:
                 pause = await self._renew()
             except StoreError as error:
-                self._lost()
+                if not isinstance(error, StoreMoved):  # which answers all the same, and says so to each
+                    self._lost()
                 self._errors.say(f"the lease of this replica is not renewed: {error}")
             self._begun.set()
             await asyncio.sleep(pause)

@@ -6,12 +6,13 @@ was revoked before.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ...models import Denial, Token
 from ...spending import ROUNDING
-from .batches import Batches
+from ..batches import Batches
 from .connections import Connection, Connections
 
 Outcome = Denial | Literal["stale"] | None
@@ -81,9 +82,9 @@ class Uses:
         """Charge one call to the rate of a token that has one."""
         return await self._charging.ask(token)
 
-    async def counted(self, token: Token) -> Counted | None:
-        """What was counted; None where the token is gone."""
-        return await self._counting.ask(token)
+    def counted(self, token: Token) -> asyncio.Future[Counted | None]:
+        """What was counted, which is asked at once; None where the token is gone."""
+        return self._counting.asked(token)
 
     async def close(self) -> None:
         """Wait for what was begun."""

@@ -10,6 +10,8 @@ from oo._http.body import Body
 from oo.gateway.context import gateway_context
 from oo.gateway.middleware.failover import Failover
 from oo.gateway.models import Route, Upstream
+from oo.gateway.upstream_choice import REST
+from oo.middleware.retry import Retry
 from oo.testing import MockTransport, Scripted, Streamed, VirtualClock
 from tests.support.calls import call
 
@@ -45,6 +47,26 @@ class Site:
             said = str(error)
         self.upstream = gateway_context(request).upstream
         return said, "".join(each.url[8] for each in self.transport.requests)
+
+
+@pytest.mark.parametrize(
+    ("route", "answers", "noted"),
+    [
+        (ROUTE, {"a": unsent(), "b": 503, "c": 200}, ["attempt", "connection", "attempt", 503, "attempt"]),
+        (ROUTE, {"a": 200}, ["attempt"]),
+        (Route("r", A), {"a": 200}, ["attempt"]),
+    ],
+)
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_each_attempt_is_noted_once(
+    route: Route, answers: dict[str, Scripted], noted: list[str | int], retries: int
+) -> None:
+    site = Site(**answers)
+    chain = [Retry(retries), *site.pipeline.middleware] if retries else site.pipeline.middleware
+    request = call("GET", route=route).replace(url=f"{A}/v1", base_url=A)
+    await Pipeline(chain, site.transport, VirtualClock()).handle(request)
+    ends = [200] if retries else []  # which Retry tells
+    assert [what for what, _ in request.context.timeline] == noted + ends
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -153,11 +175,19 @@ async def test_what_goes_to_no_upstream_passes_as_it_is() -> None:
     assert site.upstream is None
 
 
-async def test_it_is_told_which_upstream_rests_from_here_on() -> None:
-    told: list[tuple[str, str]] = []
-    failover = Failover(lambda route, upstream: told.append((route, upstream)))
-    transport = MockTransport(lambda request: 502 if request.url[8] == "a" else 201)
-    pipeline = Pipeline([failover], transport, VirtualClock())
-    for _ in range(20):
-        await pipeline.handle(call(route=ROUTE).replace(url=f"{A}/x", base_url=A))
-    assert told == [("r", A)]
+async def test_it_is_told_which_upstream_rests_and_when_it_answers_again() -> None:
+    told: list[tuple[str, int, str, float]] = []
+    failover, clock, status = Failover(lambda *rests: told.append(rests)), VirtualClock(), 502
+    transport = MockTransport(lambda request: status if request.url[8] == "a" else 201)
+    pipeline = Pipeline([failover], transport, clock)
+
+    async def ask() -> None:
+        for _ in range(20):
+            await pipeline.handle(call(route=ROUTE).replace(url=f"{A}/x", base_url=A))
+
+    await ask()
+    assert told == [("r", 0, A, REST)]
+    status = 200
+    await clock.sleep(REST)
+    await ask()
+    assert told == [("r", 0, A, REST), ("r", 0, A, 0.0)]

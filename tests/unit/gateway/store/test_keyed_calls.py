@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from oo.gateway.errors import StoreError
 from oo.gateway.models import StoredResponse
 from oo.gateway.store import claim_rows
+from oo.gateway.store.sqlite_uses import Judged
 from oo.gateway.vault import Vault
 from tests.support.vaults import claimed, writes
 
@@ -33,11 +36,10 @@ async def test_two_who_claim_at_once_make_one_call(vault: Vault, caller: tuple[s
     # Each has looked before the other wrote.
     (token,) = [each for each in await vault.tokens() if each.id == caller[1]]
     call = vault._call("key")
-    outcomes = [
-        await vault._database.write(lambda records: claim_rows.claim(records, token, call, b"fence", 60))
-        for _ in range(2)
-    ]
-    assert outcomes == [None, "taken"]
+    claiming = claim_rows.Claiming(Judged(token, "route", vault._database.epoch), call, b"fence", 60)
+    asked = [vault._database.ask(claim_rows.claim_all, claiming) for _ in range(3)]
+    assert await asyncio.gather(*asked[:2]) == [None, "taken"]
+    assert await asked[2] == "taken"
     assert [each.used for each in await vault.tokens() if each.id == caller[1]] == [1]
 
 
@@ -58,7 +60,7 @@ async def test_a_crash_between_the_answer_and_its_note_leaves_a_call_that_is_mad
         raise StoreError("killed")
 
     fence = await claimed(vault, caller, "key", seconds=-1)
-    monkeypatch.setattr(claim_rows, "complete", killed)
+    monkeypatch.setattr(claim_rows, "complete_all", killed)
     with pytest.raises(StoreError, match="killed"):
         await vault.complete(caller[1], "key", fence, b"digest", RESULT)
     monkeypatch.undo()

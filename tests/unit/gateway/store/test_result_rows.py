@@ -12,8 +12,8 @@ from oo.gateway.errors import IntegrityError
 from oo.gateway.models import StoredResponse
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store import result_rows, sqlite
-from oo.gateway.store.answer_pieces import Call, opened
-from oo.gateway.store.result_rows import drop, find, has_older, piece, put, sweep, total
+from oo.gateway.store.answer_pieces import Call, Cut, opened
+from oo.gateway.store.result_rows import drop, find, has_older, piece, put_all, sweep, total
 from oo.testing import Streamed
 
 HEADERS = (("X-A", "1"), ("X-A", "2"))
@@ -41,6 +41,19 @@ def call(key: str, token: str = "t", fence: bytes = b"7") -> Call:
 
 def answer(body: bytes = b"x") -> StoredResponse:
     return StoredResponse(201, HEADERS, body)
+
+
+def put(
+    db: sqlite3.Connection,
+    ring: Keyring,
+    call: Call,
+    response: StoredResponse,
+    now: float,
+    room: int,
+    parts: list[bytes] | None = None,
+) -> bool:
+    (fits,) = put_all(db, ring, [(call, Cut(response, parts))], now, room)
+    return fits
 
 
 def whole(db: sqlite3.Connection, ring: Keyring, call: Call) -> tuple[object, ...] | None:

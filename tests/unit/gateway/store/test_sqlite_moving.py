@@ -42,7 +42,7 @@ async def test_a_file_that_is_frozen_is_written_by_nobody_until_it_is_thawed(kep
     assert await source.moved() == "id /elsewhere"
     with pytest.raises(StoreError, match="has moved to /elsewhere"):
         await vault.put_secret("a", "x")
-    with pytest.raises(StoreError, match="it has moved"):  # where it was looked at before
+    with pytest.raises(StoreError, match="has moved"):  # where it was looked at before
         await vault._database.write(lambda records: records.db.execute("UPDATE tokens SET used = used + 1"))
     await source.thaw()
     await source.close()

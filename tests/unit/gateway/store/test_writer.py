@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from oo.gateway.errors import StoreError
-from oo.gateway.store import sqlite
+from oo.gateway.store import sqlite, writer
 from oo.gateway.store.data_keys import DataKeys
 from oo.gateway.store.sqlite_rows import SQLiteRecords
+from oo.gateway.store.turns import Turn
 from oo.gateway.store.writer import Writer
 from tests.support.vaults import Kept
 
@@ -171,7 +172,58 @@ def test_a_change_of_a_loop_that_was_closed_is_made(kept: Kept) -> None:
     assert names(kept) == {"left"}
 
 
+async def test_what_waits_for_the_same_work_is_given_to_it_at_once(kept: Kept, held: Held) -> None:
+    def double(records: SQLiteRecords, numbers: list[int]) -> list[int]:
+        records.db.executemany("INSERT INTO meta VALUES (?, 'x')", [(str(number),) for number in numbers])
+        seen.append(numbers)
+        return [2 * number for number in numbers]
+
+    def refuse(records: SQLiteRecords, numbers: list[int]) -> list[int]:
+        double(records, numbers)
+        raise StoreError("no")
+
+    seen: list[list[int]] = []
+    holding = await held.hold()
+    asked = [held.writer.ask(work, n) for n, work in enumerate([double, refuse, double, refuse, double])]
+    tasks = [asyncio.create_task(each) for each in asked]
+    await asyncio.sleep(0)
+    held.go.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [answer if isinstance(answer, int) else str(answer) for answer in answers] == [0, "no", 4, "no", 8]
+    assert len({id(answer) for answer in answers}) == 5
+    await holding
+    assert (seen, names(kept)) == ([[0, 2, 4], [1, 3]], {"0", "2", "4"})
+
+
+async def test_no_turn_is_waited_for_too_long(kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 0.2)
+    turn = Turn(kept.path)
+    with turn:
+        tasks = await held.waiting(put("a"), put("b"))
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all("another process keeps it locked" in str(error) for error in errors)
+        late = await held.waiting(put("late"))
+        held.writer.close()  # which does not wait for ever either
+    turn.close()
+    assert await asyncio.gather(*late) == [1]
+    assert names(kept) == {"late"}
+    held.writer._thread.join(10)
+
+
 async def test_work_alone_begins_its_own_transactions(held: Held) -> None:
     assert await held.writer.alone(lambda db: db.in_transaction) is False
     with pytest.raises(StoreError, match="syntax error"):
         await held.writer.alone(lambda db: db.execute("nonsense"))
+
+
+async def test_a_writer_outlives_what_fails_on_its_thread(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    def end() -> None:
+        raise OSError("no")
+
+    with closing(sqlite.writer(kept.path)) as db:
+        records = SQLiteRecords(db, kept.path, DataKeys(lambda: kept.ring))
+        failing = Writer(records, kept.path, end)
+        failing._jobs.put(end)
+        assert await failing.write(put("a")) == 1
+        failing.close()
+    assert caplog.text.count("the vault's writer failed: OSError") == 2

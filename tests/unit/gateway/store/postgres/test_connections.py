@@ -55,6 +55,22 @@ async def test_what_does_not_answer_in_time_has_its_socket_closed_and_is_not_can
     assert await read(connections) == "done"
 
 
+async def test_behind_a_pooler_nothing_is_prepared(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prepared() -> int:
+        connection = await connect(parse(place))
+        try:
+            for _ in range(3):
+                await connection.fetchval(READ)
+            return int(await connection.fetchval("SELECT count(*) FROM pg_prepared_statements"))
+        finally:
+            connection.terminate()
+
+    assert await prepared() > 0
+    # A pooler says of itself that it is another process.
+    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda _: 1)
+    assert await prepared() == 0
+
+
 async def test_a_connection_that_broke_is_not_used_again(connections: Connections, place: str) -> None:
     async def own(db: Connection) -> int:
         return int(await db.fetchval("SELECT pg_backend_pid()"))

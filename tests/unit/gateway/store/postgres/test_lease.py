@@ -21,7 +21,8 @@ class Replica:
         self.connections = Connections(parse(place))
         self.looks = Connections(parse(place))
         self.epochs = Epochs(self.looks)
-        self.lease = Lease(self.connections, self.epochs)
+        self.losses: list[None] = []
+        self.lease = Lease(self.connections, self.epochs, lambda: self.losses.append(None))
 
     async def close(self) -> None:
         await self.lease.close()
@@ -105,6 +106,21 @@ async def test_without_a_confirmed_write_nobody_is_answered(
         assert time.monotonic() - began < 10
     await mine.lease.check()
     assert "the lease of this replica is not renewed" in caplog.text
+    assert mine.losses
+
+
+async def test_a_store_that_has_moved_is_not_lost(
+    place: str, replicas: list[Replica], caplog: pytest.LogCaptureFixture
+) -> None:
+    mine, *_ = replicas
+    await mine.lease.check()
+    await say(place, "INSERT INTO oo.meta VALUES ('moved', 'id /elsewhere')")
+    began = time.monotonic()
+    while "has moved to /elsewhere" not in caplog.text:
+        await asyncio.sleep(0.01)
+        assert time.monotonic() - began < 10
+    # What is under way is answered, since it says so by itself.
+    assert mine.losses == []
 
 
 async def test_one_that_cannot_begin_says_so(place: str, replicas: list[Replica]) -> None:

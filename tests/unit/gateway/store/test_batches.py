@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from oo.gateway.errors import StoreError, StoreUnavailable
-from oo.gateway.store.postgres.batches import Batches
+from oo.gateway.store.batches import Batches
 
 
 class Doubling:

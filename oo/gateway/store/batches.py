@@ -1,4 +1,4 @@
-"""What is asked at the same time goes to the engine as one statement."""
+"""What is asked at the same time goes to the engine as one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from ...errors import StoreError, StoreUnavailable
+from ..errors import IntegrityError, StoreError, StoreUnavailable
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -24,11 +24,15 @@ class Batches(Generic[Q, A]):
 
     async def ask(self, question: Q) -> A:
         """The answer to a question. What is asked is done where whoever waits is cancelled."""
+        return await self.asked(question)
+
+    def asked(self, question: Q) -> asyncio.Future[A]:
+        """A question that is asked at once, whoever waits for its answer."""
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
         if self._running is None:
             self._running = asyncio.create_task(self._all())
-        return await future
+        return future
 
     async def close(self) -> None:
         """Wait for what was asked."""
@@ -49,15 +53,17 @@ class Batches(Generic[Q, A]):
         except Exception as error:
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(_copy(error))
+                    future.set_exception(copy_of(error))
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():  # whoever asked was cancelled
                 future.set_result(answer)
 
 
-def _copy(error: Exception) -> Exception:
+def copy_of(error: Exception) -> Exception:
     """An error of one's own, since each raises it in a task of its own."""
     if isinstance(error, StoreUnavailable):
-        return StoreUnavailable(str(error), unsure=error.unsure)
+        return type(error)(str(error), unsure=error.unsure)
+    if isinstance(error, IntegrityError):
+        return type(error)(str(error))
     return StoreError(str(error)) if isinstance(error, StoreError) else RuntimeError(type(error).__name__)
