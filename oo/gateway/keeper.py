@@ -228,7 +228,9 @@ class RecordKeeper(ABC):
         return await self._look(lambda records: data_keys.every(records.rows))
 
     async def warnings(self) -> list[str]:
-        return data_keys.warnings(await self.keys())
+        rows = await self.keys()
+        await self._learn()
+        return data_keys.warnings(rows, self._keys)
 
     @abstractmethod
     async def close(self) -> None:

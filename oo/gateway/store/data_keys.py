@@ -189,10 +189,11 @@ def others(rows: Sequence[DataKey], masters: MasterKeys) -> str:
     return f"; {', '.join(sorted(by))}, which OO_KMS names, says that it has not wrapped its keys" if by else ""
 
 
-def warnings(rows: Sequence[DataKey]) -> list[str]:
-    """What to warn of, by the rows of a store."""
-    purposes = [row.purpose for row in rows]
-    found = []
+def warnings(rows: Sequence[DataKey], keys: DataKeys) -> list[str]:
+    """What to warn of, by the rows of a store and what could be unwrapped of them."""
+    purposes = [row.purpose for row in rows if keys.has_opened(row)]
+    broken = [row.place[1] for row in rows if not keys.has_opened(row)]
+    found = [f"the data key {each!r} does not open: it was changed, or its master key is not here" for each in broken]
     if _BEFORE in purposes:
         found.append(
             "some of what an earlier version has sealed opens with the master key of that time, whatever master key "
@@ -230,7 +231,7 @@ async def whole(rows: Rows) -> list[DataKey]:
     """The rows of all data keys, to be replaced. StoreError where one is damaged or missing."""
     found = await every(rows)
     if len(found) < len(await rows.every(KIND)):
-        raise IntegrityError("a data key in the vault was changed; nothing was changed")
+        raise IntegrityError("a data key in the vault is damaged; nothing was changed")
     await check_all_open(rows, found)
     return found
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -255,6 +256,7 @@ async def test_an_edited_row_seals_nothing_and_is_never_wrapped_anew(kept: Kept,
             await assert_refuses_to_seal(vault)
     async with kept.open() as vault:
         await assert_refuses_to_seal(vault)
+        assert re.search("the data key 'secrets.* does not open|no data key for secrets", str(await vault.warnings()))
         if edited.reads:
             assert await vault.secret("a") == f"{CANARY} a 2"
         else:
