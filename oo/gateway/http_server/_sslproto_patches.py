@@ -29,7 +29,7 @@ BUFFER = 32 << 10
 class TLSConnection(sslproto.SSLProtocol):
     """The server's end of a TLS connection, over whatever transport it is connected to, beneath `connection`.
 
-    `failed` is called where the transport is lost before the handshake was over, which `connection` never hears of.
+    `lost` is called when the transport is lost: before the handshake is over, `connection` never hears of that.
     """
 
     max_size = BUFFER
@@ -39,13 +39,13 @@ class TLSConnection(sslproto.SSLProtocol):
         connection: asyncio.Protocol,
         context: ssl.SSLContext,
         patience: float,
-        failed: Callable[[], object] | None = None,
+        lost: Callable[[], object],
     ) -> None:
         """`patience` is for the handshake, in seconds."""
         loop = asyncio.get_running_loop()
         # typeshed has `waiter` as a Future. With none, nobody waits for the handshake.
         super().__init__(loop, connection, context, None, server_side=True, ssl_handshake_timeout=patience)  # type: ignore[arg-type]
-        self._failed = failed
+        self._lost = lost
 
     def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
         if handshake_exc is not None:
@@ -54,8 +54,13 @@ class TLSConnection(sslproto.SSLProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        if self._failed is not None:
-            self._failed()  # which does nothing where the connection was made
+        self._lost()
+
+    def abort(self) -> None:
+        """End the connection beneath at once."""
+        transport: Any = self._transport
+        if transport is not None:
+            transport.abort()
 
     def _send_alert(self) -> None:
         pipe: Any = self if hasattr(self, "_outgoing") else self._sslpipe  # type: ignore[attr-defined]  # Python 3.10's

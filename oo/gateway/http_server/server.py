@@ -74,6 +74,7 @@ class Server(BaseServer):
         self._limit = connection_limit(limit)
         self._listener: asyncio.Server | None = None
         self._tracked: set[Connection] = set()
+        self._encrypted: set[TLSConnection] = set()
         self.made = 0  # connections so far
         self._begun = 0  # and those whose handshake may not be over
         # Dicts for their order, with the time since when: connections without a request yet, and those between two.
@@ -90,7 +91,18 @@ class Server(BaseServer):
         self._listener = await asyncio.get_running_loop().create_server(made, sock=sock, backlog=BACKLOG)
 
     def _over_tls(self, tls: ssl.SSLContext) -> asyncio.BaseProtocol:
-        return TLSConnection(self(), tls, HEADER_TIMEOUT)
+        return self.encrypted(cast("Connection", self()), tls)
+
+    def encrypted(self, connection: Connection, tls: ssl.SSLContext) -> TLSConnection:
+        """The TLS of a connection. Once what is beneath it is lost, the connection counts no more."""
+
+        def lost() -> None:
+            self._encrypted.discard(made)
+            self.untrack(connection)
+
+        made = TLSConnection(connection, tls, HEADER_TIMEOUT, lost)
+        self._encrypted.add(made)
+        return made
 
     def exchange(self, outer: Connection, inner: Connection) -> None:
         """Count a connection in the place of the one that carried it. It has sent no request yet."""
@@ -154,10 +166,13 @@ class Server(BaseServer):
         """Listen no more, cut the calls under way, and close the connections."""
         await self._close()
         self.pre_shutdown()
-        handshaking = [each for each in self._tracked if each.transport is None]
-        for connection in [*self._answering(), *handshaking]:
+        for connection in self._answering():
             connection.abort()
         await self.shutdown(_SHUTDOWN_TIMEOUT)
+        for each in list(self._encrypted):  # of a handshake, or of a peer that does not take leave
+            each.abort()
+        for _ in range(2):
+            await asyncio.sleep(0)  # until what was aborted is closed
         for connection in [each for each in self._tracked if each.carrier is not None]:
             connection.abort()  # TLS waits for the caller's end of it
 

@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from ._aiohttp_patches import released
-from ._sslproto_patches import TLSConnection, can_be_aborted
-from .server import HEADER_TIMEOUT, Connection
+from ._sslproto_patches import can_be_aborted
+from .server import Connection
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 """The answer to a CONNECT (RFC 9110, 9.3.6): no length, and no body."""
@@ -44,7 +44,7 @@ def take_over(request: web.BaseRequest, context: ssl.SSLContext, tunnel: object)
     server.exchange(outer, inner)
     transport.set_write_buffer_limits()
     can_be_aborted(transport)
-    tls = TLSConnection(inner, context, HEADER_TIMEOUT, lambda: server.untrack(inner))
+    tls = server.encrypted(inner, context)
     transport.write(ESTABLISHED)
     transport.set_protocol(tls)
     tls.connection_made(transport)

@@ -31,6 +31,7 @@ from .conftest import KEY
 def api(authority: PrivateCA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Registries]:
     resolving(monkeypatch, ADDRESSES)
     with BackgroundLoop() as background:
+        background.enter(tunnels.settled())
         serving = Registries(authority.context())
         serving.key, serving.repositories = KEY, tmp_path / "repositories"
         yield background.enter(serving)
@@ -202,6 +203,7 @@ def test_boto3_signs_with_the_real_key(
     gateway: oo.testing.LocalGateway, authority: PrivateCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BackgroundLoop() as background:
+        background.enter(tunnels.settled())
         aws = AwsOverTLS.__new__(AwsOverTLS)
         Aws.__init__(aws)
         aws._tls, aws.host = authority.context(), "api.test"

@@ -190,6 +190,7 @@ def test_a_websocket_is_masked_as_elsewhere(
         return said
 
     with BackgroundLoop() as background:
+        background.enter(tunnels.settled())
         upstream = background.enter(EchoingOverTLS())
         token = gateway.route("ws", upstream.url, {"Authorization": "Bearer {key}"}, ca=authority.pem, websocket=True)
         mine = Proxied(gateway, token, tmp_path)

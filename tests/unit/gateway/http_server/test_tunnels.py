@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from oo.gateway.http_server.server import Server
 from oo.gateway.http_server.tunnels import ESTABLISHED, Taken, take_over, tunnel_of
 from oo.gateway.listening import bound
 from tests.support.certificates import Certificate, self_signed
+from tests.support.waiting import PATIENCE
 
 CONNECT = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
 
@@ -42,7 +44,6 @@ class Tunnelling:
 
     async def end(self) -> None:
         await self.server.end()
-        await asyncio.sleep(0.05)  # in which the loop closes what was cut
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ async def _talk_within(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 async def test_a_handshake_that_is_not_made_ends_and_is_counted(
     tunnelling: Tunnelling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oo.gateway.http_server.tunnels.HEADER_TIMEOUT", 0.2)
+    monkeypatch.setattr("oo.gateway.http_server.server.HEADER_TIMEOUT", 0.2)
     port = await tunnelling.listen()
     reader, writer = await opened(port)
     assert len(tunnelling.server._tracked) == len(tunnelling.server._fresh) == 1
@@ -154,3 +155,32 @@ async def _until(met: object) -> None:
     while not met():  # type: ignore[operator]
         assert time.monotonic() < until
         await asyncio.sleep(0.01)
+
+
+async def shake_hands(certificate: Certificate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The client's part of a handshake, by one that says nothing more."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ssl.create_default_context(cafile=certificate.file).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(1 << 16))
+        else:
+            writer.write(outgoing.read())
+            return
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+@pytest.mark.parametrize("shakes_hands", [False, True])
+async def test_whoever_does_not_take_leave_is_left(tunnelling: Tunnelling, tunnel: bool, shakes_hands: bool) -> None:
+    port = await tunnelling.listen(tls=not tunnel)
+    reader, writer = await (opened(port) if tunnel else asyncio.open_connection("127.0.0.1", port))
+    if shakes_hands:
+        await shake_hands(tunnelling.certificate, reader, writer)
+    await asyncio.sleep(0.05)
+    await tunnelling.end()
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
