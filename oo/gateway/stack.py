@@ -133,7 +133,7 @@ class Stack:
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
         self._io = io
         self.compose(offers or {})
-        blind = Elsewhere(capacity, self._calls) if elsewhere else None
+        blind = Elsewhere(capacity, self._calls, audit) if elsewhere else None
         # What is no HTTP cannot be waited for, and no plugin is asked.
         outer = self._chain[: self._chain.index(Slot.CALL)]
         self._malformed = Pipeline(compose(outer, {}), _Malformed(), io)
