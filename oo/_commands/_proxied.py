@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -44,6 +45,10 @@ def fetched(base_url: str | None, token: str) -> tuple[str, str]:
     from ._caller import client_at
 
     with client_at(base_url) as client:
+        if urlsplit(client.base_url).path:
+            raise click.ClickException(
+                f"a forward proxy has no path: {client.base_url} is to end with its host or port"
+            )
         pem: str = client._send(authority(client._factory, token)).value
         if not certificates(pem):
             raise click.ClickException(f"{client.base_url} gave no certificate: is it a gateway of this version?")

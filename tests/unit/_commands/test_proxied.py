@@ -164,6 +164,12 @@ def test_what_a_users_own_settings_hold_is_theirs_alone(tmp_path: Path) -> None:
         assert Path(files.bundle).stat().st_mode & 0o777 == 0o644
 
 
+def test_a_base_url_with_a_path_is_no_proxy(process: Process, token: str, gateway: oo.testing.LocalGateway) -> None:
+    for command in (("run", "--proxied", "--", "true"), ("proxy-env",)):
+        said = refused(process(*command, OO_BASE_URL=f"{gateway.url}/api/proxy"))
+        assert "a forward proxy has no path" in said
+
+
 def test_a_server_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     monkeypatch.setattr("oo._client.forward_proxy.certificates", lambda _: [])
     with pytest.raises(click.ClickException, match="is it a gateway of this version"):
