@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -119,6 +119,12 @@ class _LoopEvent:
 def _resolve(waiter: asyncio.Future[bool], value: bool) -> None:
     if not waiter.done():
         waiter.set_result(value)
+
+
+def retrieved(done: asyncio.Future[Any]) -> None:
+    """Take note of the error of what has ended, for which nobody may wait: asyncio would log it else. A callback."""
+    if not done.cancelled():
+        done.exception()
 
 
 def unwritten(transport: asyncio.WriteTransport) -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from .._core.io import retrieved
 from .capacity import Place
 
 T = TypeVar("T")
@@ -45,5 +46,4 @@ class Background:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # marked as retrieved, since nobody may wait for it
+        retrieved(task)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from . import sealing
-from .errors import StoreError, UnknownKey
+from .errors import StoreError
 from .models import (
     AuthorityKey,
     Denial,
@@ -254,7 +254,9 @@ class RecordKeeper(ABC):
         return await self._look(lambda records: data_keys.every(records.rows))
 
     async def warnings(self) -> list[str]:
-        return data_keys.warnings(await self.keys())
+        rows = await self.keys()
+        await self._learn()
+        return data_keys.warnings(rows, self._keys)
 
     @abstractmethod
     async def close(self) -> None:
@@ -272,33 +274,19 @@ class RecordKeeper(ABC):
 
     async def _with_keys(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """What is attempted: again, where it met a data key that was added meanwhile."""
-        while True:
-            ring = self._keys.ring
-            try:
-                return await attempt()
-            except UnknownKey:
-                await self._learn()
-                if self._keys.ring is ring:
-                    raise
+        return await self._keys.with_new(attempt, self._learn)
 
     async def _rewrap(self, masters: sealing.MasterKeys, deep: bool) -> int:
         """Wrap the data keys with the current master key, and add new ones where records are to be sealed anew. Returns
         how many were there to wrap."""
 
-        async def seen(records: Records) -> tuple[list[data_keys.DataKey], bool]:
-            rows = await data_keys.every(records.rows)
-            if deep:
-                await data_keys.check_all_open(records.rows, rows)
-            return rows, await data_keys.is_under_way(records.rows)
-
         while True:
-            rows, is_under_way = await self._look(seen)
+            rows = await self._look(lambda records: data_keys.whole(records.rows))
             # Outside of the transaction, since a KMS may be asked.
             wrapped = wanted = await asyncio.to_thread(data_keys.rewrapped, rows, masters)
-            if deep and not is_under_way:
+            if deep:  # also after a run that was stopped: somebody may have learnt the keys of that by now
                 wanted = wrapped + await asyncio.to_thread(data_keys.successors, rows, masters)
-            work = partial(_replace, rows, wanted, deep)
-            if await self._change(work):
+            if await self._change(partial(_replace, rows, wanted)):
                 return len(wrapped)
 
     # Who a token is.
@@ -331,10 +319,8 @@ class RecordKeeper(ABC):
         return hmac.digest(self._token_key, data, "sha256")
 
 
-async def _replace(
-    seen: Sequence[data_keys.DataKey], wanted: Sequence[data_keys.DataKey], deep: bool, records: Records
-) -> bool:
-    return await data_keys.replace(records.rows, seen, wanted, deep=deep)
+async def _replace(seen: Sequence[data_keys.DataKey], wanted: Sequence[data_keys.DataKey], records: Records) -> bool:
+    return await data_keys.replace(records.rows, seen, wanted)
 
 
 def kept_as(token: str) -> bytes:

@@ -7,7 +7,8 @@ master key of OO_MASTER_KEY or its file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from .. import _plugins
 from ..hooks import Kms
@@ -32,28 +33,37 @@ class KmsKey:
         return key == self.current
 
     def seal(self, key: str, kind: str, name: str, version: int, value: bytes) -> bytes:
-        """Have a value wrapped. StoreUnavailable where the KMS does not answer, StoreError where it refuses."""
-        try:
-            return self._kms.wrap(value, associated_data(kind, name, version, key))
-        except StoreError:
-            raise
-        except Exception as error:  # foreign code, whose words may quote what it was given
-            failure = type(error).__name__
-        raise StoreUnavailable(f"the KMS {self.current} failed: {failure}")
+        """Have a value wrapped. StoreUnavailable where the KMS does not answer, StoreError where it refuses,
+        or does not unwrap what it has wrapped."""
+        context = associated_data(kind, name, version, key)
+        wrapped = self._asked(self._kms.wrap, value, context)
+        # It is all that is kept of the value.
+        if wrapped is None or self._asked(self._kms.unwrap, wrapped, context) != value:
+            raise StoreError(f"the KMS {self.current} does not wrap a key so that it unwraps it; nothing was changed")
+        return wrapped
 
     def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
         """Have a value unwrapped. IntegrityError where the KMS says that it isn't what was wrapped; else as above."""
+        value = self._asked(self._kms.unwrap, sealed, associated_data(kind, name, version, key))
+        if value is None:
+            raise IntegrityError(f"the {kind} {name!r} in the vault is not what {self.current} has wrapped")
+        return value
+
+    def _asked(self, ask: Callable[[bytes, bytes], object], value: bytes, context: bytes) -> bytes | None:
+        """What the KMS answers; None where it says that it cannot do that with the value."""
         try:
-            return self._kms.unwrap(sealed, associated_data(kind, name, version, key))
+            answer = ask(value, context)
         except StoreError:
             raise
         except ValueError:
-            failure = ""
-        except Exception as error:  # as above
+            return None
+        except Exception as error:  # foreign code, whose words may quote what it was given
             failure = type(error).__name__
-        if failure:
-            raise StoreUnavailable(f"the KMS {self.current} failed: {failure}")
-        raise IntegrityError(f"the {kind} {name!r} in the vault is not what {self.current} has wrapped")
+        else:
+            if isinstance(answer, bytes):
+                return answer
+            failure = f"it answered with {type(answer).__name__}, not bytes"
+        raise StoreUnavailable(f"the KMS {self.current} failed: {failure}")
 
 
 class MasterRing:
@@ -69,16 +79,21 @@ class MasterRing:
 
     def seal(self, key: str, kind: str, name: str, version: int, value: bytes) -> bytes:
         """See MasterKeys; KeyError for a key of none."""
-        return self._of(key).seal(key, kind, name, version, value)
+        return self._of(key)[0].seal(key, kind, name, version, value)
 
     def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
         """See MasterKeys; KeyError for a key of none."""
-        return self._of(key).open(key, kind, name, version, sealed)
+        *newer, oldest = self._of(key)
+        for ring in newer:
+            with suppress(IntegrityError):
+                return ring.open(key, kind, name, version, sealed)
+        return oldest.open(key, kind, name, version, sealed)
 
-    def _of(self, key: str) -> MasterKeys:
-        for ring in self._rings:
-            if key in ring:
-                return ring
+    def _of(self, key: str) -> list[MasterKeys]:
+        """The rings that have a key of that id, the last one first: a service may move to a new one that names its keys
+        alike."""
+        if found := [ring for ring in reversed(self._rings) if key in ring]:
+            return found
         raise KeyError(key)
 
 
@@ -106,9 +121,13 @@ def connect(url: str) -> KmsKey:
     if scheme in openbao.SCHEMES:
         return KmsKey("openbao", openbao.OpenBao(url))
     try:
-        return KmsKey(scheme, _plugins.plugins.kms(scheme, url))
+        kms = _plugins.plugins.kms(scheme, url)
     except ValueError as error:
-        raise StoreError(f"OO_KMS: {error}") from None
+        schemes = " or ".join(f"{each}://" for each in openbao.SCHEMES)
+        raise StoreError(f"OO_KMS: {error}; without a plugin it begins with {schemes}") from None
+    if not isinstance(getattr(kms, "id", None), str):
+        raise StoreError(f"OO_KMS: the KMS of plugin {scheme} has no `id` that is text")
+    return KmsKey(scheme, kms)
 
 
 def _names(setting: str) -> list[str]:

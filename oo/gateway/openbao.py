@@ -83,7 +83,7 @@ class OpenBao:
         if answer.status == HTTPStatus.OK:
             try:
                 data = json.loads(answer.body)["data"]
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, RecursionError):
                 data = None
             if isinstance(data, dict):
                 return data
@@ -114,10 +114,11 @@ class OpenBao:
     def _token(self) -> str:
         where, token = "BAO_TOKEN", self._environ.get("BAO_TOKEN", "")
         if name := self._environ.get("BAO_TOKEN_FILE"):
-            where, path = name, Path(name).expanduser()
+            where = name
             try:
+                path = Path(name).expanduser()
                 token = path.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, RuntimeError, UnicodeDecodeError) as error:
                 raise StoreError(f"BAO_TOKEN_FILE: {name} cannot be read: {type(error).__name__}") from None
             if why := exposed(path):
                 warnings.warn(f"{why}, which is the token of {self.id}", stacklevel=outside())

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from .._core.io import retrieved
 from .errors import IntegrityError, StoreError, StoreUnavailable
 from .keeper import RecordKeeper, Work, kept_as
 from .models import Denial, Grant, Kind, Token, check_name
@@ -223,7 +224,7 @@ class PostgresStore(RecordKeeper):
         if known is None or known.uses is None:
             return None
         asking = self._uses.counted(known)
-        asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        asking.add_done_callback(retrieved)
         return known, asking
 
     def _known(self, token: str) -> Token | None:
@@ -257,8 +258,7 @@ class PostgresStore(RecordKeeper):
 
     def _landed(self, key: Any, flight: asyncio.Future[Any]) -> None:
         del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # marked as retrieved, since nobody may wait for it
+        retrieved(flight)
 
     async def _read(self, work: Work[T]) -> tuple[int, T]:
         """What some work reads, all of it as of one moment, and the epoch of that."""

@@ -36,6 +36,8 @@ from .tls_files import TLSFiles, server_context
 from .trusted_proxies import TrustedProxies
 
 logger = logging.getLogger("oo.gateway")
+_FAILURE = "the event loop met a failure: "
+_LOOK = 1.0  # seconds
 _ALLOCATIONS = 20_000  # objects that were made and not freed, at which the collector looks at the youngest
 
 
@@ -102,10 +104,14 @@ class LoopErrorLog(ThrottledLog):
     def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log what failed, without values."""
         error = context.get("exception")
-        what = str(context["message"]) if error is None else type(error).__name__
         if isinstance(error, OSError) and error.strerror:
-            what = error.strerror
-        self.say(f"the event loop met a failure: {what}")
+            self.tell(error)
+        else:
+            self.say(_FAILURE + (str(context["message"]) if error is None else type(error).__name__))
+
+    def tell(self, error: OSError) -> None:
+        """Log what the system has said."""
+        self.say(f"{_FAILURE}{error.strerror}")
 
 
 class Worker:
@@ -129,7 +135,8 @@ class Worker:
     async def run(self) -> None:
         """Answer until told to end, and let calls under way end."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(LoopErrorLog())
+        loop.set_exception_handler(errors := LoopErrorLog())
+        self._tasks.append(asyncio.create_task(_look_for_files(errors)))
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
                 loop.add_signal_handler(number, self._end, number)
@@ -237,6 +244,16 @@ def _spare_garbage_collection() -> None:
 
 def _watchers(settings: ServeSettings) -> list[Middleware]:
     return [*([Tracing()] if settings.traces else ()), *([AccessLog()] if settings.access_log else ())]
+
+
+async def _look_for_files(errors: LoopErrorLog) -> None:
+    """Say where no file can be opened: uvloop closes each new connection then, and says nothing."""
+    while True:
+        await asyncio.sleep(_LOOK)
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            errors.tell(error)
 
 
 async def _beat(manager: ServiceManager, seconds: float) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from .. import kept
-from ..errors import IntegrityError, StoreError
+from ..errors import IntegrityError, StoreError, UnknownKey
 from ..sealing import Keyring, MasterKeys, key_id, new_key
 from .rows import Place, Rows, Sealed
 
+T = TypeVar("T")
 KIND = "key"
 """The kind of these records."""
 
@@ -33,7 +34,6 @@ PURPOSES = {
 """For the kind of a record, what the key is for that seals it."""
 
 _BEFORE = "before"  # the purpose of a master key that has sealed records itself
-_UNDER_WAY = "resealing"  # the plain value that says that records are being sealed with new data keys
 _NOT_ALL = "the vault holds what none of these keys opens; nothing was changed"
 _SPARE = 24 * 3600.0  # seconds for which a key of results is kept longer than what it seals: clocks differ
 
@@ -64,7 +64,7 @@ class DataKeys:
 
     def __init__(self, load: Callable[[], MasterKeys]) -> None:
         self._load = load
-        self._opened: dict[str, _Opened] = {}
+        self._opened: dict[Place, _Opened] = {}
         self._had_rows: bool | None = None
         self._lock = threading.Lock()
         self.masters = load()
@@ -77,8 +77,8 @@ class DataKeys:
         """Go by these rows from now on. May wait for a KMS; StoreUnavailable where that does not answer. A row that
         does not open is passed over: what it seals does not open either."""
         with self._lock:
-            opened = [found for row in rows if (found := self._opened.get(row.id) or self._unwrapped(row))]
-            known = {each.row.id: each for each in opened}
+            opened = [found for row in rows if (found := self._opened.get(row.place) or self._unwrapped(row))]
+            known = {each.row.place: each for each in opened}
             if bool(rows) is self._had_rows and known.keys() == self._opened.keys():
                 return  # the ring stays the same object, by which it is seen that nothing was learnt
             self._had_rows = bool(rows)
@@ -86,6 +86,21 @@ class DataKeys:
             self.ring = Keyring([each.key for each in opened] if rows else self.masters.own)
             self.results = tuple(each.key for each in self._of_results(known.values()))
             self._opened = known
+
+    def has_opened(self, row: DataKey) -> bool:
+        """Whether a row stands at the place that its key was wrapped for."""
+        return row.place in self._opened
+
+    async def with_new(self, attempt: Callable[[], Awaitable[T]], learn: Callable[[], Awaitable[object]]) -> T:
+        """What is attempted: again once those are learnt that were added meanwhile, where it met one of them."""
+        while True:
+            ring = self.ring
+            try:
+                return await attempt()
+            except UnknownKey:
+                await learn()
+                if self.ring is ring:
+                    raise
 
     def aged(self, now: float) -> set[str]:
         """The ids of the keys of results that have had a successor for longer than any result is kept."""
@@ -133,13 +148,14 @@ def first(masters: MasterKeys, root: bytes | None = None) -> list[DataKey]:
 
 def rewrapped(rows: Sequence[DataKey], masters: MasterKeys) -> list[DataKey]:
     """The rows that are to be wrapped anew, wrapped with the current master key. A KMS keeps versions of its own of one
-    key, so all of its are. StoreError where some row is none of these master keys'."""
-    mine = {key_id(key) for key in masters.own}
-    stale = [row for row in rows if row.sealed[0] != masters.current or masters.current not in mine]
+    key, so all of its are. StoreError where any row was changed, or is none of these master keys'."""
     try:
-        return [_wrapped(row, *unwrap(row, masters)[1:], masters) for row in stale]
+        opened = [unwrap(row, masters) for row in rows]
     except KeyError:
         raise StoreError(_NOT_ALL) from None
+    mine = {key_id(key) for key in masters.own}
+    stale = [each for each in opened if each.row.sealed[0] != masters.current or masters.current not in mine]
+    return [_wrapped(*each, masters) for each in stale]
 
 
 def successors(rows: Sequence[DataKey], masters: MasterKeys) -> list[DataKey]:
@@ -165,31 +181,37 @@ def parsed(place: Place, sealed: Sealed) -> DataKey | None:
 
 
 def others(rows: Sequence[DataKey], masters: MasterKeys) -> str:
-    """What to say of rows that a KMS has wrapped which is not among the master keys; else ""."""
-    by = sorted({row.sealed[0] for row in rows if ":" in row.sealed[0] and row.sealed[0] not in masters})
-    return f"; its keys are wrapped by {', '.join(by)}, which OO_KMS does not name" if by else ""
+    """What to say of rows that a KMS has wrapped and that do not open; else ""."""
+    by = {row.sealed[0] for row in rows if ":" in row.sealed[0]}
+    missing = sorted(each for each in by if each not in masters)
+    if missing:
+        return f"; its keys are wrapped by {', '.join(missing)}, which OO_KMS does not name"
+    return f"; {', '.join(sorted(by))}, which OO_KMS names, says that it has not wrapped its keys" if by else ""
 
 
-def warnings(rows: Sequence[DataKey]) -> list[str]:
-    """What to warn of, by the rows of a store."""
-    purposes = [row.purpose for row in rows]
-    found = []
+def warnings(rows: Sequence[DataKey], keys: DataKeys) -> list[str]:
+    """What to warn of, by the rows of a store and what could be unwrapped of them."""
+    purposes = [row.purpose for row in rows if keys.has_opened(row)]
+    broken = [row.place[1] for row in rows if not keys.has_opened(row)]
+    found = [f"the data key {each!r} does not open: it was changed, or its master key is not here" for each in broken]
     if _BEFORE in purposes:
         found.append(
             "some of what an earlier version has sealed opens with the master key of that time, whatever master key "
             "the store has: `oo rekey --deep` ends that"
         )
     if any(purposes.count(purpose) > 1 for purpose in PURPOSES.values()):
-        found.append("`oo rekey --deep` is under way, or was stopped: run it again, and it goes on")
+        found.append("`oo rekey --deep` is under way, or was stopped: run it again, to its end")
+    if missing := sorted({*PURPOSES.values(), RESULTS}.difference(purposes)):
+        found.append(f"there is no data key for {', '.join(missing)}: it was removed or changed. Restore a backup")
     return found
 
 
-async def current(rows: Rows, kind: str) -> str:
-    """The id of the key that a new record of that kind is sealed with; IntegrityError if there is none."""
+async def current(rows: Rows, kind: str) -> DataKey:
+    """The key that a new record of that kind is sealed with; IntegrityError if there is none."""
     known = [row for row in await every(rows) if row.purpose == PURPOSES[kind]]
     if not known:
         raise IntegrityError(f"the vault has no key for a {kind}")
-    return max(known, key=lambda row: row.number).id
+    return max(known, key=lambda row: row.number)
 
 
 async def put_first(rows: Rows, keys: Sequence[DataKey]) -> None:
@@ -205,20 +227,22 @@ async def check_all_open(rows: Rows, keys: Sequence[DataKey]) -> None:
         raise StoreError(_NOT_ALL)
 
 
-async def is_under_way(rows: Rows) -> bool:
-    """Whether records are being sealed with new data keys, by a run that may have been stopped."""
-    return bool(await rows.meta(_UNDER_WAY))
+async def whole(rows: Rows) -> list[DataKey]:
+    """The rows of all data keys, to be replaced. StoreError where one is damaged or missing."""
+    found = await every(rows)
+    if len(found) < len(await rows.every(KIND)):
+        raise IntegrityError("a data key in the vault is damaged; nothing was changed")
+    await check_all_open(rows, found)
+    return found
 
 
-async def replace(rows: Rows, seen: Sequence[DataKey], wanted: Sequence[DataKey], *, deep: bool) -> bool:
+async def replace(rows: Rows, seen: Sequence[DataKey], wanted: Sequence[DataKey]) -> bool:
     """Write rows in the place of what was `seen`; False, and nothing is written, where that has changed meanwhile."""
     if await every(rows) != list(seen):
         return False
     await _put(rows, wanted)
     # A process of an earlier version would seal with the master key that this names, though the store needs it no more.
     await rows.set_meta("key", "-")
-    if deep:
-        await rows.set_meta(_UNDER_WAY, "1")
     return True
 
 
@@ -233,11 +257,10 @@ async def sealed_otherwise(rows: Rows, most: int) -> list[Place]:
 async def finish(rows: Rows, aged: set[str]) -> None:
     """Drop the keys that nothing is sealed with any more, and those of results that are `aged`."""
     used = await rows.key_ids()
-    needed = {await current(rows, kind) for kind in PURPOSES}
+    needed = {(await current(rows, kind)).id for kind in PURPOSES}
     for row in await every(rows):
         if row.id in aged if row.purpose == RESULTS else row.id not in used | needed:
             await rows.delete(*row.place[:2])
-    await rows.set_meta(_UNDER_WAY, "")
 
 
 async def _put(rows: Rows, keys: Sequence[DataKey]) -> None:

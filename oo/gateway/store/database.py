@@ -6,14 +6,15 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
 from ..._core.files import identity
 from ..._core.pipeline import run_sync
-from ..errors import IntegrityError, StoreError, StoreUnavailable, UnknownKey
-from ..sealing import MasterKeys
+from ..errors import IntegrityError, StoreError, StoreUnavailable
+from ..sealing import Keyring, MasterKeys
 from ..throttled_log import ThrottledLog
 from . import data_keys, sqlite
 from .base import Look
@@ -28,6 +29,7 @@ T = TypeVar("T")
 Q = TypeVar("Q")
 _TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _AGAIN = 0.1  # seconds until a file that could not be opened is tried again
+_OPENS = 0.05  # seconds for which the event loop waits for a file whose keys a KMS unwraps
 
 
 class _Connections:
@@ -93,6 +95,7 @@ class Database:
         self._epoch: str | None = None
         self._moved: str | None = None
         self._again = float("-inf")
+        self._opening: Future[_Connections] | None = None
         self._errors = ThrottledLog()
         self.told: Look | None = None
 
@@ -170,14 +173,7 @@ class Database:
 
     async def ask(self, work: Work[Q, T], question: Q) -> T:
         """The answer to a question, once what it changes is on the disk. See Writer.ask."""
-        while True:
-            ring = self.keys.ring
-            try:
-                return await self._open.changes.ask(work, question)
-            except UnknownKey:
-                await self.learn()
-                if self.keys.ring is ring:
-                    raise
+        return await self.keys.with_new(lambda: self._open.changes.ask(work, question), self.learn)
 
     async def learn(self) -> list[data_keys.DataKey]:
         """Unwrap the data keys that were added meanwhile. Returns the rows of all."""
@@ -191,13 +187,15 @@ class Database:
 
     def close(self) -> None:
         """Close the file, after the changes that were begun."""
+        if self._opening is not None:
+            self._opening.add_done_callback(_close_unused)
         self._open.changes.close()
 
     def _reopen(self) -> None:
         if (now := time.monotonic()) < self._again:
             raise StoreUnavailable(f"the vault {self.path} was replaced or removed")
         try:
-            opened = _Connections(self.path, self.keys)
+            opened = self._opened_anew()
         except StoreError as error:
             self._again = now + _AGAIN
             self._errors.say(f"the vault was replaced or removed, and no call is answered: {error}")
@@ -206,6 +204,21 @@ class Database:
         self._open = opened
         self._replaced += 1
         self._errors.say(f"the vault {self.path} was replaced: the new file is served")
+
+    def _opened_anew(self) -> _Connections:
+        """The file that is there, opened; StoreUnavailable while a KMS is asked for its keys, which is not waited for
+        on the event loop."""
+        if isinstance(self.keys.masters, Keyring):
+            return _Connections(self.path, self.keys)
+        if self._opening is None:
+            pool = ThreadPoolExecutor(1, "oo-opening")
+            self._opening = pool.submit(_Connections, self.path, self.keys)
+            pool.shutdown(wait=False)
+            wait([self._opening], _OPENS)
+        if not self._opening.done():
+            raise StoreUnavailable("its keys are being unwrapped")
+        opening, self._opening = self._opening, None
+        return opening.result()
 
 
 def create(path: Path, masters: MasterKeys) -> None:
@@ -220,3 +233,8 @@ def create(path: Path, masters: MasterKeys) -> None:
 
 def _log(path: Path) -> str:
     return f"{path}-wal"
+
+
+def _close_unused(opening: Future[_Connections]) -> None:
+    if opening.exception() is None:
+        opening.result().changes.close(wait=False)

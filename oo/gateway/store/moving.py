@@ -120,6 +120,11 @@ async def _opened_once(rows: AsyncIterator[Row], masters: MasterKeys) -> AsyncGe
                 known.append(found)
                 keys.learn(known)
                 key = found.id
+            if found is not None and not keys.has_opened(found):
+                raise StoreError(
+                    f"the data key {row.name!r} does not open: it was changed, or the master key of that time is needed"
+                    f"{data_keys.others([found], masters)}"
+                )
             if key not in keys.ring:
                 raise StoreError(f"the {row.kind} {row.name!r} is sealed with a key that is not on the ring")
             if found is None:

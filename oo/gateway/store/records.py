@@ -51,9 +51,12 @@ class Records:
     async def put_bytes(self, kind: str, name: str, version: int, value: bytes) -> None:
         """Write a record, sealed with the current key for its kind."""
         key = await data_keys.current(self.rows, kind)
-        await self.rows.put(
-            (kind, name, version), (key, self._ring(key, kind, name).seal(key, kind, name, version, value))
-        )
+        if not self._keys.has_opened(key):  # an old key whose row says that it is the newest must seal nothing
+            raise UnknownKey(
+                f"the data key {key.id!r} in the vault does not open: it was changed, or its master key is not here"
+            )
+        sealed = self._ring(key.id, kind, name).seal(key.id, kind, name, version, value)
+        await self.rows.put((kind, name, version), (key.id, sealed))
 
     async def delete(self, kind: str, name: str) -> bool:
         """Delete a name's records of one kind, every version; whether there were any."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..._core.files import lock_dir
+from ..._core.io import retrieved
 from .. import kept
 from ..errors import IntegrityError, StoreError
 from ..models import StoredResponse
@@ -117,7 +118,7 @@ class Results:
         if not self._sweeping:
             self._sweeping = True
             task = asyncio.ensure_future(self._steps())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            task.add_done_callback(retrieved)
 
     async def _steps(self) -> None:
         def step(db: sqlite3.Connection) -> bool:

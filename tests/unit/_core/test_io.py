@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from oo._core.io import BlockingIO, LoopIO, unwritten
+from oo._core.io import BlockingIO, LoopIO, retrieved, unwritten
 from oo._core.pipeline import run_sync
 from tests.support.certificates import self_signed
 from tests.support.faults import SILENCE, serving
@@ -120,3 +121,22 @@ async def test_what_is_unwritten_is_told_while_tls_loses_its_socket_as_well(tmp_
             protocol.ask()
             await asyncio.sleep(0)
     assert told == [0] * 6
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_an_error_for_which_nobody_waits_is_not_logged(is_told: bool) -> None:
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    logged: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context["message"]))
+    tasks = [asyncio.ensure_future(fails()), asyncio.ensure_future(asyncio.sleep(9))]
+    for task in tasks:
+        if is_told:
+            task.add_done_callback(retrieved)
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+    del task
+    tasks.clear()
+    gc.collect()
+    assert len(logged) == (0 if is_told else 1)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,9 +100,49 @@ def test_whatever_else_a_kms_raises_is_unavailable_without_its_words(acme: Acme,
             attempt()
 
 
+@pytest.mark.parametrize("how", ["another key", "text", "nothing", "refusal"])
+def test_what_a_kms_does_not_unwrap_again_takes_no_keys_place(acme: Acme, how: str, tmp_path: Path) -> None:
+    load = lambda: joined("acme://x", [])  # noqa: E731  # a callable
+    Vault.create(tmp_path, load())
+    wraps: dict[str, Callable[[bytes, bytes], object]] = {
+        "another key": lambda key, context: Acme.wrap(acme, key[::-1], context),
+        "text": lambda key, context: "text",
+        "nothing": lambda key, context: None,
+        "refusal": lambda key, context: int(CANARY),
+    }
+    acme.wrap = wraps[how]  # type: ignore[method-assign, assignment]
+
+    async def attempt() -> None:
+        async with Vault(tmp_path, load) as vault:
+            before = await vault.keys()
+            for deep in (False, True):
+                with pytest.raises(StoreError, match=r"nothing was changed|failed: it answered with") as caught:
+                    await vault.rekey(load(), deep=deep)
+                assert CANARY not in str(caught.value)
+            assert await vault.keys() == before
+
+    for _ in range(2):  # it opens as before
+        asyncio.run(attempt())
+
+
+@pytest.mark.parametrize("answer", [1, None, "text"])
+def test_what_is_unwrapped_and_no_bytes_is_unavailable(acme: Acme, answer: object) -> None:
+    acme.unwrap = lambda wrapped, context: answer  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(StoreUnavailable, match=r"it answered with .*, not bytes"):
+        connect("acme://x").open("acme:key-1", "key", "n", 1, b"")
+
+
+def test_a_kms_of_a_plugin_needs_an_id_that_is_text(acme: Acme) -> None:
+    acme.id = 1  # type: ignore[assignment]
+    with pytest.raises(StoreError, match="the KMS of plugin acme has no `id` that is text"):
+        connect("acme://x")
+
+
 @pytest.mark.usefixtures("acme")
 def test_a_plugin_that_is_not_there_breaks_or_has_no_such_hook_is_an_error() -> None:
-    with pytest.raises(StoreError, match="OO_KMS: plugin none cannot be loaded: ValueError"):
+    with pytest.raises(
+        StoreError, match="OO_KMS: plugin none cannot be loaded: ValueError; without a plugin it begins with openbao://"
+    ):
         connect("none://x")
     with pytest.raises(StoreError, match="OO_KMS: plugin acme cannot be loaded: RuntimeError") as caught:
         connect("acme://breaks")
@@ -151,6 +191,25 @@ def test_a_ring_of_rings_opens_with_the_one_that_has_the_key() -> None:
     ring = MasterRing([Keyring([A]), Keyring([B])])
     assert ring.current == key_id(B)
     assert ring.open(key_id(A), "key", "n", 1, Keyring([A]).seal(key_id(A), "key", "n", 1, b"v")) == b"v"
+
+
+async def test_a_vault_moves_between_two_kms_that_call_their_keys_alike(tmp_path: Path) -> None:
+    class Old(Acme):
+        def wrap(self, key: bytes, context: bytes) -> bytes:
+            return super().wrap(key, b"old" + context)
+
+        def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+            return super().unwrap(wrapped, b"old" + context)
+
+    old, new = KmsKey("acme", Old()), KmsKey("acme", Acme())
+    Vault.create(tmp_path, old)
+    async with Vault(tmp_path, lambda: MasterRing([old, new])) as vault:
+        await vault.put_secret("a", "x")
+        assert await vault.rekey(MasterRing([old, new])) == 5
+    with pytest.raises(StoreError, match="acme:key-1, which OO_KMS names, says that it has not wrapped its keys"):
+        Vault(tmp_path, lambda: old)
+    async with Vault(tmp_path, lambda: new) as vault:
+        assert await vault.secret("a") == "x"
 
 
 @pytest.mark.usefixtures("acme")

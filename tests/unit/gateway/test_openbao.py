@@ -107,7 +107,17 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenBao]:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]", b'{"data": 7}', b'{"data": {}}', b'{"data": {"plaintext": "?", "ciphertext": 7}}']
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"[" * 100_000,
+        b'{"data": 7}',
+        b'{"data": {}}',
+        b'{"data": {"plaintext": "?", "ciphertext": 7}}',
+    ],
+    ids=lambda body: str(body[:16]),
 )
 def test_an_answer_that_is_none_is_said(odd: OpenBao, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     monkeypatch.setattr(Odd, "answer", (200, body))
@@ -186,6 +196,8 @@ def test_the_token_is_that_of_the_file_as_it_is_then(bao: Bao, tmp_path: Path) -
     kms = OpenBao(bao.url, {"BAO_TOKEN_FILE": str(file), "BAO_TOKEN": CANARY})
     with pytest.raises(StoreError, match=r"BAO_TOKEN_FILE: .* cannot be read: FileNotFoundError"):
         kms.wrap(KEY, CONTEXT)
+    with pytest.raises(StoreError, match=r"BAO_TOKEN_FILE: ~nobody-here/token cannot be read: RuntimeError"):
+        OpenBao(bao.url, {"BAO_TOKEN_FILE": "~nobody-here/token"}).wrap(KEY, CONTEXT)
     file.write_text(f"{bao.token}\n")
     file.chmod(0o600)
     assert kms.unwrap(kms.wrap(KEY, CONTEXT), CONTEXT) == KEY

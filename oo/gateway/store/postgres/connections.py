@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from ...._core.io import retrieved
 from ...errors import StoreError, StoreUnavailable
 from .place import Place
 
@@ -77,8 +78,7 @@ class Connections:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # marked as retrieved, since nobody may wait for it
+        retrieved(task)
 
     async def _run(self, work: Work[T], writes: bool, within: float) -> T:
         for left in reversed(range(_RETRIES)):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -153,10 +155,8 @@ async def test_a_ring_that_opens_nothing_stays_the_same() -> None:
 async def test_rows_are_written_only_over_those_that_were_seen(vault: Vault) -> None:
     seen = await vault.keys()
     wanted = data_keys.successors(seen, vault._keys.masters)
-    for deep in (False, True):
-        assert await vault._change(lambda r, deep=deep: data_keys.replace(r.rows, seen, wanted, deep=deep)) != deep
+    assert [await vault._change(lambda r: data_keys.replace(r.rows, seen, wanted)) for _ in range(2)] == [True, False]
     assert await vault.keys() == sorted([*seen, *wanted], key=lambda row: row.place)
-    assert not await vault._look(lambda records: data_keys.is_under_way(records.rows))
 
 
 async def test_what_is_no_row_of_a_data_key_is_passed_over(kept: Kept, vault: Vault) -> None:
@@ -183,7 +183,9 @@ async def test_what_a_new_key_has_sealed_opens_for_who_knew_the_old_ones_alone(k
     assert {row.number for row in await vault.keys() if row.purpose != RESULTS} == {2}
 
 
-async def test_a_deep_rekey_that_was_stopped_goes_on_with_the_keys_it_had_begun_with(kept: Kept, vault: Vault) -> None:
+async def test_the_keys_of_a_deep_rekey_that_was_stopped_are_wrapped_by_another_rekey_as_well(
+    kept: Kept, vault: Vault
+) -> None:
     class Stopped(Exception):
         pass
 
@@ -197,20 +199,88 @@ async def test_a_deep_rekey_that_was_stopped_goes_on_with_the_keys_it_had_begun_
     assert len(begun) == 10
     assert "is under way, or was stopped" in (await vault.warnings())[0]
     vault._reseal = reseal  # type: ignore[method-assign]
-    # Another `oo rekey` wraps those as well.
     assert await vault.rekey(Keyring([*kept.ring.own, new_key()])) == 10
     kept.ring = Keyring([*vault._keys.masters.own])
     assert await vault.secret("a") == f"{CANARY} a 2"
 
 
-async def test_a_deep_rekey_is_taken_up_whole(kept: Kept, vault: Vault) -> None:
+@pytest.mark.parametrize("planted", [False, True])
+async def test_a_deep_rekey_draws_keys_of_its_own_whatever_the_vault_says(
+    kept: Kept, vault: Vault, planted: bool
+) -> None:
     seen = await vault.keys()
-    wanted = data_keys.successors(seen, kept.ring)
-    await vault._change(lambda records: data_keys.replace(records.rows, seen, wanted, deep=True))
+    stopped = data_keys.successors(seen, kept.ring)
+    if planted:
+        kept.sql("INSERT INTO meta VALUES ('resealing', '1')")
+    else:  # as a run that was killed leaves it; whoever copied the vault since has these keys
+        await vault._change(lambda records: data_keys.replace(records.rows, seen, stopped))
     assert await vault.rekey(kept.ring, deep=True) > 10
-    ids = {row.id for row in await vault.keys()}
-    assert {row.id for row in wanted} <= ids
-    assert {row.purpose for row in await vault.keys() if row.id not in {each.id for each in wanted}} == {RESULTS}
+    left = [row for row in await vault.keys() if row.purpose != RESULTS]
+    assert {row.number for row in left} == ({2} if planted else {3})
+    assert not {row.id for row in left} & {row.id for row in [*seen, *stopped]}
+
+
+class Edited(NamedTuple):
+    """What whoever may write the store does to the rows of data keys; `{secrets}` is the name of the secrets' one.
+    `reads`: secrets open all the same. `late`: who has unwrapped the key before goes on with it."""
+
+    statement: str
+    reads: bool = False
+    late: bool = False
+
+
+_COPY = "INSERT INTO records SELECT kind, {0}, {1}, key, sealed FROM records WHERE name = '{{{2}}}'"
+EDITED = {
+    "removed": Edited("DELETE FROM records WHERE name = '{secrets}'"),
+    "of another name": Edited("UPDATE records SET name = x'ff' WHERE name = '{secrets}'"),
+    "no bytes": Edited("UPDATE records SET sealed = 'text' WHERE name = '{secrets}'"),
+    "of another master key": Edited("UPDATE records SET key = '00' WHERE name = '{secrets}'", late=True),
+    "swapped": Edited(
+        "UPDATE records SET sealed = (SELECT sealed FROM records WHERE name = '{routes}') WHERE name = '{secrets}'",
+        late=True,
+    ),
+    "copied as a newer one": Edited(_COPY.format("name", 9, "secrets"), reads=True),
+    "copied as the last one there can be": Edited(_COPY.format("name", 2**63 - 1, "secrets"), reads=True),
+    "another purpose's": Edited(_COPY.format("'secrets.' || substr(name, 8)", 9, "tokens"), reads=True),
+}
+
+
+@pytest.mark.parametrize("edited", EDITED.values(), ids=EDITED)
+@pytest.mark.parametrize("running", [False, True])
+async def test_an_edited_row_seals_nothing_and_is_never_wrapped_anew(kept: Kept, edited: Edited, running: bool) -> None:
+    async with kept.open() as vault:
+        await vault.secret("a")
+        names = {row.purpose: row.place[1] for row in await vault.keys()}
+        kept.sql(edited.statement.format(**names))
+        if running and not edited.late:
+            await assert_refuses_to_seal(vault)
+    async with kept.open() as vault:
+        await assert_refuses_to_seal(vault)
+        assert re.search("the data key 'secrets.* does not open|no data key for secrets", str(await vault.warnings()))
+        if edited.reads:
+            assert await vault.secret("a") == f"{CANARY} a 2"
+        else:
+            with pytest.raises(IntegrityError):
+                await vault.secret("a")
+        before = rows_of(kept.path)
+        for masters in (kept.ring, Keyring([*kept.ring.own, new_key()])):
+            for deep in (False, True):
+                with pytest.raises(StoreError, match=r"nothing was changed|it was changed"):
+                    await vault.rekey(masters, deep=deep)
+        assert rows_of(kept.path) == before
+
+
+async def assert_refuses_to_seal(vault: Vault) -> None:
+    with pytest.raises(IntegrityError):
+        await vault.put_secret("new", "value")
+
+
+async def test_a_purpose_without_a_key_is_warned_of(kept: Kept, vault: Vault) -> None:
+    assert await vault.warnings() == []
+    kept.sql("DELETE FROM records WHERE name LIKE 'results.%' OR name LIKE 'routes.%'")
+    assert await vault.warnings() == [
+        "there is no data key for results, routes: it was removed or changed. Restore a backup"
+    ]
 
 
 async def test_a_rekey_that_another_was_faster_than_looks_again(
@@ -220,10 +290,10 @@ async def test_a_rekey_that_another_was_faster_than_looks_again(
     outcomes: list[bool] = []
     another = data_keys.new("routes", 9, kept.ring)
 
-    async def slow(rows: Rows, seen: Sequence[DataKey], wanted: Sequence[DataKey], *, deep: bool) -> bool:
+    async def slow(rows: Rows, seen: Sequence[DataKey], wanted: Sequence[DataKey]) -> bool:
         if not outcomes:  # as if another had been at work
             await rows.put(another.place, another.sealed)
-        outcomes.append(await replace(rows, seen, wanted, deep=deep))
+        outcomes.append(await replace(rows, seen, wanted))
         return outcomes[-1]
 
     monkeypatch.setattr(data_keys, "replace", slow)

@@ -6,7 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from oo._http.response import MAX_ANSWER
 from oo.gateway import freshness
 from oo.gateway.errors import StoreError, StoreUnavailable
+from oo.gateway.kms import MasterRing
 from oo.gateway.models import Denial
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.store import database
@@ -140,6 +143,72 @@ async def test_a_file_that_takes_the_place_of_the_vaults_is_read_and_written(
     assert await vault.secret("a") == "by the other"
     assert [said for said in caplog.messages if "was replaced: the new file is served" in said] == caplog.messages
     assert len(caplog.messages) == 1
+
+
+class Asked(MasterRing):
+    """Master keys that answer as a KMS does: once it is `free`."""
+
+    def __init__(self, ring: Keyring) -> None:
+        super().__init__([ring])
+        self.free = threading.Event()
+        self.free.set()
+
+    def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:
+        assert self.free.wait(PATIENCE), "it was waited for"
+        return super().open(key, kind, name, version, sealed)
+
+
+@pytest.mark.usefixtures("always")
+async def test_the_loop_waits_for_no_kms_when_the_file_is_replaced(kept: Kept, tmp_path: Path) -> None:
+    Vault.create(tmp_path / "other", kept.ring)
+    asked = Asked(kept.ring)
+    async with Vault(kept.home, lambda: asked) as vault:
+        asked.free.clear()
+        put_in_place(tmp_path / "other" / "vault.db", kept.path)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match=r"its keys are being unwrapped|was replaced or removed"):
+                await vault.secret("a")
+        asked.free.set()
+        await until_it_opens(vault)
+        assert await vault.put_secret("a", "of the other") == 1
+        assert await vault.secret("a") == "of the other"
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_file_that_is_still_being_opened_at_the_end_is_closed(kept: Kept, tmp_path: Path, whole: bool) -> None:
+    Vault.create(tmp_path / "other", kept.ring)
+    if not whole:
+        with closing(sqlite3.connect(tmp_path / "other" / "vault.db")) as db, db:
+            db.execute("UPDATE records SET sealed = x'00' WHERE kind = 'root'")
+    asked = Asked(kept.ring)
+    async with Vault(kept.home, lambda: asked) as vault:
+        asked.free.clear()
+        put_in_place(tmp_path / "other" / "vault.db", kept.path)
+        with pytest.raises(StoreUnavailable):
+            await vault.secret("a")
+        opening = vault._database._opening
+    asked.free.set()
+    assert opening is not None
+    if not whole:
+        with pytest.raises(StoreError, match="does not open the vault"):
+            await asyncio.wait_for(asyncio.wrap_future(opening), PATIENCE)
+        return
+    opened = await asyncio.wait_for(asyncio.wrap_future(opening), PATIENCE)
+    await asyncio.to_thread(opened.changes.close)  # which waits for what was begun
+    for db in (opened.records.db, opened.writer):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            db.execute("SELECT 1")
+
+
+async def until_it_opens(vault: Vault) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(StoreUnavailable):
+            await vault.secret("a")
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it opens nothing")
 
 
 @pytest.mark.usefixtures("always")
