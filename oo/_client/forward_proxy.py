@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,12 +13,16 @@ from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import MAX_ANSWER, Response
 from .operations import USER_AGENT, ClientContext, RequestFactory, check_token
+from .unsafe_names import is_unsafe
 
 PLACEHOLDER = "placeholder-of-double-o"
 """What stands where a program wants a key to start. It opens nothing."""
 
 _USER = "oo"
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s.+?\s-----END CERTIFICATE-----", re.DOTALL)
+_TRUSTED_BY_WGET = re.compile(r"\s*ca[-_]?certificate\s*=", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_AUTHORITY = re.compile(rb"Double-O [0-9a-f]{16}")  # the name of a gateway's, of which each key has another
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 _DIRECT = "localhost,127.0.0.1,::1"
 _BUNDLES = (
@@ -93,9 +98,21 @@ def variables(proxy: str, files: Files, placeholders: tuple[str, ...] = ()) -> d
     return found | dict.fromkeys(placeholders, PLACEHOLDER)
 
 
+def takes_placeholder(name: str) -> bool:
+    """Whether a variable may have PLACEHOLDER: it has a name, and steers no program."""
+    own = variables("", Files("", "", ""))
+    return _VARIABLE.fullmatch(name) is not None and name not in own and not is_unsafe(name)
+
+
 def joined(*texts: str) -> str:
     """The certificates in some texts in PEM, each once, in their order."""
     return "".join(f"{each}\n" for each in dict.fromkeys(found for text in texts for found in certificates(text)))
+
+
+def others(text: str) -> str:
+    """The certificates in a text, but for those of gateways: an earlier one of the same authority would be found first,
+    and is constrained to the routes that there were."""
+    return joined(*(each for each in certificates(text) if not _AUTHORITY.search(_der(each))))
 
 
 def certificates(text: str) -> list[str]:
@@ -105,13 +122,20 @@ def certificates(text: str) -> list[str]:
 
 def wgetrc(own: str, bundle: str) -> str:
     """The settings of wget: a user's own, and whom it trusts."""
-    lines = own if not own or own.endswith("\n") else f"{own}\n"
-    return f"{lines}ca_certificate = {bundle}\n"
+    lines = [line for line in own.splitlines() if not _TRUSTED_BY_WGET.match(line)]
+    return "".join(f"{line}\n" for line in (*lines, f"ca_certificate = {bundle}"))
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """What a program keeps of an environment."""
     return {name: value for name, value in environ.items() if name not in REMOVED}
+
+
+def _der(pem: str) -> bytes:
+    try:
+        return base64.b64decode("".join(pem.split("\n")[1:-1]))
+    except ValueError:
+        return b""  # it is none, which whoever reads it says
 
 
 def _certificates(response: Response) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def proxy_env(
     gateway, pem = fetched(base_url, token)
     if gateway.startswith("http+unix:"):
         raise click.ClickException("no program takes a Unix socket as its proxy: `oo run --proxied` reaches it")
-    place = Path(folder) if folder is not None else _cache()
+    place = Path(folder) if folder is not None else _cache(token)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = variables(proxy_url(gateway, token), written(place.absolute(), pem, os.environ), placeholder)
     text = format_env(found, "sh" if shell else "docker")
@@ -47,7 +48,9 @@ def proxy_env(
         click.echo(f"oo: {said}", err=True)
 
 
-def _cache() -> Path:
+def _cache(token: str) -> Path:
     from platformdirs import user_cache_path
 
-    return user_cache_path("double-o", appauthor=False) / "proxy"
+    # Each token's certificates are for its own routes, and another shell may have another token.
+    name = hashlib.sha256(token.encode()).hexdigest()[:16]
+    return user_cache_path("double-o", appauthor=False) / "proxy" / name

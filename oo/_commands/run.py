@@ -63,13 +63,13 @@ def run(
         raise click.UsageError("--only and --allow choose variables: name their token with --env-token-file")
     token = token_from(token_file)
     inherited = _inherited()
-    if proxied:
-        env_token = None if env_token_file is None else token_from(env_token_file)
-        variables = {} if env_token is None else _fetched(base_url, env_token, only, allow)
-        command, environment = proxied_command(command, base_url, token, {**inherited, **variables}, placeholder)
-    else:
-        environment = {**inherited, **_fetched(base_url, token, only, allow)}
-    _start(command, environment)
+    if not proxied:
+        _start(command, {**inherited, **_fetched(base_url, token, only, allow)})
+    env_token = None if env_token_file is None else token_from(env_token_file)
+    variables = {} if env_token is None else _fetched(base_url, env_token, only, allow)
+    environment = {**inherited, **variables}
+    with proxied_command(command, base_url, token, environment, placeholder) as (parent, proxied_environment):
+        _start(parent, proxied_environment)
 
 
 def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:

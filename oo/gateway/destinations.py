@@ -46,7 +46,7 @@ def authority_of(target: str, port: int | None = None) -> tuple[str, int] | None
         return None
     if match[1] is None:
         host = match[2].lower().removesuffix(".")
-        return (host, int(match[3])) if host and ".." not in host and not host.startswith(".") else None
+        return (host, int(match[3])) if host and ".." not in match[2] and host[0] != "." else None
     try:
         return str(ipaddress.IPv6Address(match[1])), int(match[3])
     except ValueError:

@@ -18,6 +18,7 @@ from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
 from ..exceptions import DoubleOError
+from .audit_log import Audit
 from .capacity import Capacity
 from .context import GatewayContext, gateway_context
 from .egress import PublicResolver
@@ -39,10 +40,12 @@ class Elsewhere:
     """Opens such a tunnel: the answer's body is what comes from there, the request's is sent there.
 
     It is a call that is under way until it ends, by either side, when its token opens nothing any more, or when nothing
-    has passed for a while. GatewayError (403) for another port or an address that is not public; 502.
+    has passed for a while. GatewayError (403) for another port or an address that is not public; 502. AuditFailed.
     """
 
-    def __init__(self, capacity: Capacity, calls: OpenCalls) -> None:
+    def __init__(self, capacity: Capacity, calls: OpenCalls, audit: Audit | None = None) -> None:
+        """The `audit` has a line before anything is sent, as of any call."""
+        self._audit = audit
         self._capacity = capacity
         self._calls = calls
         self._resolver = PublicResolver()
@@ -94,6 +97,8 @@ class Elsewhere:
         addresses = [each["host"] for each in found if (each["host"], PORT) != context.local]
         if not addresses:
             raise GatewayError(403, "a tunnel does not lead to the gateway itself", _NOT_ALLOWED)
+        if self._audit is not None:
+            self._audit.begin(context)
         for address in addresses:  # the very ones that were looked at
             with suppress(OSError, asyncio.TimeoutError):
                 async with timeout(_CONNECT):  # `wait_for` would lose a connection that is made as it is cancelled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from .._http.response import Response
@@ -40,6 +41,22 @@ class OpenCall:
                 self.context.hang_up()  # also where the caller reads nothing
         elif self.task is not None:
             self.task.cancel()
+
+
+class OpenTunnel(OpenCall):
+    """A tunnel that is looked into, which is no call itself: `leave` ends it once what is under way in it is answered,
+    as a call of its own."""
+
+    __slots__ = ("_leave",)
+
+    def __init__(self, context: GatewayContext, leave: Callable[[], object]) -> None:
+        super().__init__(context, None)
+        self._leave = leave
+
+    def end(self, denial: Denial) -> None:
+        """End the tunnel: at once where nothing is under way in it."""
+        self.denial = denial
+        self._leave()
 
 
 class OpenCalls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from .._core.io import IO, LoopIO
@@ -13,7 +13,7 @@ from .._http.response import Response
 from .audit_log import Audit, AuditLog
 from .background import Background
 from .capacity import Capacity
-from .context import gateway_context
+from .context import GatewayContext, gateway_context
 from .counting_audit import CountingAudit
 from .credentials.registry import Registry
 from .elsewhere import Elsewhere
@@ -39,7 +39,7 @@ from .middleware.limits import Limits
 from .middleware.mask import MaskResponse
 from .middleware.resilience import Resilience
 from .middleware.whole_answers import WholeAnswers
-from .open_calls import OpenCalls
+from .open_calls import OpenCalls, OpenTunnel
 from .store.base import Store
 from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
@@ -133,7 +133,7 @@ class Stack:
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
         self._io = io
         self.compose(offers or {})
-        blind = Elsewhere(capacity, self._calls) if elsewhere else None
+        blind = Elsewhere(capacity, self._calls, audit) if elsewhere else None
         # What is no HTTP cannot be waited for, and no plugin is asked.
         outer = self._chain[: self._chain.index(Slot.CALL)]
         self._malformed = Pipeline(compose(outer, {}), _Malformed(), io)
@@ -170,6 +170,12 @@ class Stack:
     def refuse(self, request: Request) -> Response:
         """The answer to what is `malformed`."""
         return self._malformed.run(request)
+
+    def watch(self, context: GatewayContext, leave: Callable[[], object]) -> Callable[[], None]:
+        """Have `leave` called when the token of a tunnel opens nothing any more, until what is returned is called."""
+        tunnel = OpenTunnel(context, leave)
+        self._calls.add(tunnel)
+        return partial(self._calls.discard, tunnel)
 
     async def close(self) -> None:
         """Close the connections, after a second at most for the calls that must be completed."""

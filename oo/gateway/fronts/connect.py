@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import cast
 
 from aiohttp import web
@@ -55,7 +56,8 @@ async def connect(stack: Stack, received: web.BaseRequest, context: GatewayConte
         context.malformed = _EARLY
         return _refusal(received, stack.refuse(request))
     if context.tunnel is not None:
-        return take_over(received, context.tunnel, context.destination._replace(tunnelled=True))
+        destination = context.destination._replace(tunnelled=True)
+        return take_over(received, context.tunnel, destination, partial(stack.watch, context))
     return await caller.relay(response, context)
 
 

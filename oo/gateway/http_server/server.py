@@ -93,12 +93,16 @@ class Server(BaseServer):
     def _over_tls(self, tls: ssl.SSLContext) -> asyncio.BaseProtocol:
         return self.encrypted(cast("Connection", self()), tls)
 
-    def encrypted(self, connection: Connection, tls: ssl.SSLContext) -> TLSConnection:
-        """The TLS of a connection. Once what is beneath it is lost, the connection counts no more."""
+    def encrypted(
+        self, connection: Connection, tls: ssl.SSLContext, ended: Callable[[], object] = lambda: None
+    ) -> TLSConnection:
+        """The TLS of a connection. Once what is beneath it is lost, the connection counts no more, and `ended` is
+        called."""
 
         def lost() -> None:
             self._encrypted.discard(made)
             self.untrack(connection)
+            ended()
 
         made = TLSConnection(connection, tls, HEADER_TIMEOUT, lost)
         self._encrypted.add(made)

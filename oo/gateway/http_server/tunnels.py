@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -29,7 +30,11 @@ class Taken(web.StreamResponse):
         """Send nothing."""
 
 
-def take_over(request: web.BaseRequest, context: ssl.SSLContext, tunnel: object) -> Taken:
+Watch = Callable[[Callable[[], object]], Callable[[], object]]
+"""Is given what ends a tunnel, and gives what is called when it has ended."""
+
+
+def take_over(request: web.BaseRequest, context: ssl.SSLContext, tunnel: object, watch: Watch) -> Taken:
     """Answer a CONNECT, and serve what comes within TLS from then on as requests of a connection in that `tunnel`.
     ConnectionResetError if the caller has left."""
     outer = request.protocol
@@ -44,7 +49,7 @@ def take_over(request: web.BaseRequest, context: ssl.SSLContext, tunnel: object)
     server.exchange(outer, inner)
     transport.set_write_buffer_limits()
     can_be_aborted(transport)
-    tls = server.encrypted(inner, context)
+    tls = server.encrypted(inner, context, watch(inner.leave))
     transport.write(ESTABLISHED)
     transport.set_protocol(tls)
     tls.connection_made(transport)

@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+import ssl
+import time
+
 import pytest
 
 import oo
 from oo._client import forward_proxy
-from oo._client.forward_proxy import PLACEHOLDER, REMOVED, Files, authority, inherited, joined, proxy_url, variables
+from oo._client.forward_proxy import (
+    PLACEHOLDER,
+    REMOVED,
+    Files,
+    authority,
+    inherited,
+    joined,
+    others,
+    proxy_url,
+    variables,
+)
+from oo.gateway.authority import ca_certificate, new_key
+from oo.gateway.models import AuthorityKey
 from oo.testing import MockTransport
 
 FILES = Files("/f/bundle.pem", "/f/ca.pem", "/f/wgetrc")
@@ -61,6 +76,33 @@ def test_certificates_are_joined_once_each() -> None:
 @pytest.mark.parametrize("own", ["", "quiet = on", "quiet = on\n"])
 def test_wgets_settings_are_the_users_own_and_one_line(own: str) -> None:
     assert forward_proxy.wgetrc(own, "/b") == ("quiet = on\n" if own else "") + "ca_certificate = /b\n"
+
+
+def test_the_trusted_of_another_run_are_not_kept() -> None:
+    assert forward_proxy.wgetrc("CA-Certificate=/old\nquiet = on\nca_certificate = /older\n", "/b") == (
+        "quiet = on\nca_certificate = /b\n"
+    )
+
+
+def test_certificates_of_gateways_are_left_out_and_no_others() -> None:
+    keys = [AuthorityKey(new_key(), 0.0) for _ in range(2)]
+    theirs = [ca_certificate(key, ["api.test"], time.time()) for key in keys]
+    other = ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(theirs[0]).replace(b"Double-O ", b"Somebody "))
+    assert others(theirs[0] + ONE + theirs[1] + other) == f"{ONE}\n{other}"
+    broken = "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----"
+    assert others(broken) == f"{broken}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        *((name, True) for name in ("OPENAI_API_KEY", "GH_TOKEN", "_k", "a1")),
+        *((name, False) for name in ("", "A=sk-1", "a b", "1A", "GH_TOKEN\n", "LD_PRELOAD", "PATH", "OO_TOKEN")),
+        *((name, False) for name in ("HTTPS_PROXY", "https_proxy", "no_proxy", "SSL_CERT_FILE", "WGETRC", "DENO_CERT")),
+    ],
+)
+def test_a_placeholder_steers_nothing(name: str, takes: bool) -> None:
+    assert forward_proxy.takes_placeholder(name) is takes
 
 
 def test_the_certificates_are_asked_for_with_the_token() -> None:

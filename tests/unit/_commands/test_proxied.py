@@ -98,10 +98,13 @@ def test_an_environment_comes_with_a_token_of_its_own(
     [
         (("--placeholder", "X"), "go with --proxied"),
         (("--proxied", "--only", "X"), "name their token with --env-token-file"),
+        (("--proxied", "--placeholder", f"KEY={CANARY}"), "give the name alone, of a variable that holds a key"),
+        (("--proxied", "--placeholder", "A", "--placeholder", "PATH"), "give the name alone"),
     ],
 )
 def test_options_that_do_not_fit(options: tuple[str, ...], said: str, process: Process, token: str) -> None:
-    assert said in refused(process("run", *options, "--", "true"), 2)
+    told = refused(process("run", *options, "--", "true"), 2)
+    assert (said in told, CANARY in told) == (True, False)
 
 
 def test_without_certificates_nothing_is_started(
@@ -135,9 +138,36 @@ def test_a_folder_that_cannot_be_written_is_not_left(
 
     monkeypatch.setattr(_proxied, "written", full)
     monkeypatch.setattr(_proxied.tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(OSError, match="no space"):
-        _proxied.proxied_command(("true",), None, token, {}, ())
+    with pytest.raises(OSError, match="no space"), _proxied.proxied_command(("true",), None, token, {}, ()):
+        pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux bounds each variable")
+def test_a_command_that_cannot_be_started_leaves_no_folder(
+    process: Process, token: str, gateway: oo.testing.LocalGateway, tmp_path: Path
+) -> None:
+    file, temporary = tmp_path / "token", tmp_path / "tmp"
+    file.write_text(gateway.environment("web", {"LARGE": "x" * (128 << 10)}))
+    temporary.mkdir()
+    done = process("run", "--proxied", "--env-token-file", str(file), "--", "true", TMPDIR=str(temporary))
+    assert (done.returncode, "Argument list too long" in done.stderr) == (126, True)
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_a_users_own_settings_hold_is_theirs_alone(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("password = secret")
+    for environ, mode in (({"WGETRC": str(own)}, 0o600), ({"HOME": "/none", "WGETRC": "/none"}, 0o644)):
+        files = _proxied.written(tmp_path, "", environ)
+        assert Path(files.wgetrc).stat().st_mode & 0o777 == mode
+        assert Path(files.bundle).stat().st_mode & 0o777 == 0o644
+
+
+def test_a_base_url_with_a_path_is_no_proxy(process: Process, token: str, gateway: oo.testing.LocalGateway) -> None:
+    for command in (("run", "--proxied", "--", "true"), ("proxy-env",)):
+        said = refused(process(*command, OO_BASE_URL=f"{gateway.url}/api/proxy"))
+        assert "a forward proxy has no path" in said
 
 
 def test_a_server_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch, token: str) -> None:

@@ -34,7 +34,29 @@ def test_a_shell_takes_them(process: Process, token: str, tmp_path: Path) -> Non
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={"OO_TOKEN": "x"})
     proxy, own, node = done.stdout.split("|")
     assert (f"oo:{token}@" in proxy, own, node) == (True, "none", "1")
-    assert (tmp_path / "double-o" / "proxy" / "ca.pem").exists()
+    [file] = (tmp_path / "double-o" / "proxy").glob("*/ca.pem")
+    assert token not in str(file)
+
+
+def test_a_shell_that_has_them_already_takes_them_anew(process: Process, token: str, tmp_path: Path) -> None:
+    found: dict[str, str] = {}
+    bundles, given = list[str](), {"XDG_CACHE_HOME": str(tmp_path)}
+    for _ in range(2):
+        done = process("proxy-env", **found, **given)
+        found = {**dict(line.split("=", 1) for line in done.stdout.splitlines()), "OO_TOKEN": token}
+        bundles.append(Path(found["SSL_CERT_FILE"]).read_text())
+    first, second = (bundle.split("-----BEGIN ") for bundle in bundles)
+    assert len(first) == len(second)  # an earlier certificate of the authority is not kept
+    assert first[:-1] == second[:-1]
+    assert Path(found["WGETRC"]).read_text().count("ca_certificate") == 1
+
+
+def test_each_token_has_its_own_certificates(
+    process: Process, token: str, gateway: oo.testing.LocalGateway, tmp_path: Path
+) -> None:
+    for each in (token, gateway.route("other", "https://other.test"), token):
+        process("proxy-env", XDG_CACHE_HOME=str(tmp_path), OO_TOKEN=each)
+    assert len(list((tmp_path / "double-o" / "proxy").iterdir())) == 2
 
 
 def test_a_gateway_over_tls_is_said_to_be_for_some_alone(

@@ -13,10 +13,11 @@ from oo.gateway.capacity import Busy, Capacity
 from oo.gateway.context import GatewayContext
 from oo.gateway.destinations import Destination
 from oo.gateway.elsewhere import Elsewhere
-from oo.gateway.errors import GatewayError
+from oo.gateway.errors import AuditFailed, GatewayError
 from oo.gateway.open_calls import OpenCalls
 from oo.gateway.vault import Vault
 from tests.support.names import resolving
+from tests.support.stores import Notes
 
 NAMES: dict[str, list[tuple[str, int] | str]] = {
     "public.test": ["8.8.8.8"],
@@ -33,7 +34,12 @@ def connect(host: str, port: int = 443, body: Body | None = None) -> Request:
 
 
 @pytest.fixture
-async def beyond(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Elsewhere]:
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+async def beyond(vault: Vault, notes: Notes, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Elsewhere]:
     """Where 8.8.8.8 is an echo."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +60,7 @@ async def beyond(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
     monkeypatch.setattr("oo.gateway.elsewhere.asyncio.open_connection", open_connection)
     calls = OpenCalls(vault)
-    made = Elsewhere(Capacity(4), calls)
+    made = Elsewhere(Capacity(4), calls, notes)
     yield made
     await made.close()
     await calls.close()
@@ -81,6 +87,19 @@ async def test_what_it_does_not_lead_to(
         with pytest.raises(GatewayError, match=why) as caught:
             await beyond.send(connect(host, port))
         assert caught.value.status == status
+
+
+async def test_the_audit_has_its_beginning_before_anything_is_sent(beyond: Elsewhere, notes: Notes) -> None:
+    with pytest.raises(GatewayError):
+        await beyond.send(connect("private.test"))
+    assert notes.begun == []
+    request = connect("public.test")
+    (await beyond.send(request)).abort()
+    assert notes.begun == [request.context.id]
+    notes.refusing = AuditFailed()
+    for _ in range(9):
+        with pytest.raises(AuditFailed):
+            await beyond.send(connect("1.1.1.1"))
 
 
 def _unknown(*_: object, **__: object) -> object:

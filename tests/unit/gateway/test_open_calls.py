@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from oo.gateway import open_calls
 from oo.gateway.context import gateway_context
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Kind
-from oo.gateway.open_calls import OpenCall, OpenCalls
+from oo.gateway.open_calls import OpenCall, OpenCalls, OpenTunnel
 from tests.support.calls import call
 from tests.support.stores import LenientStore
 from tests.support.streams import pieces
@@ -95,6 +96,17 @@ async def test_the_task_of_a_call_without_a_response_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     open_call("a").end(REVOKED)  # no task: nothing to cancel
+
+
+async def test_a_tunnel_is_left_once_its_token_opens_nothing() -> None:
+    left: list[str] = []
+    calls = OpenCalls(Asked(gone=REVOKED))
+    for token in ("gone", "good"):
+        calls.add(OpenTunnel(open_call(token).context, partial(left.append, token)))
+    for _ in range(2):
+        await calls._look()
+    assert left == ["gone"]
+    await calls.close()
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["a caller's connection", "none"])

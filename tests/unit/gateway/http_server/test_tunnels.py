@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,17 @@ class Tunnelling:
         self.certificate: Certificate = self_signed(directory, "127.0.0.1")
         self.server = Server(self.answer, self.refuse)
         self.taken: list[web.BaseRequest] = []
+        self.open: list[Callable[[], object]] = []  # what ends each of them
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "CONNECT":
             self.taken.append(request)
-            return take_over(request, self.certificate.server, request.raw_path)
+            return take_over(request, self.certificate.server, request.raw_path, self.watch)
         return web.Response(text=str(tunnel_of(request)))
+
+    def watch(self, leave: Callable[[], object]) -> Callable[[], object]:
+        self.open.append(leave)
+        return lambda: self.open.remove(leave)
 
     def refuse(self, _request: web.BaseRequest, status: int = 400) -> web.StreamResponse:
         return web.Response(status=status)
@@ -72,9 +78,10 @@ async def test_what_comes_within_tls_is_the_tunnels(tunnelling: Tunnelling, oute
         writer._transport = transport  # type: ignore[attr-defined]
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\na.test:443")).startswith(b"HTTP/1.1 200 OK")
-    assert len(tunnelling.server._tracked) == 1
+    assert len(tunnelling.server._tracked) == len(tunnelling.open) == 1
     writer.transport.abort()
     await _until(lambda: not tunnelling.server._tracked)
+    assert tunnelling.open == []
     assert tunnelling.taken[0].protocol.transport is None
     await tunnelling.end()
 
@@ -105,14 +112,15 @@ async def test_a_handshake_that_is_not_made_ends_and_is_counted(
     monkeypatch.setattr("oo.gateway.http_server.server.HEADER_TIMEOUT", 0.2)
     port = await tunnelling.listen()
     reader, writer = await opened(port)
-    assert len(tunnelling.server._tracked) == len(tunnelling.server._fresh) == 1
+    assert len(tunnelling.server._tracked) == len(tunnelling.server._fresh) == len(tunnelling.open) == 1
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
     await _until(lambda: not tunnelling.server._tracked)
+    assert tunnelling.open == []
     await tunnelling.end()
 
 
-@pytest.mark.parametrize("way", ["end", "drain", "give way"])
+@pytest.mark.parametrize("way", ["end", "drain", "give way", "watched"])
 async def test_a_tunnel_without_a_handshake_ends_with_the_server(
     tunnelling: Tunnelling, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +131,8 @@ async def test_a_tunnel_without_a_handshake_ends_with_the_server(
         await tunnelling.end()
     elif way == "drain":
         assert await tunnelling.server.drain(5, asyncio.Event(), lambda: 0) == 0
+    elif way == "watched":
+        tunnelling.open[0]()
     else:
         tunnelling.server._limit = 1
         await asyncio.sleep(0.1)
@@ -137,7 +147,7 @@ async def test_a_caller_who_has_left_gets_no_tunnel(tunnelling: Tunnelling) -> N
     port = await tunnelling.listen()
     reader, writer = await opened(port)
     with pytest.raises(ConnectionResetError):
-        take_over(tunnelling.taken[0], tunnelling.certificate.server, "again")
+        take_over(tunnelling.taken[0], tunnelling.certificate.server, "again", tunnelling.watch)
     writer.transport.abort()
     assert isinstance(reader, asyncio.StreamReader)
     await tunnelling.end()
