@@ -15,7 +15,7 @@ from oo.gateway.http_server.server import Server
 from oo.gateway.http_server.tunnels import ESTABLISHED, Taken, take_over, tunnel_of
 from oo.gateway.listening import bound
 from tests.support.certificates import Certificate, self_signed
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import SOON
 
 CONNECT = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
 
@@ -192,5 +192,5 @@ async def test_whoever_does_not_take_leave_is_left(tunnelling: Tunnelling, tunne
     await asyncio.sleep(0.05)
     await tunnelling.end()
     with contextlib.suppress(ConnectionError):
-        await asyncio.wait_for(reader.read(), PATIENCE)
+        await asyncio.wait_for(reader.read(), SOON)
     writer.close()
