@@ -207,7 +207,7 @@ async def test_what_does_not_open_is_not_moved_and_the_store_goes_on(
         db.execute("UPDATE records SET sealed = ? WHERE kind = 'env'", (good,))
     with monkeypatch.context() as patch:
         patch.setenv("OO_MASTER_KEY", "ab" * 32)
-        with pytest.raises(StoreError, match="the data key .* does not open"):
+        with pytest.raises(StoreError, match=r"the data key .* does not open"):
             await migrate(vault, postgres)
     async with open_store(vault) as store:
         assert isinstance(await store.opens(filled.counted, "secret"), Grant)
