@@ -27,6 +27,7 @@ from .freshness import ReadCache
 from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .sealing import MasterKeys
+from .spending import charge, has_use
 from .store import database, sqlite_uses
 from .store.base import Look
 from .store.data_keys import DataKey
@@ -106,12 +107,14 @@ class Vault(RecordKeeper):
         found = await self._opened(token, kind)
         if isinstance(found, Denial):
             return found
-        is_used_up = found.uses is not None and self._database.look(lambda r: sqlite_uses.is_used_up(r.db, found))
+        if found.uses is None and found.rate is None:
+            return found
+        counted = self._database.look(lambda records: sqlite_uses.counted(records.db, found))
+        is_used_up = not has_use(found, counted.used)
         if is_used_up and (key is None or not self._calls.is_known(found.id, self._call(key))):
             return Denial("used up", found.id, label=found.label)
-        if found.rate is None:
-            return found
-        return self._database.look(lambda records: sqlite_uses.too_soon(records.db, found)) or found
+        outcome = charge(found, counted.tat, time.time())
+        return outcome if isinstance(outcome, Denial) else found
 
     def _judged_now(self, token: Token, kind: Kind) -> sqlite_uses.Judged:
         return sqlite_uses.Judged(token, kind, self._database.epoch)

@@ -104,17 +104,6 @@ def consume_all(records: SQLiteRecords, asked: Sequence[Judged]) -> list[Denial 
     return outcomes
 
 
-def is_used_up(db: sqlite3.Connection, token: Token) -> bool:
-    """Whether a token has no use left."""
-    return token.uses is not None and not spending.has_use(token, counted(db, token).used)
-
-
-def too_soon(db: sqlite3.Connection, token: Token) -> Denial | None:
-    """The Denial that `charge` would give, without a write; None if it might charge."""
-    outcome = spending.charge(token, counted(db, token).tat, time.time())
-    return outcome if isinstance(outcome, Denial) else None
-
-
 def counted(db: sqlite3.Connection, token: Token) -> Counted:
     """What was counted of a token."""
     query = "SELECT used, tat FROM tokens WHERE hash = ?"
