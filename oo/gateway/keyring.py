@@ -30,9 +30,7 @@ def load(home: Path, environ: Mapping[str, str] = os.environ) -> MasterKeys:
     """Load the ring from `OO_MASTER_KEY`, else from the file that `OO_MASTER_KEY_FILE` names, else from `master.key` in
     `home`; with `OO_KMS`, that KMS joins it. StoreError if there is none, or if others could read the one in `home` or
     write there."""
-    check_home(home)
-    without = environ.get("OO_KMS") and not has_keys(home, environ)
-    return ring_of([] if without else read_keys(home, environ), environ)
+    return ring_of(read_keys(home, environ), environ)
 
 
 def ring_of(keys: Sequence[bytes], environ: Mapping[str, str] = os.environ) -> MasterKeys:
@@ -59,8 +57,10 @@ def is_own(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes]:
-    """The keys of the ring, the current one last."""
+    """The keys of the ring, the current one last; none where a KMS has them alone."""
     check_home(home)
+    if environ.get("OO_KMS") and not has_keys(home, environ):
+        return []
     if text := environ.get("OO_MASTER_KEY"):
         return _parse(text.replace(",", "\n"), "OO_MASTER_KEY")
     path = key_path(home, environ)

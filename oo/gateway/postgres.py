@@ -17,11 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .._core.io import retrieved
-from .errors import IntegrityError, StoreError, StoreUnavailable
+from .errors import StoreError, StoreUnavailable
 from .keeper import RecordKeeper, Work, kept_as
 from .models import Denial, Grant, Kind, Token, check_name
 from .sealing import MasterKeys
-from .spending import has_use
+from .spending import Counted, has_use
 from .store import data_keys, secret_versions, things
 from .store.moving import MOVED, unavailable
 from .store.postgres import schema
@@ -32,7 +32,7 @@ from .store.postgres.lease import Lease
 from .store.postgres.place import parse
 from .store.postgres.reaper import Reaper
 from .store.postgres.rows import CollectedRows, PostgresRows
-from .store.postgres.uses import Counted, Uses
+from .store.postgres.uses import Uses
 from .store.records import Records
 from .store.rows import Place, Sealed
 from .tokens import is_token
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CONNECTIONS = 6  # of one process, besides one for epochs and one for the lease
-_TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _RESTARTS = 5  # of a judgement whose token's terms were changed meanwhile
 _KEEPS, _PAUSE = 50, 0.02  # of keeping a new version while others change something; seconds between two, at most
 _RAISE = "UPDATE oo.epoch SET version = version + 1 RETURNING version"
@@ -74,23 +73,17 @@ class PostgresStore(RecordKeeper):
     async def __aenter__(self) -> Self:
         try:
             await self._epochs.current()
-            self._own_root = await self._opened_root()
+            _, self._own_root = await self._keys.opened_root(
+                self._learn,
+                lambda: self._look(lambda records: records.read("root", "root", 1)),
+                f"the store at {self._place}",
+            )
             if not await self.keys():
                 await self._give_keys()
         except BaseException:
             await self.close()
             raise
         return self
-
-    async def _opened_root(self) -> bytes:
-        hint = ""
-        for _ in range(_TRIES):
-            rows = await self._learn()
-            try:
-                return await self._look(lambda records: records.read("root", "root", 1))
-            except IntegrityError:
-                hint = data_keys.others(rows, self._keys.masters)
-        raise StoreError(f"the master key does not open the store at {self._place}{hint}")
 
     async def _give_keys(self) -> None:
         """Give data keys to a store of an earlier version."""
@@ -292,10 +285,7 @@ class PostgresStore(RecordKeeper):
             self._epochs.expire()
 
     async def _learn(self) -> list[data_keys.DataKey]:
-        async def read(connection: Connection) -> list[data_keys.DataKey]:
-            return await data_keys.every(PostgresRows(connection))
-
-        rows = await self._connections.run(read, writes=False)
+        rows = await self._connections.run(lambda db: data_keys.every(PostgresRows(db)), writes=False)
         await asyncio.to_thread(self._keys.learn, rows)  # which may ask a KMS
         return rows
 

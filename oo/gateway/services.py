@@ -77,7 +77,7 @@ async def rekey_store(place: str, *, deep: bool = False) -> tuple[int, Path | No
         async with open_store(place) as vault:
             return await vault.rekey(keyring.load(home), deep=deep), None
     path, in_file, kms = keyring.key_path(home), not os.environ.get("OO_MASTER_KEY"), os.environ.get("OO_KMS")
-    keys = [] if kms and not keyring.has_keys(home) else keyring.read_keys(home)
+    keys = keyring.read_keys(home)
     if len(keys) < 2 and not in_file and not kms:
         raise StoreError('OO_MASTER_KEY holds one key: set it to "OLD,NEW" first')
     # Opened before anything is written: a key that is not the vault's must not get company.

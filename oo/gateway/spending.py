@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from .models import Denial, Rate, Token
 
 ROUNDING = 1e-6
 """Seconds that rounding may be off; it must not take the last call of a burst away."""
+
+
+class Counted(NamedTuple):
+    """What was counted of a token: its uses, and what its rate's last charge gave."""
+
+    used: int
+    tat: float
 
 
 def has_use(token: Token, used: int) -> bool:

@@ -137,8 +137,7 @@ class Vault(RecordKeeper):
         try:
             return self._reads.get(key, lambda: self._database.read(lambda records: run_sync(work(records))))
         except UnknownKey:
-            await self._learn()
-            return await self._look(work)
+            return await self._look(work)  # which learns
 
     async def _change(self, work: Work[T]) -> T:
         self._database.version()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..models import AuthorityKey
@@ -30,4 +31,4 @@ async def begin(records: Records, private: str) -> tuple[AuthorityKey, ...]:
 async def put(records: Records, keys: Sequence[AuthorityKey]) -> None:
     """Write the keys, in place of those that are there."""
     kind, name = _PLACE
-    await records.put(kind, name, 0, [{"private": key.private, "since": key.since} for key in keys])
+    await records.put(kind, name, 0, [asdict(key) for key in keys])

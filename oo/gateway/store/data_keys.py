@@ -34,6 +34,7 @@ PURPOSES = {
 """For the kind of a record, what the key is for that seals it."""
 
 _BEFORE = "before"  # the purpose of a master key that has sealed records itself
+_TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _NOT_ALL = "the vault holds what none of these keys opens; nothing was changed"
 _SPARE = 24 * 3600.0  # seconds for which a key of results is kept longer than what it seals: clocks differ
 
@@ -90,6 +91,19 @@ class DataKeys:
     def has_opened(self, row: DataKey) -> bool:
         """Whether a row stands at the place that its key was wrapped for."""
         return row.place in self._opened
+
+    async def opened_root(
+        self, learn: Callable[[], Awaitable[list[DataKey]]], read: Callable[[], Awaitable[bytes]], what: str
+    ) -> tuple[list[DataKey], bytes]:
+        """The rows of all data keys, and the store's root. StoreError where that does not open."""
+        hint = ""
+        for _ in range(_TRIES):
+            rows = await learn()
+            try:
+                return rows, await read()
+            except IntegrityError:
+                hint = others(rows, self.masters)
+        raise StoreError(f"the master key does not open {what}{hint}")
 
     async def with_new(self, attempt: Callable[[], Awaitable[T]], learn: Callable[[], Awaitable[object]]) -> T:
         """What is attempted: again once those are learnt that were added meanwhile, where it met one of them."""
@@ -166,8 +180,7 @@ def successors(rows: Sequence[DataKey], masters: MasterKeys) -> list[DataKey]:
 
 async def every(rows: Rows) -> list[DataKey]:
     """The rows of all data keys."""
-    found = [parsed(place, sealed) for place, sealed in await rows.every(KIND)]
-    return [row for row in found if row is not None]
+    return _parsed(await rows.every(KIND))
 
 
 def parsed(place: Place, sealed: Sealed) -> DataKey | None:
@@ -208,10 +221,7 @@ def warnings(rows: Sequence[DataKey], keys: DataKeys) -> list[str]:
 
 async def current(rows: Rows, kind: str) -> DataKey:
     """The key that a new record of that kind is sealed with; IntegrityError if there is none."""
-    known = [row for row in await every(rows) if row.purpose == PURPOSES[kind]]
-    if not known:
-        raise IntegrityError(f"the vault has no key for a {kind}")
-    return max(known, key=lambda row: row.number)
+    return _current(await every(rows), kind)
 
 
 async def put_first(rows: Rows, keys: Sequence[DataKey]) -> None:
@@ -229,8 +239,9 @@ async def check_all_open(rows: Rows, keys: Sequence[DataKey]) -> None:
 
 async def whole(rows: Rows) -> list[DataKey]:
     """The rows of all data keys, to be replaced. StoreError where one is damaged or missing."""
-    found = await every(rows)
-    if len(found) < len(await rows.every(KIND)):
+    stored = await rows.every(KIND)
+    found = _parsed(stored)
+    if len(found) < len(stored):
         raise IntegrityError("a data key in the vault is damaged; nothing was changed")
     await check_all_open(rows, found)
     return found
@@ -248,19 +259,33 @@ async def replace(rows: Rows, seen: Sequence[DataKey], wanted: Sequence[DataKey]
 
 async def sealed_otherwise(rows: Rows, most: int) -> list[Place]:
     """Where up to so many records are that are not sealed with the current key of their purpose."""
-    latest: dict[str, DataKey] = {}
-    for row in sorted(await every(rows), key=lambda row: row.number):
-        latest[row.purpose] = row
-    return await rows.sealed_otherwise([row.id for row in latest.values() if row.purpose != _BEFORE], most)
+    latest = _latest(await every(rows)).values()
+    return await rows.sealed_otherwise([row.id for row in latest if row.purpose != _BEFORE], most)
 
 
 async def finish(rows: Rows, aged: set[str]) -> None:
     """Drop the keys that nothing is sealed with any more, and those of results that are `aged`."""
-    used = await rows.key_ids()
-    needed = {(await current(rows, kind)).id for kind in PURPOSES}
-    for row in await every(rows):
+    used, found = await rows.key_ids(), await every(rows)
+    needed = {_current(found, kind).id for kind in PURPOSES}
+    for row in found:
         if row.id in aged if row.purpose == RESULTS else row.id not in used | needed:
             await rows.delete(*row.place[:2])
+
+
+def _parsed(stored: Sequence[tuple[Place, Sealed]]) -> list[DataKey]:
+    return [row for each in stored if (row := parsed(*each)) is not None]
+
+
+def _latest(rows: Sequence[DataKey]) -> dict[str, DataKey]:
+    """The newest key of each purpose."""
+    return {row.purpose: row for row in sorted(rows, key=lambda row: row.number)}
+
+
+def _current(rows: Sequence[DataKey], kind: str) -> DataKey:
+    found = _latest(rows).get(PURPOSES[kind])
+    if found is None:
+        raise IntegrityError(f"the vault has no key for a {kind}")
+    return found
 
 
 async def _put(rows: Rows, keys: Sequence[DataKey]) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ..._core.files import identity
 from ..._core.pipeline import run_sync
-from ..errors import IntegrityError, StoreError, StoreUnavailable
+from ..errors import StoreError, StoreUnavailable
 from ..sealing import Keyring, MasterKeys
 from ..throttled_log import ThrottledLog
 from . import data_keys, sqlite
@@ -27,7 +27,6 @@ from .writer import Work, Writer
 
 T = TypeVar("T")
 Q = TypeVar("Q")
-_TRIES = 3  # to read the data keys: a master key may be replaced between that and the reading of its file
 _AGAIN = 0.1  # seconds until a file that could not be opened is tried again
 _OPENS = 0.05  # seconds for which the event loop waits for a file whose keys a KMS unwraps
 
@@ -58,15 +57,15 @@ class _Connections:
 
     def _root(self, path: Path, keys: DataKeys) -> tuple[bool, bytes]:
         """Whether the vault has data keys, and its root."""
-        hint = ""
-        for _ in range(_TRIES):
-            rows = run_sync(data_keys.every(self.records.rows))
+
+        async def learn() -> list[data_keys.DataKey]:
+            rows = await data_keys.every(self.records.rows)
             keys.learn(rows)
-            try:
-                return bool(rows), run_sync(self.records.read("root", "root", 1))
-            except IntegrityError:
-                hint = data_keys.others(rows, keys.masters)
-        raise StoreError(f"the master key does not open the vault {path}; nothing was changed{hint}")
+            return rows
+
+        what = f"the vault {path}; nothing was changed"
+        rows, root = run_sync(keys.opened_root(learn, lambda: self.records.read("root", "root", 1), what))
+        return bool(rows), root
 
     def _give_keys(self, path: Path, keys: DataKeys) -> None:
         """Give data keys to a vault of an earlier version, unless it has moved elsewhere."""
@@ -97,7 +96,7 @@ class Database:
         self._again = float("-inf")
         self._opening: Future[_Connections] | None = None
         self._errors = ThrottledLog()
-        self.told: Look | None = None
+        self.told: Look = _unwatched
 
     @property
     def records(self) -> SQLiteRecords:
@@ -134,8 +133,7 @@ class Database:
             if self._moved is not None:
                 raise unavailable(self._moved)
         except StoreError:
-            if self.told is not None:
-                self.told(None)
+            self.told(None)
             raise
         return self._replaced, self._epoch
 
@@ -155,11 +153,9 @@ class Database:
             with sqlite.failures(self.path):
                 found = read(self.records)
         except StoreError:
-            if self.told is not None:
-                self.told(None)
+            self.told(None)
             raise
-        if self.told is not None:
-            self.told(time.monotonic() - began)
+        self.told(time.monotonic() - began)
         return found
 
     def check(self) -> None:
@@ -169,7 +165,7 @@ class Database:
 
     async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
         """Make a change, whole or not at all. It is on the disk when this returns."""
-        return await self.ask(lambda records, _: (change(records),), None)
+        return await self.keys.with_new(lambda: self._open.changes.write(change), self.learn)
 
     async def ask(self, work: Work[Q, T], question: Q) -> T:
         """The answer to a question, once what it changes is on the disk. See Writer.ask."""
@@ -229,6 +225,10 @@ def create(path: Path, masters: MasterKeys) -> None:
             run_sync(begin(SQLiteRows(db, path), masters))
     except FileExistsError:
         raise StoreError(f"there is a vault at {path} already") from None
+
+
+def _unwatched(_: float | None) -> None:
+    """Nobody counts the looks."""
 
 
 def _log(path: Path) -> str:

@@ -115,20 +115,18 @@ async def _opened_once(rows: AsyncIterator[Row], masters: MasterKeys) -> AsyncGe
     keys.learn(known)
     async for row in rows:
         if isinstance(row, Record):
-            key = row.key
-            if (found := data_keys.parsed((row.kind, row.name, row.version), (row.key, row.sealed))) is not None:
+            found = data_keys.parsed((row.kind, row.name, row.version), (row.key, row.sealed))
+            if found is None:
+                if row.key not in keys.ring:
+                    raise StoreError(f"the {row.kind} {row.name!r} is sealed with a key that is not on the ring")
+                keys.ring.open(row.key, row.kind, row.name, row.version, row.sealed)
+            else:
                 known.append(found)
                 keys.learn(known)
-                key = found.id
-            if found is not None and not keys.has_opened(found):
-                raise StoreError(
-                    f"the data key {row.name!r} does not open: it was changed, or the master key of that time is needed"
-                    f"{data_keys.others([found], masters)}"
-                )
-            if key not in keys.ring:
-                raise StoreError(f"the {row.kind} {row.name!r} is sealed with a key that is not on the ring")
-            if found is None:
-                keys.ring.open(key, row.kind, row.name, row.version, row.sealed)
+                if not keys.has_opened(found):
+                    why = "it was changed, or the master key of that time is needed"
+                    others = data_keys.others([found], masters)
+                    raise StoreError(f"the data key {row.name!r} does not open: {why}{others}")
         yield row
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..._core.pipeline import run_sync
 from .. import spending
 from ..models import Denial, Kind, Token
+from ..spending import Counted
 from . import token_rows
 from .records import expect
 from .sqlite_rows import SQLiteRecords
@@ -24,13 +25,6 @@ class Judged(NamedTuple):
     token: Token
     kind: Kind
     epoch: str | None
-
-
-class Counted(NamedTuple):
-    """How often a token was used, and what its rate's last charge gave."""
-
-    used: int
-    tat: float
 
 
 class Counts:

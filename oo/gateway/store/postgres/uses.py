@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ...models import Denial, Token
-from ...spending import ROUNDING
+from ...spending import ROUNDING, Counted
 from ..batches import Batches
 from .connections import Connection, Connections
 
@@ -56,13 +56,6 @@ WITH asked AS (
 SELECT hash, same, granted, base + (granted + 1) * step - period - now FROM judged
 """
 _COUNTED = "SELECT hash, used, tat FROM oo.uses WHERE hash = ANY($1)"
-
-
-class Counted(NamedTuple):
-    """What was counted of a token: its uses, and what its rate's last charge gave."""
-
-    used: int
-    tat: float
 
 
 class Uses:
