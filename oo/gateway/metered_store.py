@@ -28,14 +28,14 @@ def metered(store: Store, metrics: Metrics) -> Store:
 class _Metered:
     def __init__(self, store: Store, metrics: Metrics) -> None:
         engine = getattr(store, "engine", "other")
-        looks = isinstance(store, WatchedStore)
+        untimed: tuple[str, ...] = ()
         if isinstance(store, WatchedStore):
             store.watch(partial(_looked, metrics, metrics.timed("oo_store_seconds", "read", engine), engine))
+            untimed = _READS
         # Each is bound here, so that a call looks nothing up.
         for name in _ALL:
             method = getattr(store, name)
-            is_timed = not (looks and name in _READS)
-            setattr(self, name, _timed(method, name, engine, metrics) if is_timed else method)
+            setattr(self, name, method if name in untimed else _timed(method, name, engine, metrics))
 
 
 def _looked(metrics: Metrics, at: int, engine: str, seconds: float | None) -> None:

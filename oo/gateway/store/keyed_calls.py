@@ -67,16 +67,16 @@ class KeyedCalls:
         self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
-        failure = None
+        made, failure = claim_rows.Made(token_id, call, fence, digest), None
         if response is not None:
             try:
                 await self._results.keep(Call(token_id, call, fence), response)
             except StoreError as error:
                 failure = error
             except asyncio.CancelledError:
-                self._rest.run(self._note(claim_rows.Made(token_id, call, fence, digest)))
+                self._rest.run(self._note(made))
                 raise
-        await self._database.ask(claim_rows.complete_all, claim_rows.Made(token_id, call, fence, digest))
+        await self._database.ask(claim_rows.complete_all, made)
         if failure is not None:
             raise failure
 

@@ -60,15 +60,14 @@ def put_all(
 ) -> list[bool]:
     """Write answers, and drop the oldest beyond the bounds; False for each that cannot fit. All may hold `room`
     bytes."""
-    fits = [cut.size <= min(room, kept.MAX_OF_TOKEN) and cut.pieces <= MAX_PIECES for _, cut in answers]
-    fitting = [answer for answer, each in zip(answers, fits, strict=True) if each]
-    sizes = Counter[str]()
-    for call, cut in fitting:
-        sizes[call.token] += cut.size
+    rows = [Row(call, now, cut.size, cut.pieces, call.seal(ring, cut)) for call, cut in answers]
+    fits = [row.size <= min(room, kept.MAX_OF_TOKEN) and row.pieces <= MAX_PIECES for row in rows]
+    fitting = [row for row, each in zip(rows, fits, strict=True) if each]
+    sizes = _sizes(fitting)
     for token, size in sizes.items():
         _make_room(db, "WHERE token = ?", (token,), kept.MAX_OF_TOKEN - size)
     _make_room(db, "", (), room - sum(sizes.values()))
-    put_sealed(db, [Row(call, now, cut.size, cut.pieces, call.seal(ring, cut)) for call, cut in fitting])
+    put_sealed(db, fitting)
     return fits
 
 
@@ -80,10 +79,15 @@ def put_sealed(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     pieces = ((number * MAX_PIECES + n, sealed) for number, row in numbered for n, sealed in enumerate(row.sealed))
     while some := list(islice(pieces, _AT_ONCE)):
         insert(db, "pieces", some)
+    _add(db, _sizes(rows))
+
+
+def _sizes(rows: Iterable[Row]) -> Counter[str]:
+    """The bytes of each token."""
     sizes = Counter[str]()
     for row in rows:
         sizes[row.call.token] += row.size
-    _add(db, sizes)
+    return sizes
 
 
 def find(db: sqlite3.Connection, call: Call) -> Found | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ..paths import begin_file
@@ -51,7 +52,5 @@ class Turn:
     def _open(self) -> None:
         self._is_open = True
         begin_file(self._path.parent, self._path.name)
-        try:
+        with suppress(OSError):
             self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            self._handle = None

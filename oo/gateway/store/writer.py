@@ -136,8 +136,7 @@ class Writer:
                     for outcome in self._done(work, group, single=len(groups) == 1)
                 ]
         except Exception as error:
-            # To each an error of its own, since each raises it in a task of its own.
-            return [(future, None, error if len(asked) == 1 else copy_of(error)) for *_, future in asked]
+            return _failed(asked, error)
 
     def _done(self, work: Work[Any, Any], group: list[Asked], *, single: bool) -> list[Outcome]:
         questions = [question for _, question, _ in group]
@@ -153,11 +152,16 @@ class Writer:
                 if not db.in_transaction:
                     raise  # a full disk has ended it, and with it the changes before this one
                 db.execute("ROLLBACK TO one")
-                return [(future, None, error if len(group) == 1 else copy_of(error)) for *_, future in group]
+                return _failed(group, error)
             finally:
                 if db.in_transaction:
                     db.execute("RELEASE one")
         return [(future, answer, None) for (*_, future), answer in zip(group, answers, strict=True)]
+
+
+def _failed(asked: list[Asked], error: Exception) -> list[Outcome]:
+    """To each an error of its own, since each raises it in a task of its own."""
+    return [(future, None, error if len(asked) == 1 else copy_of(error)) for *_, future in asked]
 
 
 def _told(outcomes: list[Outcome]) -> None:
