@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import re
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .models import Route, Upstream
+from .models import PLACEHOLDER, Route, Upstream
+from .token_places import basic_token
 
 MOST_TOKENS = 32
 """Tokens that one credential may hold."""
 
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z._-]{1,254})):([0-9]{1,5})")
 _ABSOLUTE = re.compile(r"(https?)://([^/?#@\\]+)((?:[/?].*)?)", re.IGNORECASE | re.DOTALL)
-_PLACEHOLDER = re.compile(r"\{\{|\{[A-Za-z0-9][A-Za-z0-9._-]*\}")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -69,8 +68,7 @@ def tokens_of(credential: str) -> tuple[str, ...]:
     scheme, _, text = credential.strip().partition(" ")
     text = text.strip()
     if scheme.lower() == "basic":
-        user, _, password = _decoded(text).partition(":")  # RFC 7617, 2
-        text = password or user
+        text = basic_token(text)
     elif scheme.lower() != "bearer":
         return ()
     tokens = tuple(token for part in text.split(",") if (token := part.strip()))
@@ -113,27 +111,8 @@ def _place(url: str) -> tuple[tuple[str, str, int], re.Pattern[str]] | None:
     place = authority_of(parts.netloc, _PORTS[parts.scheme])
     if place is None:
         return None
-    path = parts.path.rstrip("/")
-    literal = [re.escape(text.replace("{{", "{")) for text in _split(path)]
-    return (parts.scheme, *place), re.compile("[^/?]*".join(literal) + r"(?:/|(?=\?|\Z))")
-
-
-def _split(path: str) -> list[str]:
-    """The texts between the placeholders of a path."""
-    texts, at = [""], 0
-    for match in _PLACEHOLDER.finditer(path):
-        texts[-1] += path[at : match.start()]
-        at = match.end()
-        if match[0] == "{{":
-            texts[-1] += "{{"
-        else:
-            texts.append("")
-    texts[-1] += path[at:]
-    return texts
-
-
-def _decoded(text: str) -> str:
-    try:
-        return base64.b64decode(text, validate=True).decode("latin-1")
-    except ValueError:
-        return ""
+    first, *rest = PLACEHOLDER.split(parts.path.rstrip("/"))  # texts, and between them a name, or None for a brace
+    pattern = re.escape(first)
+    for name, text in zip(rest[::2], rest[1::2], strict=True):
+        pattern += ("[^/?]*" if name else re.escape("{")) + re.escape(text)
+    return (parts.scheme, *place), re.compile(pattern + r"(?:/|(?=\?|\Z))")

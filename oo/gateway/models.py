@@ -29,7 +29,7 @@ _THINGS = {
 _REASONS = {"expired": "it has expired", "used up": "it is used up", "revoked": "it was revoked"}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PLACEHOLDER = re.compile(r"\{\{|\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")  # "{{" is a brace
+PLACEHOLDER = re.compile(r"\{\{|\{([A-Za-z0-9][A-Za-z0-9._-]*)\}")  # "{{" is a brace
 
 # RFC 6454, 6.2: a scheme and a host in small letters, and a port that is not the scheme's own.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
@@ -292,7 +292,7 @@ class StoredResponse:
 
 def names_in(*texts: str) -> list[str]:
     """The names of the secrets in some texts with placeholders."""
-    return [match[1] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1]]
+    return [match[1] for text in texts for match in PLACEHOLDER.finditer(text) if match[1]]
 
 
 def check_name(name: str) -> str:

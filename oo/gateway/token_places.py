@@ -69,8 +69,7 @@ def _texts_in(name: str, value: str) -> list[str]:
     if scheme in ("bearer", "token"):
         return [text]
     if scheme == "basic":
-        user, _, password = _decoded(text).partition(":")  # RFC 7617, 2
-        return [password or user]
+        return [basic_token(text)]
     signer = _SIGNER.search(text) if scheme.startswith("aws4-") else None
     return [signer[1]] if signer else []
 
@@ -81,11 +80,14 @@ def _without(offers: str, tokens: list[str]) -> str:
     return ", ".join(offer for offer in kept if offer.rpartition(".")[2] not in tokens)
 
 
-def _decoded(text: str) -> str:
+def basic_token(credentials: str) -> str:
+    """What stands in the credentials of Basic where a token would: the password, or the user where that is empty (RFC
+    7617, 2). "" for what is not base64."""
     try:
-        return base64.b64decode(text, validate=True).decode("latin-1")
+        user, _, password = base64.b64decode(credentials, validate=True).decode("latin-1").partition(":")
     except ValueError:
         return ""
+    return password or user
 
 
 def _taken_from_query(url: str) -> tuple[list[str], str]:
