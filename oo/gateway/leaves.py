@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import ssl
-import tempfile
 import threading
 import time
 from functools import partial
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from .authority import LEAF_LIFE, leaf_certificate
 from .models import AuthorityKey
+from .tls_files import load_sealed
 
 _HOSTS = 256  # whose contexts are kept
 
@@ -56,7 +55,7 @@ class Leaves:
         context.set_alpn_protocols(["http/1.1"])
         context.num_tickets = 0  # a session that is resumed would skip what the token opens
         context.sni_callback = partial(_check_name, host)
-        _load(context, certificate, key)
+        load_sealed(context, certificate.encode() + key.sealed, key.passphrase)
         return context
 
     def _own_key(self) -> _Key:
@@ -76,16 +75,6 @@ class _Key:
         # A random passphrase needs no rounds of derivation, which PKCS8 would take for every context.
         form, encryption = serialization.PrivateFormat.TraditionalOpenSSL, serialization.BestAvailableEncryption
         self.sealed = private.private_bytes(serialization.Encoding.PEM, form, encryption(self.passphrase))
-
-
-def _load(context: ssl.SSLContext, certificate: str, key: _Key) -> None:
-    handle, path = tempfile.mkstemp(prefix=".oo-")  # of mode 0600: ssl reads from files alone
-    try:
-        with open(handle, "wb") as file:
-            file.write(certificate.encode() + key.sealed)
-        context.load_cert_chain(path, password=key.passphrase)
-    finally:
-        os.unlink(path)
 
 
 def _check_name(host: str, _connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:

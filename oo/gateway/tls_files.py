@@ -1,4 +1,4 @@
-"""The gateway's own certificate and key, which are read again when they change."""
+"""The gateway's own certificate and key, which are read again when they change, and how ssl is given a key."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import ssl
+import tempfile
 
 from .errors import StoreError
 from .throttled_log import ThrottledLog
@@ -24,6 +25,18 @@ def server_context(cert: str, key: str) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise StoreError(f"the TLS files do not fit: {error.strerror or type(error).__name__}") from None
     return context
+
+
+def load_sealed(context: ssl.SSLContext, pem: bytes, passphrase: bytes) -> None:
+    """Have a context show a certificate, whose key beside it is sealed with a passphrase that never leaves this
+    process. OSError or ValueError where they do not fit."""
+    handle, path = tempfile.mkstemp(prefix=".oo-")  # of mode 0600: ssl reads keys from files alone
+    try:
+        with open(handle, "wb") as file:
+            file.write(pem)
+        context.load_cert_chain(path, password=passphrase)
+    finally:
+        os.unlink(path)
 
 
 class TLSFiles:

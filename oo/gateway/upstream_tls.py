@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import secrets
 import ssl
-import tempfile
 
 from ..exceptions import DoubleOError
 from ..transports.network_errors import tls_error
@@ -15,6 +13,7 @@ from ..transports.trust import Trust
 from .errors import StoreError
 from .models import Route, names_in
 from .store.base import Store
+from .tls_files import load_sealed
 
 
 class UpstreamTLS:
@@ -83,19 +82,13 @@ def context_of(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLCont
 
 
 def _load(context: ssl.SSLContext, cert: str, key: str) -> None:
-    # ssl reads keys from files alone. The key is sealed there, with a passphrase that never leaves this process.
     passphrase = secrets.token_bytes(32).hex().encode()
     sealed = _sealed(key, passphrase)
-    handle, path = tempfile.mkstemp(prefix=".oo-")  # of mode 0600
     try:
-        with open(handle, "wb") as file:
-            file.write(cert.encode() + b"\n" + sealed)
-        context.load_cert_chain(path, password=passphrase)
+        load_sealed(context, cert.encode() + b"\n" + sealed, passphrase)
         return
     except (OSError, ValueError):  # ssl.SSLError is an OSError
         pass
-    finally:
-        os.unlink(path)
     raise tls_error("the certificate of the route is none in PEM, or its key is another's")
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import tempfile
 import time
 from pathlib import Path
 
@@ -94,15 +96,15 @@ async def test_another_name_is_an_alert() -> None:
 
 
 async def test_nothing_is_left_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(leaves.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     seen: list[bytes] = []
-    real = leaves.os.unlink
+    real = os.unlink
 
     def unlink(path: str) -> None:
         seen.append(Path(path).read_bytes())
         real(path)
 
-    monkeypatch.setattr(leaves.os, "unlink", unlink)
+    monkeypatch.setattr(os, "unlink", unlink)
     await Leaves().context(KEY, "a.test")
     assert list(tmp_path.iterdir()) == []
     assert b"ENCRYPTED" in seen[0]

@@ -7,13 +7,15 @@ import shutil
 import socket
 import ssl
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from oo.gateway import tls_files
 from oo.gateway.errors import StoreError
-from oo.gateway.tls_files import TLSFiles, server_context
+from oo.gateway.tls_files import TLSFiles, load_sealed, server_context
 from tests.support.certificates import self_signed
 from tests.support.waiting import PATIENCE
 
@@ -111,3 +113,20 @@ async def test_a_change_is_noticed_by_itself(
 def test_files_that_are_not_there_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="do not fit: No such file"):
         server_context(str(tmp_path / "cert"), str(tmp_path / "key"))
+
+
+@pytest.mark.parametrize("passphrase", [b"right", b"wrong"])
+def test_a_sealed_key_is_loaded_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passphrase: bytes
+) -> None:
+    made = self_signed(tmp_path, "127.0.0.1")
+    key = serialization.load_pem_private_key(Path(made.file.replace(".pem", ".both")).read_bytes(), None)
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    sealed = key.private_bytes(*form, serialization.BestAvailableEncryption(b"right"))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with nullcontext() if passphrase == b"right" else pytest.raises((OSError, ValueError)):
+        load_sealed(context, Path(made.file).read_bytes() + b"\n" + sealed, passphrase)
+    assert list(folder.iterdir()) == []
