@@ -65,10 +65,9 @@ def run(
     inherited = _inherited()
     if not proxied:
         _start(command, {**inherited, **_fetched(base_url, token, only, allow)})
-    env_token = None if env_token_file is None else token_from(env_token_file)
-    variables = {} if env_token is None else _fetched(base_url, env_token, only, allow)
-    environment = {**inherited, **variables}
-    with proxied_command(command, base_url, token, environment, placeholder) as (parent, proxied_environment):
+    if env_token_file is not None:
+        inherited |= _fetched(base_url, token_from(env_token_file), only, allow)
+    with proxied_command(command, base_url, token, inherited, placeholder) as (parent, proxied_environment):
         _start(parent, proxied_environment)
 
 

@@ -179,23 +179,26 @@ class _WatchedBody(Body):
         found = self._body.here()
         if found is not None:
             self.begun = True
-            self._kept += found[:_MOST]
+            _keep(self._kept, found)
             self._end("complete")
         return found
 
     async def _read(self) -> AsyncIterator[bytes]:
         self._kept.clear()
         async for piece in self._body:
-            if len(self._kept) < _MOST:
-                self._kept += piece[: _MOST - len(self._kept)]
+            _keep(self._kept, piece)
             yield piece
+
+
+def _keep(kept: bytearray, piece: bytes) -> None:
+    if len(kept) < _MOST:
+        kept += piece[: _MOST - len(kept)]
 
 
 def _watched(stream: ByteStream, kept: bytearray) -> Body:
     async def pieces() -> Any:
         async for piece in stream:
-            if len(kept) < _MOST:
-                kept.extend(piece[: _MOST - len(kept)])
+            _keep(kept, piece)
             body.remaining = remaining_of(stream)
             yield piece
 

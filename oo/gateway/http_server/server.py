@@ -81,7 +81,7 @@ class Server(BaseServer):
         self._fresh: dict[object, float] = {}
         self._idle: dict[object, float] = {}
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> Connection:
         self._begun += 1
         return Connection(self, self.refuse)
 
@@ -91,7 +91,7 @@ class Server(BaseServer):
         self._listener = await asyncio.get_running_loop().create_server(made, sock=sock, backlog=BACKLOG)
 
     def _over_tls(self, tls: ssl.SSLContext) -> asyncio.BaseProtocol:
-        return self.encrypted(cast("Connection", self()), tls)
+        return self.encrypted(self(), tls)
 
     def encrypted(
         self, connection: Connection, tls: ssl.SSLContext, ended: Callable[[], object] = lambda: None
