@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
-
-from tests.support.postgres import free_port, run, say
+from tests.support.postgres import answers, free_port
 from tests.support.processes import until
 
 BINARY = os.environ.get("OO_TEST_PGBOUNCER") or shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -45,18 +43,14 @@ def pooling(url: str, folder: Path, size: int = 4) -> Iterator[str]:
         os.chown(settings, pwd.getpwnam(_USER).pw_uid, -1)
     pooled = urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}"))
 
-    def answers() -> bool:
-        try:
-            run(say(pooled, "SELECT 1"))
-        except (OSError, asyncpg.PostgresError, TimeoutError):
-            assert process.poll() is None, (folder / "log").read_text()
-            return False
-        return True
+    def is_up() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()
+        return answers(pooled)
 
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen([BINARY, *as_user, str(settings)], stdout=log, stderr=log)
     try:
-        until(answers)
+        until(is_up)
         yield pooled
     finally:
         process.terminate()

@@ -84,12 +84,7 @@ class Engine:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, (self.home / "log").read_text()
-
-        try:
-            run(say(self.url, "SELECT 1"))
-        except (OSError, asyncpg.PostgresError, asyncio.TimeoutError):
-            return False
-        return True
+        return answers(self.url)
 
     @property
     def _as_user(self) -> dict[str, str]:
@@ -188,6 +183,15 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Await something, also where a loop runs already."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, work).result()
+
+
+def answers(url: str) -> bool:
+    """Whether an engine answers there."""
+    try:
+        run(say(url, "SELECT 1"))
+    except (OSError, asyncpg.PostgresError, asyncio.TimeoutError):
+        return False
+    return True
 
 
 def free_port() -> int:

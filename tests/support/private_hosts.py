@@ -3,31 +3,25 @@ trusts."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
-import ipaddress
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
-from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.upstream import OpenAI, Upstream
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-HOSTS = ("api.test", "git.test", "pypi.test", "ws.test", "other.test")
+HOSTS = ("api.test", "ws.test", "other.test")
 """The names that resolve to 127.0.0.1."""
 ADDRESSES: dict[str, list[tuple[str, int] | str]] = {host: ["127.0.0.1"] for host in HOSTS}
 
 
 class PrivateCA:
-    """An authority: `pem` is what a route's `ca` says, `context` a server's side for some hosts."""
+    """An authority: `pem` is what a route's `ca` says, `context` a server's side for all HOSTS."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -41,9 +35,9 @@ class PrivateCA:
         signed = made.sign(self._key, hashes.SHA256())
         self.pem = signed.public_bytes(serialization.Encoding.PEM).decode()
 
-    def context(self, hosts: Sequence[str] = (*HOSTS, "127.0.0.2")) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [_name(host) for host in hosts]
+        names = [x509.DNSName(host) for host in HOSTS]
         made = self._builder(x509.Name([]), key.public_key())
         made = made.add_extension(x509.SubjectAlternativeName(names), critical=True)
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -67,37 +61,19 @@ class PrivateCA:
         )
 
 
-def _name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
 class OverTLS(Upstream):
     """Answers over TLS, by a name: `url` has it. `port` is one for every name."""
 
     def __init__(self, tls: ssl.SSLContext, host: str = "api.test") -> None:
         super().__init__()
-        self._tls, self.host = tls, host
-
-    async def __aenter__(self) -> Self:
-        self._runner = web.ServerRunner(web.Server(self.handle, access_log=None), shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
-        self.port: int = self._runner.addresses[0][1]
-        self.url = f"https://{self.host}:{self.port}"
-        return self
+        self.tls, self.host = tls, host
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._runner.cleanup()
+        await super().__aexit__(kind, error, traceback)
+        await asyncio.sleep(0.1)  # in which the loop closes what was cut there
 
 
 class OpenAIOverTLS(OverTLS, OpenAI):
     """The upstream of OpenAI's shapes, over TLS."""
-
-    def __init__(self, tls: ssl.SSLContext, host: str = "api.test") -> None:
-        OpenAI.__init__(self)
-        self._tls, self.host = tls, host

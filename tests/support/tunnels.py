@@ -21,7 +21,7 @@ from tests.support.waiting import PATIENCE
 
 
 @asynccontextmanager
-async def settled() -> AsyncIterator[None]:
+async def _settled() -> AsyncIterator[None]:
     """Entered first on a loop, it gives the loop the time to close, at the end, what was cut there."""
     yield
     await asyncio.sleep(0.1)
@@ -31,7 +31,7 @@ async def settled() -> AsyncIterator[None]:
 def gateway(**settings: Any) -> Iterator[LocalGateway]:
     """A gateway on loopback, which may tunnel elsewhere."""
     with BackgroundLoop() as background:
-        background.enter(settled())
+        background.enter(_settled())
         vault = background.enter(temporary_vault())
         server = background.enter(Gateway(vault, **settings))
         yield LocalGateway(server.url, vault, background)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
 
 
 class Upstream:
-    """Answers by `handle` on loopback while its `async with` block runs."""
+    """Answers by `handle` on loopback while its `async with` block runs, over TLS where it has a context."""
 
     url = ""
+    host = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to one request."""
@@ -24,8 +27,9 @@ class Upstream:
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(web.Server(self.handle, access_log=None), shutdown_timeout=1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls).start()
+        self.port: int = self._runner.addresses[0][1]
+        self.url = f"http{'s' if self.tls else ''}://{self.host}:{self.port}"
         return self
 
     async def __aexit__(

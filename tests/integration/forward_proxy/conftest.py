@@ -41,7 +41,6 @@ def api(authority: PrivateCA, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenA
     """An API over TLS at https://api.test, which resolves to loopback."""
     resolving(monkeypatch, ADDRESSES)
     with BackgroundLoop() as background:
-        background.enter(tunnels.settled())
         yield background.enter(OpenAIOverTLS(authority.context()))
 
 

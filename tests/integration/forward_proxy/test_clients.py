@@ -31,7 +31,6 @@ from .conftest import KEY
 def api(authority: PrivateCA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Registries]:
     resolving(monkeypatch, ADDRESSES)
     with BackgroundLoop() as background:
-        background.enter(tunnels.settled())
         serving = Registries(authority.context())
         serving.key, serving.repositories = KEY, tmp_path / "repositories"
         yield background.enter(serving)
@@ -203,11 +202,7 @@ def test_boto3_signs_with_the_real_key(
     gateway: oo.testing.LocalGateway, authority: PrivateCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BackgroundLoop() as background:
-        background.enter(tunnels.settled())
-        aws = AwsOverTLS.__new__(AwsOverTLS)
-        Aws.__init__(aws)
-        aws._tls, aws.host = authority.context(), "api.test"
-        background.enter(aws)
+        aws = background.enter(AwsOverTLS(authority.context()))
         gateway.secret("id", KEY_ID)
         gateway.secret("secret", AWS_KEY)
         sigv4 = "sigv4 access_key={id} secret_key={secret} region=eu-west-1 service=s3"

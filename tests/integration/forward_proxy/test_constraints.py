@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from oo.gateway.authority import ca_certificate, leaf_certificate, new_key
 from oo.gateway.models import AuthorityKey
 from oo.testing import BackgroundLoop
-from tests.support import tunnels
 from tests.support.private_hosts import OpenAIOverTLS
 
 from .test_clients import node
@@ -42,7 +41,6 @@ class Thief(OpenAIOverTLS):
 @pytest.fixture(params=["127.0.0.1", "localhost"])
 def thief(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Thief]:
     with BackgroundLoop() as background:
-        background.enter(tunnels.settled())
         yield background.enter(Thief(tmp_path, request.param))
 
 

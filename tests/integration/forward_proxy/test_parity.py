@@ -198,7 +198,6 @@ def _chunks(sock: socket.socket) -> bytes:
 def made_by(front: str, authority: PrivateCA, directory: Path) -> Front:
     answers = []
     with BackgroundLoop() as background:
-        background.enter(tunnels.settled())
         upstream = background.enter(Recorder(authority.context()))
         sink = Lines()
         audit = AuditLog(sink)

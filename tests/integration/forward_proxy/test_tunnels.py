@@ -24,6 +24,7 @@ from oo.testing import BackgroundLoop, LocalGateway
 from tests.support import tunnels
 from tests.support.names import resolving
 from tests.support.private_hosts import ADDRESSES, OpenAIOverTLS, OverTLS, PrivateCA
+from tests.support.processes import until
 from tests.support.sockets import Echoing
 from tests.support.tunnels import Proxied, answer_of, head_of
 from tests.support.waiting import PATIENCE
@@ -175,9 +176,7 @@ def test_a_websocket_is_masked_as_elsewhere(
     gateway: LocalGateway, authority: PrivateCA, tmp_path: Path, proxied: Proxied
 ) -> None:
     class EchoingOverTLS(OverTLS, Echoing):
-        def __init__(self) -> None:
-            Echoing.__init__(self)
-            self._tls, self.host = authority.context(), "ws.test"
+        pass
 
     async def talk(url: str) -> list[str]:
         tls = ssl.create_default_context(cafile=str(mine.ca))
@@ -192,8 +191,7 @@ def test_a_websocket_is_masked_as_elsewhere(
         return said
 
     with BackgroundLoop() as background:
-        background.enter(tunnels.settled())
-        upstream = background.enter(EchoingOverTLS())
+        upstream = background.enter(EchoingOverTLS(authority.context(), "ws.test"))
         token = gateway.route("ws", upstream.url, {"Authorization": "Bearer {key}"}, ca=authority.pem, websocket=True)
         mine = Proxied(gateway, token, tmp_path)
         said = asyncio.run(talk(f"wss://ws.test:{upstream.port}/echo"))
@@ -317,14 +315,13 @@ def test_a_blind_tunnel_is_a_call_under_way(
         second, head = proxied.connect("public.test:443", token)
         with second:
             assert head.startswith(b"HTTP/1.1 429 this token has 1 calls under way, which is its limit\r\n")
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:  # its place is free once the caller has left
+
+    def is_free() -> bool:
         third, head = proxied.connect("public.test:443", token)
         third.close()
-        if head.startswith(b"HTTP/1.1 200 "):
-            return
-        time.sleep(0.05)
-    pytest.fail("the place of a tunnel whose caller has left was never free")
+        return head.startswith(b"HTTP/1.1 200 ")
+
+    until(is_free)  # once the caller has left
 
 
 def test_idle_tunnels_end_with_the_gateway(api: OpenAIOverTLS, authority: PrivateCA, tmp_path: Path) -> None:
@@ -388,10 +385,8 @@ def test_a_key_is_rotated_under_load(
                 made.append(get(tls, "/v1/models", api)[0])
 
     def some_more() -> None:
-        until, wanted = time.monotonic() + PATIENCE, len(made) + 20
-        while len(made) < wanted and time.monotonic() < until:
-            time.sleep(0.02)
-        assert len(made) >= wanted
+        wanted = len(made) + 20
+        until(lambda: len(made) >= wanted)
 
     with ThreadPoolExecutor(4) as pool:
         loads = [pool.submit(load) for _ in range(4)]

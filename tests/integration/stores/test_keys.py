@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
@@ -17,18 +16,13 @@ from oo.gateway.models import Grant, Route, SecretRef, StoredResponse
 from oo.gateway.sealing import Keyring, key_id, new_key
 from oo.gateway.services import create_store, rekey_store
 from oo.gateway.store.base import Keeper
+from tests.integration.stores.conftest import Open
 from tests.support import earlier
 from tests.support.bao import Bao
 from tests.support.postgres import free_port
 from tests.support.vaults import claimed
 
-Open: TypeAlias = Callable[[], Awaitable[Keeper]]
 ANSWER = StoredResponse(200, (("X", "1"),), bytes(600_000))
-
-
-@pytest.fixture
-def ring() -> Keyring:
-    return Keyring([new_key()])
 
 
 def turn(ring: Keyring, *keys: bytes) -> Keyring:

@@ -34,6 +34,14 @@ def secret(gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
+def token(gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch) -> str:
+    """OO_TOKEN opens a route to https://api.test."""
+    token = gateway.route("api", "https://api.test")
+    monkeypatch.setenv("OO_TOKEN", token)
+    return token
+
+
+@pytest.fixture
 def api(gateway: oo.testing.LocalGateway, openai: OpenAI, monkeypatch: pytest.MonkeyPatch) -> OpenAI:
     """OO_TOKEN opens a route to this API."""
     gateway.secret("key", CANARY)

@@ -19,14 +19,6 @@ from tests.support.command import CANARY, Process, refused
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
-@pytest.fixture
-def token(gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("OO_BASE_URL", gateway.url)
-    token = gateway.route("api", "https://api.test")
-    monkeypatch.setenv("OO_TOKEN", token)
-    return token
-
-
 def shown(process: Process, *options: str, **env: str) -> dict[str, str]:
     done = process("run", "--proxied", *options, "--", sys.executable, "-c", SHOW, **env)
     assert (done.returncode, done.stderr) == (0, "")

@@ -9,14 +9,6 @@ import oo.testing
 from tests.support.command import Process, refused
 
 
-@pytest.fixture
-def token(gateway: oo.testing.LocalGateway, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("OO_BASE_URL", gateway.url)
-    token = gateway.route("api", "https://api.test")
-    monkeypatch.setenv("OO_TOKEN", token)
-    return token
-
-
 def test_lines_for_a_file_of_variables(process: Process, token: str, tmp_path: Path) -> None:
     folder = tmp_path / "certificates"
     done = process("proxy-env", "--dir", str(folder), "--placeholder", "KEY")
