@@ -8,6 +8,8 @@ with the program's own environment, so that no process that the program sees hol
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import os
 import shutil
 import signal
@@ -36,17 +38,23 @@ class Forwarder:
         self._tls = ssl.create_default_context(cafile=bundle) if self._gateway.scheme == "https" else None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._over = concurrent.futures.Future[None]()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._listen(),), daemon=True)
         self._thread.start()
-        listening = asyncio.start_server(self._carry, sock=self._listener)
-        asyncio.run_coroutine_threadsafe(listening, self._loop).result()
 
     def close(self) -> None:
         """Carry nothing more."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._over.set_result(None)
         self._thread.join()
-        self._listener.close()
+
+    async def _listen(self) -> None:
+        async with await asyncio.start_server(self._carry_until_over, sock=self._listener):
+            await asyncio.wrap_future(self._over)
+
+    async def _carry_until_over(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        # asyncio.streams asks each such task for its exception, which a cancelled one raises into the loop's log.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._carry(near, back)
 
     async def _carry(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         try:
