@@ -140,7 +140,10 @@ async def perform(pipeline: Pipeline, gate: Gate, deadline: float | None, reques
             raise
         if (answer := _unchecked_answer(request, failure)) is not None:
             return answer
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # as ErrorMapping does
 
 
 def parse_secret(response: Response) -> str:

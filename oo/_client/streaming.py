@@ -93,7 +93,10 @@ class BaseStream:
                 raise
         finally:
             await self._close()
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # as ErrorMapping does
 
     async def _decode(self, feed: Callable[[bytes], Iterator[T]]) -> AsyncGenerator[T, None]:
         pieces = self._bytes()
@@ -106,7 +109,10 @@ class BaseStream:
             failure = with_operation(error, self._request)
         finally:
             await pieces.aclose()
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # as ErrorMapping does
 
     async def _lines(self) -> AsyncGenerator[str, None]:
         lines = LineDecoder(self._request.max_body_bytes)
@@ -162,7 +168,10 @@ class BaseStream:
         finally:
             response.abort()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # as ErrorMapping does
 
     def __del__(self) -> None:
         response = self._response

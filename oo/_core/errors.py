@@ -153,9 +153,12 @@ def overdue(request: Request) -> DoubleOError:
 
 def check_status(response: Response) -> None:
     """Raise the operation's error unless the status is a 2xx (RFC 9110, 15)."""
+    if not 200 <= response.status < 300:
+        raise _status_error(response)
+
+
+def _status_error(response: Response) -> DoubleOError:
     status, request = response.status, response.request
-    if 200 <= status < 300:
-        return
     body = error_body(response)
     said = one_line(server_message(body))
     kind, text = ERROR_OF[request.operation], f"the server answered {status}"
@@ -177,7 +180,7 @@ def check_status(response: Response) -> None:
         retryable=status in RETRYABLE,
     )
     failure.retry_after, failure.retry_exactly = asked_wait(response)
-    raise failure
+    return failure
 
 
 def answer_error(response: Response, said: JSON) -> DoubleOError:

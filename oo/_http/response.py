@@ -109,7 +109,10 @@ class Response:
                 failure = error.become(ERROR_OF[self.request.operation])
             else:
                 return self._json
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # as ErrorMapping does
         return self._json
 
     def parse(self) -> Any:

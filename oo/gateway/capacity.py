@@ -131,7 +131,8 @@ class Place:
         self._holders -= 1
         if self._holders:
             return
-        for callback in self._on_free:
+        callbacks, self._on_free = self._on_free, []
+        for callback in callbacks:
             callback()
         if self.size:
             self.give_back(self.size)

@@ -76,6 +76,7 @@ class OpenCalls:
     def discard(self, call: OpenCall) -> None:
         """Watch a call no longer."""
         self._calls.discard(call)
+        call.task = None  # its error's traceback holds the call
 
     async def close(self) -> None:
         """Watch no more."""

@@ -33,4 +33,7 @@ class ErrorMapping:
             failure = to_call_error(error, request)
             if failure is None:
                 raise
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame, and would hold the request with it until it is collected

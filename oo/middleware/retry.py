@@ -73,9 +73,7 @@ class Retry:
         while True:
             now = io.now() if attempt else began
             if request.deadline is not None and now >= request.deadline:
-                late = overdue(request)
-                late.attempts = attempt
-                raise late
+                raise overdue(request)
             attempt += 1
             context.attempts = attempt
             timeline.append(("attempt", now - began))

@@ -29,6 +29,7 @@ import asyncio
 import ssl
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial
@@ -139,7 +140,12 @@ class Connector(aiohttp.TCPConnector):
     async def _made(self, request: Any, *args: Any, **keywords: Any) -> ResponseHandler:
         path = socket_of(request.url.host or "")
         if path is None:
-            return await super()._create_connection(request, *args, **keywords)
+            try:
+                return await super()._create_connection(request, *args, **keywords)
+            except aiohttp.ClientConnectorError as error:  # which a frame of its own traceback holds
+                traceback.clear_frames(error.__traceback__)
+                traceback.clear_frames(error.os_error.__traceback__)
+                raise
         try:
             _, protocol = await self._loop.create_unix_connection(self._factory, path)
         except OSError as error:

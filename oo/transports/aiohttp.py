@@ -133,7 +133,10 @@ class AiohttpTransport:
             failure = unsent(request.body) or on_the_way(translated(error, limit, session), request, proxy)
             failure.unsent = isinstance(error, UNCONNECTED)
         # Out here: the foreign error holds the request and so the token, and must not become the context.
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # as ErrorMapping does
 
     async def _begin(
         self, session: aiohttp.ClientSession, request: Request, url: URL, proxy: str | None, until: float

@@ -127,7 +127,10 @@ class _Race:
                 return None
         if self._waiting:
             return None
-        raise self._failure
+        try:
+            raise self._failure
+        finally:
+            del self._failure  # its traceback holds this object
 
     def _ended(self, sock: socket.socket, code: int) -> socket.socket | None:
         if not code:

@@ -114,19 +114,20 @@ class DecodedBody(Body):
         self._decoder = Decoder(framing.encoding)
         self._framing = framing
         length = framing.length if framing.encoding == "identity" else None
-        super().__init__(self._decoded(source), length=length, abort=source.abort)
+        super().__init__(_decoded(self._decoder, source), length=length, abort=source.abort)
 
     def keep_encoding(self) -> None:
         """Let the bytes come as they were sent, to be passed on with their Content-Encoding."""
         self._decoder.encoding = "identity"
         self.length = self._framing.length
 
-    async def _decoded(self, source: Source) -> AsyncIterator[bytes]:
-        while chunk := await source.read():
-            for piece in self._decoder.feed(chunk):
-                yield piece
-        self._decoder.finish()
-        source.release()
+
+async def _decoded(decoder: Decoder, source: Source) -> AsyncIterator[bytes]:
+    while chunk := await source.read():
+        for piece in decoder.feed(chunk):
+            yield piece
+    decoder.finish()
+    source.release()
 
 
 async def whole(source: Source, framing: Framing, limit: int) -> bytes:

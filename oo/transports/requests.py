@@ -113,7 +113,10 @@ class RequestsTransport:
             return await self._response(answer, request, _Source(answer.raw, exchange, request, limit, proxy))
         # Outside the except: the foreign error holds the request, and so the token, and must not become the
         # context.
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # as ErrorMapping does
 
     async def close(self) -> None:
         """Close the pooled connections."""
@@ -174,7 +177,10 @@ class _Source:
             return data
         except _ERRORS as error:
             failure = on_the_way(_translated(error, self._limit), self._request, self.proxy)
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # as ErrorMapping does
 
     def release(self) -> None:
         self._raw.release_conn()

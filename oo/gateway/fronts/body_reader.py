@@ -20,7 +20,7 @@ class CallerBody(Body):
     """
 
     def __init__(self, request: web.BaseRequest, context: GatewayContext) -> None:
-        super().__init__(self._read(), length=request.content_length)
+        super().__init__(_read(request, context), length=request.content_length)
         self._request = request
         self._context = context
 
@@ -36,30 +36,30 @@ class CallerBody(Body):
         self._end("complete")
         return body
 
-    async def _read(self) -> AsyncIterator[bytes]:
-        request, context = self._request, self._context
-        if _check(request):
-            await send_continue(request)
-        slow = False
 
-        def give_up() -> None:
-            nonlocal slow
-            slow = True
-            stop_reading(request)
+async def _read(request: web.BaseRequest, context: GatewayContext) -> AsyncIterator[bytes]:
+    if _check(request):
+        await send_continue(request)
+    slow = False
 
-        rate = MinDataRate(lambda: context.bytes_in, give_up)
-        try:
-            async for piece in request.content.iter_any():
-                context.bytes_in += len(piece)
-                rate.pause()  # how fast it is taken is not the caller's to say
-                yield piece
-                rate.resume()
-        except web.RequestPayloadError:
-            raise GatewayError(400, "the request's body is not framed as HTTP has it", "bad request") from None
-        finally:
-            rate.stop()
-        if slow:
-            raise GatewayError(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
+    def give_up() -> None:
+        nonlocal slow
+        slow = True
+        stop_reading(request)
+
+    rate = MinDataRate(lambda: context.bytes_in, give_up)
+    try:
+        async for piece in request.content.iter_any():
+            context.bytes_in += len(piece)
+            rate.pause()  # how fast it is taken is not the caller's to say
+            yield piece
+            rate.resume()
+    except web.RequestPayloadError:
+        raise GatewayError(400, "the request's body is not framed as HTTP has it", "bad request") from None
+    finally:
+        rate.stop()
+    if slow:
+        raise GatewayError(408, "the request's body comes too slowly", "too slow", {"Connection": "close"})
 
 
 def _check(request: web.BaseRequest) -> bool:

@@ -74,7 +74,10 @@ def credentials_of(route: Route, kinds: Registry) -> Credentials:
         failure = GatewayError(500, f"{what}: {mend}", "unknown kind")
     except StoreError as error:
         failure = GatewayError(500, f"the credentials of the route {route.name} cannot be used: {error}", "bad route")
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # as ErrorMapping does
 
 
 async def _applied(credentials: Credentials, request: Request, values: Mapping[str, str], tools: CallTools) -> Request:

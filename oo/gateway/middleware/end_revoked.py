@@ -29,7 +29,7 @@ class EndRevoked:
         context = gateway_context(request)
         if context.route is None or (self._keyed and context.key is None):
             return await call_next(request)
-        call = OpenCall(context, task := asyncio.current_task())
+        call = OpenCall(context, asyncio.current_task())
         self._calls.add(call)
         try:
             response = await call_next(request)
@@ -37,7 +37,7 @@ class EndRevoked:
             self._calls.discard(call)
             if call.denial is None or not isinstance(error, asyncio.CancelledError):
                 raise
-            if sys.version_info >= (3, 11) and task is not None:
+            if sys.version_info >= (3, 11) and (task := asyncio.current_task()) is not None:
                 task.uncancel()  # it was ours
             if call.denial is UNAVAILABLE:
                 raise StoreUnavailable("the store does not say whether the token opens anything still") from None

@@ -96,10 +96,12 @@ class Idempotency:
         making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
         try:
             await asyncio.wait([making])
+            return making.result()
         except asyncio.CancelledError:
             making.add_done_callback(_left)
             raise
-        return making.result()
+        finally:
+            del making  # its error holds this frame
 
     async def _make(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         try:
