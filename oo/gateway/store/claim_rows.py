@@ -18,7 +18,8 @@ from .sqlite import insert, places
 from .sqlite_rows import SQLiteRecords
 from .sqlite_uses import Counts, Judged
 
-_PURGED = 8  # rows that one call deletes of what is too old: it adds one
+_PURGED = 8  # rows that are deleted of what is too old for each that is added
+_OFTEN = 16  # calls of a token after which that is done
 
 
 class Claiming(NamedTuple):
@@ -48,11 +49,10 @@ def is_known(records: SQLiteRecords, token_id: str, call: bytes) -> bool:
 
 def claim_all(records: SQLiteRecords, asked: Sequence[Claiming]) -> list[Denial | Literal["taken"] | None]:
     """Claim each call and pay for it; None for what is claimed. See Store.claim."""
-    counts, now = Counts(records), time.time()
-    known = _known(records, asked)
+    counts, now = Counts(records, (each.judged for each in asked)), time.time()
+    known, last = _known(records, asked)
     rows: dict[tuple[str, bytes], tuple[object, ...]] = {}
     outcomes: list[Denial | Literal["taken"] | None] = []
-    last = dict[str, int]()
     for judged, call, fence, seconds in asked:
         token = judged.token
         key = (token.id, call)
@@ -62,15 +62,15 @@ def claim_all(records: SQLiteRecords, asked: Sequence[Claiming]) -> list[Denial 
             continue
         outcomes.append(denial or counts.consume(token))
         if outcomes[-1] is None:
-            last[token.id] = number = (last.get(token.id) or _last(records, token.id)) + 1
-            rows[key] = (token.id, number, call, b"", now, now + seconds, 0, fence)
+            last[token.id] += 1
+            rows[key] = (token.id, last[token.id], call, b"", now, now + seconds, 0, fence)
     if rows:
         # Claimed by a process that died, or too old.
         stale = [key for key in rows if key in known]
         records.db.executemany("DELETE FROM claims WHERE token = ? AND call = ?", stale)
         insert(records.db, "claims", list(rows.values()))
         counts.write()
-        _forget(records, last, _PURGED * len(rows), now)
+        _forget(records, last, len(rows), now)
     return outcomes
 
 
@@ -116,28 +116,30 @@ def _is_live(at: object, until: object, done: object) -> bool:
     return expect(float, at) > now - kept.KEPT if done else expect(float, until) > now
 
 
-def _known(records: SQLiteRecords, asked: Sequence[Claiming]) -> dict[tuple[str, bytes], bool]:
-    """The calls that have a row, and whether each costs no use."""
-    keys = {(each.judged.token.id, each.call): None for each in asked}
+def _known(records: SQLiteRecords, asked: Sequence[Claiming]) -> tuple[dict[tuple[str, bytes], bool], dict[str, int]]:
+    """The calls that have a row, and whether each costs no use; and the last number of each token."""
+    tokens = list({each.judged.token.id: None for each in asked})
+    keys = list({(each.judged.token.id, each.call): None for each in asked})
     query = (
-        f"WITH asked (token, call) AS (VALUES {places(len(keys), 2)})"  # noqa: S608
+        f"WITH asked (token, call) AS (VALUES {places(len(keys), 2)}),"  # noqa: S608
+        f" tokens (token) AS (VALUES {places(len(tokens), 1)})"
         " SELECT token, call, at, until, done FROM asked CROSS JOIN claims USING (token, call)"
+        " UNION ALL SELECT token, NULL, (SELECT max(number) FROM claims WHERE token = tokens.token), 0, 0 FROM tokens"
     )
-    found = records.db.execute(query, [value for key in keys for value in key]).fetchall()
-    return {(token, call): _is_live(*row) for token, call, *row in found}
+    found = records.db.execute(query, [*(value for key in keys for value in key), *tokens]).fetchall()
+    known = {(token, call): _is_live(*row) for token, call, *row in found if call is not None}
+    return known, {token: number or 0 for token, call, number, *_ in found if call is None}
 
 
-def _last(records: SQLiteRecords, token_id: str) -> int:
-    (last,) = records.db.execute("SELECT max(number) FROM claims WHERE token = ?", (token_id,)).fetchone()
-    return expect(int, last) if last is not None else 0
-
-
-def _forget(records: SQLiteRecords, last: dict[str, int], most: int, now: float) -> None:
+def _forget(records: SQLiteRecords, last: dict[str, int], added: int, now: float) -> None:
     """Delete some of the calls that are too old, and what is beyond the most of a token, whose last number is given."""
     beyond = "DELETE FROM claims WHERE token = ? AND number <= ? AND (done OR until < ?)"
-    records.db.executemany(beyond, [(token, number - kept.MAX_CALLS, now) for token, number in last.items()])
-    old = (
-        "DELETE FROM claims WHERE (token, number) IN"
-        " (SELECT token, number FROM claims WHERE at < ? AND (done OR until < ?) ORDER BY at LIMIT ?)"
-    )
-    records.db.execute(old, (now - kept.KEPT, now, most))
+    over = [(token, number - kept.MAX_CALLS, now) for token, number in last.items() if number > kept.MAX_CALLS]
+    records.db.executemany(beyond, over)
+    # Now and then, since each statement of this thread waits for its turn among those of its process.
+    if any(number % _OFTEN < added for number in last.values()):
+        old = (
+            "DELETE FROM claims WHERE (token, number) IN"
+            " (SELECT token, number FROM claims WHERE at < ? AND (done OR until < ?) ORDER BY at LIMIT ?)"
+        )
+        records.db.execute(old, (now - kept.KEPT, now, _PURGED * max(added, _OFTEN)))

@@ -90,9 +90,7 @@ class Database:
         self.keys = keys
         self._open = _Connections(path, keys)
         self._replaced = 0
-        self._seen = (-1, -1)
         self._epoch: str | None = None
-        self._moved: str | None = None
         self._again = float("-inf")
         self._opening: Future[_Connections] | None = None
         self._errors = ThrottledLog()
@@ -124,14 +122,9 @@ class Database:
         try:
             if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
                 self._reopen()
-            records = self._open.records
-            with sqlite.failures(self.path):
-                seen = (self._replaced, records.db.execute("PRAGMA data_version").fetchone()[0])
-                if seen != self._seen:  # somebody has committed something
-                    self._moved, self._epoch = records.rows.said(MOVED)
-                    self._seen = seen
-            if self._moved is not None:
-                raise unavailable(self._moved)
+            moved, self._epoch = self._open.records.rows.said(MOVED)
+            if moved is not None:
+                raise unavailable(moved)
         except StoreError:
             self.told(None)
             raise

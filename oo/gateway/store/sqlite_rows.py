@@ -79,14 +79,9 @@ class SQLiteRows:
     async def remove_token(self, token_id: str) -> None:
         self.db.execute("DELETE FROM tokens WHERE id = ?", (token_id,))
 
-    def epoch(self) -> str | None:
-        """What an owner's change draws anew, and a call that is counted does not."""
-        for (epoch,) in self._all("SELECT value FROM meta WHERE name = 'epoch'"):
-            return str(epoch)
-        return None
-
     def said(self, name: str) -> tuple[str | None, str | None]:
-        """A plain value, and the epoch, as of one moment."""
+        """A plain value, and the epoch, as of one moment. The epoch is what an owner's change draws anew, and a call
+        that is counted does not."""
         one = "(SELECT value FROM meta WHERE name = ?)"
         ((value, epoch),) = self._all(f"SELECT {one}, {one}", name, "epoch")
         return value, epoch

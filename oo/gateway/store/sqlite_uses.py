@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..._core.pipeline import run_sync
@@ -16,6 +16,7 @@ from ..models import Denial, Kind, Token
 from ..spending import Counted
 from . import token_rows
 from .records import expect
+from .sqlite import places
 from .sqlite_rows import SQLiteRecords
 
 
@@ -28,15 +29,23 @@ class Judged(NamedTuple):
 
 
 class Counts:
-    """What is counted of tokens, within one transaction: read at the first look, changed here, and written at its end
-    (`write`)."""
+    """What is counted of some tokens, within one transaction: read by one statement, changed here, and written at its
+    end (`write`)."""
 
-    def __init__(self, records: SQLiteRecords) -> None:
+    def __init__(self, records: SQLiteRecords, judged: Iterable[Judged]) -> None:
         self._records = records
-        self._epoch = records.rows.epoch()
         self._now = time.time()
-        self._read: dict[bytes, Counted] = {}
         self._changed: dict[bytes, Counted] = {}
+        hashes = list({bytes.fromhex(each.token.hash): None for each in judged})
+        query = (
+            f"WITH asked (hash) AS (VALUES {places(len(hashes), 1)})"  # noqa: S608
+            " SELECT (SELECT value FROM meta WHERE name = 'epoch'), hash, used, tat"
+            " FROM asked LEFT JOIN tokens USING (hash)"
+        )
+        rows = records.db.execute(query, hashes).fetchall()
+        self._epoch = rows[0][0]
+        # A token that was revoked meanwhile has none, and is denied by `still`.
+        self._read = {row[1]: Counted(expect(int, row[2]), expect(float, row[3])) for row in rows if row[2] is not None}
 
     def still(self, judged: Judged) -> Denial | None:
         """What denies a use where an owner has changed something since its token was judged."""
@@ -72,10 +81,7 @@ class Counts:
         self._records.db.executemany("UPDATE tokens SET used = ?, tat = ? WHERE hash = ?", rows)
 
     def _of(self, token: Token) -> Counted:
-        hashed = bytes.fromhex(token.hash)
-        if hashed not in self._read:
-            self._read[hashed] = counted(self._records.db, token)
-        return self._read[hashed]
+        return self._read[bytes.fromhex(token.hash)]
 
     def _put(self, token: Token, counted: Counted) -> None:
         hashed = bytes.fromhex(token.hash)
@@ -84,7 +90,7 @@ class Counts:
 
 def charge_all(records: SQLiteRecords, asked: Sequence[Judged]) -> list[Denial | None]:
     """Charge one call to the rate of each, or say what denies it."""
-    counts = Counts(records)
+    counts = Counts(records, asked)
     outcomes = [counts.still(each) or counts.charge(each.token) for each in asked]
     counts.write()
     return outcomes
@@ -92,7 +98,7 @@ def charge_all(records: SQLiteRecords, asked: Sequence[Judged]) -> list[Denial |
 
 def consume_all(records: SQLiteRecords, asked: Sequence[Judged]) -> list[Denial | None]:
     """Count one use of each that has a limit of them, or say what denies it."""
-    counts = Counts(records)
+    counts = Counts(records, asked)
     outcomes = [counts.still(each) or counts.consume(each.token) for each in asked]
     counts.write()
     return outcomes

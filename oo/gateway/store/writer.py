@@ -128,35 +128,22 @@ class Writer:
         groups: dict[Work[Any, Any], list[Asked]] = {}
         for each in asked:
             groups.setdefault(each[0], []).append(each)
+        made: list[Outcome] = []
+        culprit: Work[Any, Any] | None = None
         try:
             with failures(self._path), transaction(self._records.db):
-                return [
-                    outcome
-                    for work, group in groups.items()
-                    for outcome in self._done(work, group, single=len(groups) == 1)
-                ]
+                for culprit, group in groups.items():
+                    answers = culprit(self._records, [question for _, question, _ in group])
+                    made += [(future, answer, None) for (*_, future), answer in zip(group, answers, strict=True)]
+                culprit = None
         except Exception as error:
-            return _failed(asked, error)
-
-    def _done(self, work: Work[Any, Any], group: list[Asked], *, single: bool) -> list[Outcome]:
-        questions = [question for _, question, _ in group]
-        if single:
-            answers = work(self._records, questions)
-        else:
-            db = self._records.db
-            db.execute("SAVEPOINT one")
-            try:
-                with failures(self._path):
-                    answers = work(self._records, questions)
-            except Exception as error:
-                if not db.in_transaction:
-                    raise  # a full disk has ended it, and with it the changes before this one
-                db.execute("ROLLBACK TO one")
-                return _failed(group, error)
-            finally:
-                if db.in_transaction:
-                    db.execute("RELEASE one")
-        return [(future, answer, None) for (*_, future), answer in zip(group, answers, strict=True)]
+            if culprit is None:
+                return _failed(asked, error)
+            failed = _failed(groups.pop(culprit), error)
+            # The others once more: savepoints would cost each transaction two statements for every work.
+            others = [each for group in groups.values() for each in group]
+            return failed + (self._committed(others) if others else [])
+        return made
 
 
 def _failed(asked: list[Asked], error: Exception) -> list[Outcome]:

@@ -4,6 +4,7 @@ import pytest
 
 from oo.gateway import kept
 from oo.gateway.models import Denial, StoredResponse
+from oo.gateway.store import claim_rows
 from oo.gateway.vault import Vault
 from tests.support.vaults import claimed
 
@@ -118,11 +119,23 @@ async def test_a_call_is_known_for_a_day_and_then_forgotten_a_few_at_a_time(
         await vault.complete(mine[1], f"k{n}", fence, b"digest", None)
     held = await claimed(vault, mine, "held")
     monkeypatch.setattr(kept, "KEPT", 0.0)
+    monkeypatch.setattr(claim_rows, "_OFTEN", 1)
     assert await vault.result(mine[1], "k0", b"digest") is None
     left = [await known(vault) for n in range(4) if await claimed(vault, mine, f"new{n}")]
     assert left == [21 + 1 - 8, 14 + 1 - 8, 7 + 1 - 4, 5]
     # However old, what is being made is known.
     assert await vault.renew(mine[1], "held", held, 60)
+
+
+async def test_what_is_old_is_forgotten_now_and_then(
+    vault: Vault, mine: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(14):
+        fence = await claimed(vault, mine, f"k{n}", seconds=-1)
+        await vault.complete(mine[1], f"k{n}", fence, b"digest", None)
+    monkeypatch.setattr(kept, "KEPT", 0.0)
+    left = [await known(vault) for n in range(3) if await claimed(vault, mine, f"new{n}")]
+    assert left == [15, 2, 3]
 
 
 async def test_the_last_calls_of_a_token_are_known(vault: Vault, mine: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
