@@ -116,7 +116,7 @@ def _replace(path: str, content: bytes, owner: tuple[int, int] | None, mode: int
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)  # 0600 it has already, less the umask
-        with _synced(folder):
+        with synced(folder):
             os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -144,8 +144,8 @@ def _is_mount(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _synced(folder: str) -> Iterator[None]:
-    """Sync the folder after the block: until then, a crash could lose a rename in it."""
+def synced(folder: str) -> Iterator[None]:
+    """Sync the folder after the block: until then, a crash could lose a file of a new name in it."""
     if os.name != "posix":  # Windows has no such call
         yield
         return

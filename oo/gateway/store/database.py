@@ -122,7 +122,7 @@ class Database:
         try:
             if identity(self._name) != self._open.identity or identity(self._log) != self._open.log:
                 self._reopen()
-            moved, self._epoch = self._open.records.rows.said(MOVED)
+            moved, self._epoch = self._look(lambda records: records.rows.said(MOVED))
             if moved is not None:
                 raise unavailable(moved)
         except StoreError:
@@ -144,12 +144,15 @@ class Database:
         began = time.monotonic()
         try:
             with sqlite.failures(self.path):
-                found = read(self.records)
+                found = self._look(read)
         except StoreError:
             self.told(None)
             raise
         self.told(time.monotonic() - began)
         return found
+
+    def _look(self, read: Callable[[SQLiteRecords], T]) -> T:
+        return self._open.changes.look(read, self._open.records)
 
     def check(self) -> None:
         """StoreError if a record cannot be opened now."""

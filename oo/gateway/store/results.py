@@ -11,6 +11,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,9 +40,14 @@ PRAGMAS = (
     "synchronous = NORMAL",
     "secure_delete = OFF",  # it is sealed, and read by nobody when it is a day old
     f"journal_size_limit = {1 << 20}",
+    "wal_autocheckpoint = 0",  # which would wait for the disk within a commit
+    "busy_timeout = 0",
 )
 _MOST = 64  # answers that share a transaction
+_SMALL = 64 << 10  # bytes of answers that are sealed and written on the event loop
 _LOCK_TIMEOUT = 10.0  # seconds
+_LOG = 4 << 20  # bytes, about, in the log, after which they are carried over into the file
+_OF_COMMIT = 16 << 10  # bytes, about, that a commit takes there beside its answers
 _FREE = 256  # pages of 4 KiB without use that are left in the file, for what comes next
 _GIVEN_BACK = 1024  # pages that one step gives back to the disk
 
@@ -49,7 +55,8 @@ _GIVEN_BACK = 1024  # pages that one step gives back to the disk
 class Results:
     """Keeps answers, and finds them. It is made when the first is kept. StoreError if it fails.
 
-    One thread writes, another reads, and neither is the event loop's. `keys` gives the vault's keys of results.
+    One thread writes, another reads. What is small is written on the event loop where nobody else writes, as a vault's
+    changes are (`writer.py`). `keys` gives the vault's keys of results.
     """
 
     def __init__(self, path: Path, keys: Callable[[], tuple[bytes, ...]]) -> None:
@@ -58,6 +65,7 @@ class Results:
         self._writing = _File(path, sqlite.writer)
         self._reading = _File(path, lambda path, _: sqlite.reader(path))
         self._keeping: Batches[Answer, bool] = Batches(self._keep, most=_MOST)
+        self._logged = 0
         self._closed = False
         self._sweeping = False
 
@@ -73,10 +81,16 @@ class Results:
     async def _keep(self, answers: Sequence[Answer]) -> list[bool]:
         fits: list[bool] = []
         for some in _shares(answers):
-            of_some, is_stale = await self._writing.run(partial(self._put, some), make=True) or ([], False)
+            put, size = partial(self._put, some), sum(cut.size for _, cut in some)
+            done = self._writing.at_once(put) if size <= _SMALL else None
+            of_some, is_stale = done or await self._writing.run(put, make=True) or ([], False)
             fits += of_some
             if is_stale:
                 self._sweep()
+            self._logged += size + _OF_COMMIT
+            if self._logged > _LOG:
+                self._logged = 0
+                await self._writing.run(sqlite.carry_over)
         return fits
 
     def _put(self, answers: Sequence[Answer], db: sqlite3.Connection) -> tuple[list[bool], bool]:
@@ -152,21 +166,38 @@ class _File:
         self._thread = ThreadPoolExecutor(1, "oo-results")
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._free = threading.Lock()  # the connection is used on one thread at a time
+
+    def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What `work` returns; None where that would have to be waited for, or fails."""
+        if not self._free.acquire(blocking=False):
+            return None
+        try:
+            return work(self._db) if self._db is not None and self._there() == self._identity else None
+        except sqlite3.Error:
+            return None
+        finally:
+            self._free.release()
 
     async def run(self, work: Callable[[sqlite3.Connection], T], *, make: bool = False) -> T | None:
         """What `work` returns; None where there is no file, unless one is to be made."""
 
         def safe() -> T | None:
-            with sqlite.failures(self._path, "results file"):
+            with self._free, sqlite.failures(self._path, "results file"):
                 try:
-                    db = self._opened(make)
-                    return None if db is None else work(db)
+                    return done()
                 except sqlite3.DatabaseError as error:
                     if type(error) is not sqlite3.DatabaseError:
                         raise  # locked, or full; the class itself is for what is damaged
                     self._delete()
-                    db = self._opened(make)
-                    return None if db is None else work(db)
+                    return done()
+
+        def done() -> T | None:
+            db = self._opened(make)
+            if db is None:
+                return None
+            with sqlite.patient(db, _LOCK_TIMEOUT):
+                return work(db)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, safe)
 
@@ -239,5 +270,5 @@ def _give_back(db: sqlite3.Connection) -> bool:
     db.executescript(f"PRAGMA incremental_vacuum({_GIVEN_BACK})")  # `execute` would take the first step alone
     more = bool(free > _FREE + _GIVEN_BACK)
     if not more:
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # which makes the file itself shorter
+        sqlite.carry_over(db)  # which makes the file itself shorter
     return more

@@ -62,8 +62,22 @@ def delete(path: Path) -> None:
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Commit everything that the block writes, or nothing. No other process writes meanwhile."""
-    with _ended(db, "BEGIN IMMEDIATE"):
+    db.execute("BEGIN IMMEDIATE")
+    with begun(db):
         yield
+
+
+@contextmanager
+def begun(db: sqlite3.Connection) -> Iterator[None]:
+    """End a transaction that has begun: everything that the block writes, or nothing."""
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        # A full disk may have ended the transaction already.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
@@ -87,10 +101,26 @@ def compact(db: sqlite3.Connection) -> bool:
     return not busy
 
 
+def carry_over(db: sqlite3.Connection) -> None:
+    """Carry what is in the log over into the file, as far as nobody still reads what is there."""
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+@contextmanager
+def patient(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Wait so long for a file that another process writes to, where the connection waits for none."""
+    db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    try:
+        yield
+    finally:
+        db.execute("PRAGMA busy_timeout = 0")
+
+
 @contextmanager
 def snapshot(db: sqlite3.Connection) -> Iterator[None]:
     """Everything that the block reads is as of one moment."""
-    with _ended(db, "BEGIN"):
+    db.execute("BEGIN")
+    with begun(db):
         yield
 
 
@@ -113,19 +143,6 @@ class failures:  # noqa: N801  # it reads as what it does: `with failures(path):
             # A UnicodeDecodeError would quote a piece of the damaged file.
             said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
             raise StoreError(f"the {self._what} {self._path} failed: {said}") from None
-
-
-@contextmanager
-def _ended(db: sqlite3.Connection, begin: str) -> Iterator[None]:
-    db.execute(begin)
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        # A full disk may have ended the transaction already.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from ..paths import begin_file
 
@@ -25,10 +26,18 @@ class Turn:
         self._is_open = False
 
     def __enter__(self) -> None:
-        self._lock(wait=True)
+        self.take()
 
     def __exit__(self, *_: object) -> None:
-        self._lock(wait=False)
+        self.leave()
+
+    def take(self, *, wait: bool = True) -> bool:
+        """Take a turn; False where another has it, and that is not waited for."""
+        return self._lock("LOCK_EX", wait=wait)
+
+    def leave(self) -> None:
+        """Leave it to others."""
+        self._lock("LOCK_UN")
 
     def close(self) -> None:
         """Close the file, which stays."""
@@ -36,18 +45,22 @@ class Turn:
         if handle is not None:
             os.close(handle)
 
-    def _lock(self, *, wait: bool) -> None:
+    def _lock(self, how: Literal["LOCK_EX", "LOCK_UN"], *, wait: bool = True) -> bool:
         if sys.platform == "win32":
-            return
+            return True
         import fcntl
 
         if not self._is_open:
             self._open()
         if self._handle is not None:
             try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX if wait else fcntl.LOCK_UN)  # the kernel's queue: first come
+                # The kernel's queue: first come.
+                fcntl.flock(self._handle, getattr(fcntl, how) | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                return False
             except OSError:
                 self.close()
+        return True
 
     def _open(self) -> None:
         self._is_open = True

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from ..._core.files import synced
 from ..errors import StoreError
 from .batches import copy_of
-from .sqlite import failures, transaction
+from .sqlite import begun, carry_over, failures, patient
 from .sqlite_rows import SQLiteRecords
 from .turns import Turn
 
@@ -23,15 +27,21 @@ T = TypeVar("T")
 Q = TypeVar("Q")
 _PATIENCE = 10.0  # seconds that a change waits for a turn, which a process that was stopped may keep
 _MOST = 64  # changes that share a transaction: other processes wait for its end
+_SYNC = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the latter alone
+_OFTEN = 128  # groups of changes after which the log is carried over into the file
 Work = Callable[[SQLiteRecords, list[Q]], Sequence[T]]
 Asked = tuple[Work[Any, Any], Any, "asyncio.Future[Any]"]
 Outcome = tuple["asyncio.Future[Any]", Any, "Exception | None"]
 
 
 class Writer:
-    """Makes changes to a vault, on a thread of its own, in the order in which they were asked for.
+    """Makes changes to a vault, in the order in which they were asked for.
 
-    A change is made whole or not at all, whatever becomes of the others. StoreError where SQLite fails.
+    A change is made whole or not at all, whatever becomes of the others. StoreError where SQLite fails. Nobody is told
+    of a change that is not on the disk; others may see it a moment before.
+
+    The changes are made on the event loop: a thread would wait at each statement for its turn among those of its
+    process. What may take its time is a thread's: the disk, and a file that another process is writing to.
     """
 
     def __init__(self, records: SQLiteRecords, path: Path, end: Callable[[], None] = lambda: None) -> None:
@@ -41,11 +51,18 @@ class Writer:
         self._path = path
         self._turn = Turn(path)
         self._waiting: list[Asked] = []
+        self._made: list[Outcome] = []  # what may not be on the disk
         self._closed = False
         self._lock = threading.Lock()
+        self._free = threading.Lock()  # the connection is used on one thread at a time
+        self._synced = 0
         self._came: float | None = None  # when the thread came for a turn that it has not got
         self._watch: asyncio.TimerHandle | None = None
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        # The disk is left to `_on_disk`, where SQLite would wait for it within a commit.
+        for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "busy_timeout = 0"):
+            records.db.execute(f"PRAGMA {setting}")
+        self._log = os.open(f"{path}-wal", os.O_RDWR)
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="oo-vault", daemon=True)
         self._thread.start()
 
@@ -55,17 +72,27 @@ class Writer:
 
     async def ask(self, work: Work[Q, T], question: Q) -> T:
         """The answer to a question, once what it changes is on the disk. `work` gives the answers to all that wait for
-        it, in their order; where it raises, nothing is done of any."""
+        it, in their order; where it raises, nothing is done of any. It may be called again if another work fails."""
+        if self._closed:
+            raise StoreError(f"the vault {self._path} was closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:
             self._waiting.append((work, question, future))
             is_first = len(self._waiting) == 1
         if is_first:
-            loop.call_soon(self._jobs.put, self._make)  # after what else this turn of the loop asks
-            if self._watch is None:
-                self._watch = loop.call_later(_PATIENCE / 2, self._look)
+            loop.call_soon(self._make_here)  # after what else this turn of the loop asks
         return await future
+
+    def look(self, read: Callable[[SQLiteRecords], T], elsewhere: SQLiteRecords) -> T:
+        """What `read` returns, by the connection that writes, which keeps what it knows of the file across its own
+        changes; by another's records where it is not free."""
+        if not self._free.acquire(blocking=False):
+            return read(elsewhere)
+        try:
+            return read(self._records)
+        finally:
+            self._free.release()
 
     async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, which begins its own transactions."""
@@ -73,11 +100,11 @@ class Writer:
 
         def make() -> None:
             try:
-                with failures(self._path), self._turn:
+                with self._free, self._turn, failures(self._path), patient(self._records.db, _PATIENCE):
                     outcome: Outcome = future, work(self._records.db), None
             except Exception as error:  # whoever waits raises it
                 outcome = future, None, error
-            _told([outcome])
+            self._tell_on_disk([outcome])
 
         self._jobs.put(make)
         return await future
@@ -86,12 +113,47 @@ class Writer:
         """Take no further change. Returns when those are made that were begun, unless it is told not to wait."""
         if not self._closed:
             self._closed = True
-            self._jobs.put(self._make)  # what no turn of a loop came to
-            self._jobs.put(self._end)
-            self._jobs.put(self._turn.close)
-            self._jobs.put(None)
+            # `_make` makes what no turn of a loop came to. The file is never free again.
+            ends = (self._make, self._free.acquire, self._on_disk, self._end, self._turn.close)
+            for job in (*ends, partial(os.close, self._log), None):
+                self._jobs.put(job)
         while wait and self._thread.is_alive() and not self._is_late():
             self._thread.join(_PATIENCE / 100)
+
+    def _make_here(self) -> None:
+        """Make what waits on the event loop, or leave it to the thread where the file is not free."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            return
+        if self._begin_here():
+            before = self._records.db.total_changes
+            try:
+                outcomes = self._group(self._next())
+                # Whoever changed nothing does not wait for the disk.
+                (_told if self._records.db.total_changes == before else self._tell_on_disk)(outcomes)
+            finally:
+                self._turn.leave()
+                self._free.release()
+            if self._waiting:
+                loop.call_soon(self._make_here)
+        else:
+            self._jobs.put(self._make)
+            if self._watch is None:
+                self._watch = loop.call_later(_PATIENCE / 2, self._look)
+
+    def _begin_here(self) -> bool:
+        """Begin a transaction, unless that would have to be waited for."""
+        if self._closed or not self._free.acquire(blocking=False):
+            return False
+        if self._turn.take(wait=False):
+            try:
+                self._records.db.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error:  # the thread tries again, and says what is wrong
+                self._turn.leave()
+            else:
+                return True
+        self._free.release()
+        return False
 
     def _is_late(self) -> bool:
         came = self._came
@@ -117,21 +179,35 @@ class Writer:
     def _make(self) -> None:
         while self._waiting:
             self._came = time.monotonic()
-            with self._turn:
-                with self._lock:
-                    self._came = None
-                    asked, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-                outcomes = self._committed(asked) if asked else []
-            _told(outcomes)
+            with self._free, self._turn:
+                self._came = None
+                asked = self._next()
+                self._tell_on_disk(self._begun(asked, patiently=True) if asked else [])
 
-    def _committed(self, asked: list[Asked]) -> list[Outcome]:
+    def _next(self) -> list[Asked]:
+        with self._lock:
+            asked, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        return asked
+
+    def _begun(self, asked: list[Asked], *, patiently: bool = False) -> list[Outcome]:
+        """Make changes in a transaction of their own."""
+        db = self._records.db
+        try:
+            with failures(self._path), patient(db, _PATIENCE) if patiently else nullcontext():
+                db.execute("BEGIN IMMEDIATE")
+        except StoreError as error:
+            return _failed(asked, error)
+        return self._group(asked)
+
+    def _group(self, asked: list[Asked]) -> list[Outcome]:
+        """Make changes in the transaction that has begun."""
         groups: dict[Work[Any, Any], list[Asked]] = {}
         for each in asked:
             groups.setdefault(each[0], []).append(each)
         made: list[Outcome] = []
         culprit: Work[Any, Any] | None = None
         try:
-            with failures(self._path), transaction(self._records.db):
+            with failures(self._path), begun(self._records.db):
                 for culprit, group in groups.items():
                     answers = culprit(self._records, [question for _, question, _ in group])
                     made += [(future, answer, None) for (*_, future), answer in zip(group, answers, strict=True)]
@@ -142,8 +218,34 @@ class Writer:
             failed = _failed(groups.pop(culprit), error)
             # The others once more: savepoints would cost each transaction two statements for every work.
             others = [each for group in groups.values() for each in group]
-            return failed + (self._committed(others) if others else [])
+            return failed + (self._begun(others) if others else [])
         return made
+
+    def _tell_on_disk(self, outcomes: list[Outcome]) -> None:
+        with self._lock:
+            self._made += outcomes
+        self._jobs.put(self._on_disk)
+
+    def _on_disk(self) -> None:
+        """Tell what was made, once it is on the disk."""
+        with self._lock:
+            outcomes, self._made = self._made, []
+        if not outcomes:
+            return
+        try:
+            with nullcontext() if self._synced else synced(str(self._path.parent)):  # the log's own name
+                _SYNC(self._log)
+        except OSError as error:
+            why = StoreError(f"the vault {self._path} failed: {error.strerror}")
+            outcomes = [(future, None, copy_of(why)) for future, *_ in outcomes]
+        _told(outcomes)
+        self._synced += 1
+        if self._synced % _OFTEN == 0:
+            self._jobs.put(self._carry_over)
+
+    def _carry_over(self) -> None:
+        with self._free:
+            carry_over(self._records.db)
 
 
 def _failed(asked: list[Asked], error: Exception) -> list[Outcome]:

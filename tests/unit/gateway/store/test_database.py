@@ -292,6 +292,6 @@ async def test_what_sqlite_fails_with_is_a_store_error(vault: Vault) -> None:
     database = vault._database
     with pytest.raises(StoreError, match="no such table"):
         database.read(lambda records: records.db.execute("SELECT * FROM nowhere"))
-    database.records.db.close()
+    database.writer.close()
     with pytest.raises(StoreError, match=r"vault\.db failed"):
         database.version()

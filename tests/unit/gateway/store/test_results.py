@@ -209,7 +209,7 @@ async def test_what_is_too_old_is_given_back_to_the_disk(
     for n in range(24):
         await results.keep(call(f"k{n}"), answer(LARGE))
     before = path.stat().st_size
-    assert before > 20 << 20
+    assert before > 16 << 20
     monkeypatch.setattr(kept, "KEPT", -1.0)
     await results.keep(call("next"), answer())
     end = time.monotonic() + PATIENCE

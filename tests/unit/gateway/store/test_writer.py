@@ -32,14 +32,15 @@ class Held:
         self.commits += statement == "COMMIT"
 
     async def hold(self) -> asyncio.Task[Any]:
-        """Have the thread wait within a change of its own."""
+        """Have the thread wait within a transaction of its own."""
         begun = threading.Event()
 
-        def change(_: SQLiteRecords) -> None:
-            begun.set()
-            assert self.go.wait(10)
+        def change(db: sqlite3.Connection) -> None:
+            with sqlite.transaction(db):
+                begun.set()
+                assert self.go.wait(10)
 
-        holding = asyncio.create_task(self.writer.write(change))
+        holding = asyncio.create_task(self.writer.alone(change))
         await asyncio.to_thread(begun.wait, 10)
         return holding
 
