@@ -104,8 +104,7 @@ def consume_all(records: SQLiteRecords, asked: Sequence[Judged]) -> list[Denial 
     return outcomes
 
 
-def counted(db: sqlite3.Connection, token: Token) -> Counted:
-    """What was counted of a token."""
-    query = "SELECT used, tat FROM tokens WHERE hash = ?"
-    used, tat = db.execute(query, (bytes.fromhex(token.hash),)).fetchone()
-    return Counted(expect(int, used), expect(float, tat))
+def counted(db: sqlite3.Connection, token: Token) -> Counted | None:
+    """What was counted of a token; None of one that was revoked."""
+    row = db.execute("SELECT used, tat FROM tokens WHERE hash = ?", (bytes.fromhex(token.hash),)).fetchone()
+    return None if row is None else Counted(expect(int, row[0]), expect(float, row[1]))
