@@ -1,4 +1,4 @@
-"""The short form, for CI: what does not depend on the machine. Requests counted, calls and allocations of a hit,
+"""The short form, for CI: what does not depend on the machine. Requests counted, calls and memory of the hottest paths,
 modules that `import oo` loads."""
 
 from __future__ import annotations
@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import oo
-from benchmarks import counting
+from benchmarks import counting, hot_paths
 from benchmarks.measure import Side
 from oo.testing import MockTransport
 
@@ -83,8 +84,7 @@ CHECKS: tuple[Callable[[], tuple[str, float, float]], ...] = (
 def main() -> int:
     """Print each check; 1 where one is over its bound."""
     failed = False
-    for check in CHECKS:
-        what, value, most = check()
+    for what, value, most in chain((check() for check in CHECKS), hot_paths.checks()):
         failed = failed or value > most
         print(f"{'ok' if value <= most else 'FAILED':<7}{what}: {value:g} (at most {most:g})")
     return int(failed)

@@ -1,8 +1,8 @@
 """The vault: the store in one SQLite file, every value sealed, the answers to idempotent calls in another beside it.
 
 What was read and opened is kept until an owner's change is committed, which draws the vault's epoch anew, so a change
-by another process shows at once. What is counted is read from the file each time. A write is on the disk (WAL,
-synchronous FULL) before it is acknowledged.
+by another process shows at once. What is counted is read from the file each time. A write is on the disk (its log is
+synced) before it is acknowledged.
 
 Everything security-relevant is in the authenticated blob, so edited or swapped rows are detected: which version is
 current, what a token opens, where a route leads. Two things are not detected. Whoever can write the file can restore

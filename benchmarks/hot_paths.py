@@ -1,0 +1,142 @@
+"""What the hottest paths call, keep and copy: counts, which do not depend on the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import http.client
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import oo
+from benchmarks.gateways import BODY
+from benchmarks.streams import MIB, streaming
+from benchmarks.upstream import upstream
+from oo.testing import LocalGateway, gateway
+
+Check = tuple[str, float, float]
+"""What is counted, how much it is, and how much it may be."""
+
+MOST_CALLS = {"fetch, blocking": 880, "fetch, asyncio": 330, "secret of a gateway": 345, "chat of a gateway": 740}
+"""Python and C functions that a call may call, a tenth above what is seen."""
+MOST_KEPT = 64 << 10
+"""Bytes that 200 calls may leave behind."""
+MOST_COPIES = 2.2
+"""How often a whole answer may be in memory at once."""
+_TIMES = 20
+_OFTEN = 200
+_LARGE = 8  # MiB
+
+
+def checks() -> Iterator[Check]:
+    """Each path's functions and memory, and the copies of a large answer."""
+    for name, path in PATHS.items():
+        with path() as (call, profile):
+            for _ in range(3):
+                call()  # what is made once is made
+            yield f"functions called by a {name}", _functions(call, profile) - _functions(int, profile), MOST_CALLS[name]
+            yield f"bytes kept by {_OFTEN} of a {name}", _kept(call), MOST_KEPT
+    yield "copies of a large answer", _copies(), MOST_COPIES
+
+
+Profile = Callable[[Any], object]
+"""Sets the profile function of the thread that is counted."""
+Path = tuple[Callable[[], object], Profile]
+
+
+def _functions(call: Callable[[], object], profile: Profile) -> float:
+    calls = 0
+
+    def note(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    seen = []
+    for _ in range(_TIMES):
+        calls = 0
+        profile(note)
+        call()
+        profile(None)
+        seen.append(calls)
+    return min(seen)  # the others met a timer, say
+
+
+def _kept(call: Callable[[], object]) -> float:
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(_OFTEN):
+        call()
+    gc.collect()
+    kept = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return kept
+
+
+def _copies() -> float:
+    with streaming() as url, oo.Client(url, plugins=False) as client:
+        tracemalloc.start()
+        client.send(f"/stream/{_LARGE}", TOKEN)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak / (_LARGE * MIB)
+
+
+@contextmanager
+def _blocking() -> Iterator[Path]:
+    with upstream() as (url, _), oo.Client(url, plugins=False) as client:
+        yield lambda: client.get_secret(TOKEN), sys.setprofile
+
+
+@contextmanager
+def _asyncio() -> Iterator[Path]:
+    with upstream() as (url, _), closing(asyncio.new_event_loop()) as loop:
+        client = oo.AsyncClient(url, plugins=False)
+        yield lambda: loop.run_until_complete(client.get_secret(TOKEN)), sys.setprofile
+        loop.run_until_complete(client.close())
+
+
+@contextmanager
+def _gateway(sent: Callable[[LocalGateway, str], tuple[str, str, bytes | None, str]]) -> Iterator[Path]:
+    with ExitStack() as stack:
+        url, _ = stack.enter_context(upstream())
+        running = stack.enter_context(gateway())
+        method, path, body, token = sent(running, url)
+        place = urlsplit(running.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port)
+        stack.callback(connection.close)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+        def call() -> None:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, answer.status
+
+        async def begin(note: Any) -> None:
+            sys.setprofile(note)
+
+        yield call, lambda note: running.run(begin(note))
+
+
+def _secret(running: LocalGateway, _url: str) -> tuple[str, str, bytes | None, str]:
+    return "GET", "/api/secret", None, running.secret("key", "the-key")
+
+
+def _chat(running: LocalGateway, url: str) -> tuple[str, str, bytes | None, str]:
+    running.secret("key", "the-key")
+    token = running.route("api", url, {"Authorization": "Bearer {key}"})
+    return "POST", "/api/proxy/v1/chat/completions", BODY, token
+
+
+TOKEN = "oo_benchmark-token-that-opens-nothing"
+PATHS: dict[str, Callable[[], Any]] = {
+    "fetch, blocking": _blocking,
+    "fetch, asyncio": _asyncio,
+    "secret of a gateway": lambda: _gateway(_secret),
+    "chat of a gateway": lambda: _gateway(_chat),
+}
