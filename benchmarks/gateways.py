@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks.load import request
+from benchmarks.load import UNIQUE, request
 from benchmarks.measure import ROOT, Row, paired
 from benchmarks.upstream import free_port, wait_for
 from benchmarks.worker import PAYLOAD
@@ -30,14 +30,15 @@ class Served(NamedTuple):
     secret: str
     route: str
     counted: str
+    counted_route: str
 
 
 @contextmanager
 def gateway(
-    upstream: str, store: str | None = None, ca: str | None = None, *, metrics: bool = False
+    upstream: str, store: str | None = None, ca: str | None = None, *, metrics: bool = False, serve: Sequence[str] = ()
 ) -> Iterator[Served]:
     """`oo serve` over a vault of its own, or an empty database, a route to the upstream in it, which trusts `ca`. With
-    `metrics` it counts for Prometheus."""
+    `metrics` it counts for Prometheus; `serve` are further options."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "OO_HOME": home, **({"OO_STORE": store} if store else {})}
 
@@ -53,9 +54,10 @@ def gateway(
         inject = ("--inject", "Authorization: Bearer {key}", "--allow-private")
         oo("route", "set", "api", "--upstream", upstream, *inject, *(("--ca", ca) if ca else ()))
         counted = oo("token", "issue", "--secret", "key", "--uses", "1000000000")
-        tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api"), counted
+        limited = oo("token", "issue", "--route", "api", "--uses", "1000000000")
+        tokens = oo("token", "issue", "--secret", "key"), oo("token", "issue", "--route", "api"), counted, limited
         port = free_port()
-        command = [sys.executable, "-m", "oo.cli", "serve", "--port", str(port)]
+        command = [sys.executable, "-m", "oo.cli", "serve", "--port", str(port), *serve]
         command += ["--admin", os.path.join(home, "admin.sock")] if metrics else []
         with running(command, port, environment) as pid:
             yield Served(port, pid, *tokens)
@@ -97,7 +99,12 @@ def gateway_rows(upstream: str, server: str, rounds: int, seconds: float) -> Ite
         if server == "nginx":
             relayed = request("POST", "/relay/v1/chat/completions", served.route, BODY)
             sides["nginx"] = loaded(urlsplit(upstream).port or 80, relayed, seconds)
-        yield paired("gateway-chat", "/s", rounds, sides, 0.6, "bare aiohttp proxy", at_least=True)
+        yield paired("gateway-chat", "/s", rounds, sides, 0.8, "bare aiohttp proxy", at_least=True)
+        keyed = chat.replace(b"\r\n", b"\r\nIdempotency-Key: " + UNIQUE + b"\r\n", 1)
+        counted = request("POST", "/api/proxy/v1/chat/completions", served.counted_route, BODY)
+        for name, sent, target in (("counted", counted, 0.45), ("keyed", keyed, 0.35)):
+            sides["ours"] = loaded(served.port, sent, seconds)
+            yield paired(f"gateway-chat, {name}", "/s", rounds, sides, target, "bare aiohttp proxy", at_least=True)
         secret = request("GET", "/api/secret", served.secret)
         yield paired("gateway-secret", "/s", rounds, {"ours": loaded(served.port, secret, seconds)})
 

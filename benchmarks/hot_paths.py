@@ -38,7 +38,8 @@ def checks() -> Iterator[Check]:
         with path() as (call, profile):
             for _ in range(3):
                 call()  # what is made once is made
-            yield f"functions called by a {name}", _functions(call, profile) - _functions(int, profile), MOST_CALLS[name]
+            functions = _functions(call, profile) - _functions(int, profile)
+            yield f"functions called by a {name}", functions, MOST_CALLS[name]
             yield f"bytes kept by {_OFTEN} of a {name}", _kept(call), MOST_KEPT
     yield "copies of a large answer", _copies(), MOST_COPIES
 
