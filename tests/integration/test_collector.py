@@ -4,7 +4,6 @@ would the token."""
 from __future__ import annotations
 
 import contextlib
-import gc
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 import oo
 from oo.testing import BackgroundLoop, LocalGateway
+from tests.support.collector import left_to_collector
 from tests.support.upstream import OpenAI
 from tests.support.worlds import World
 
@@ -102,24 +102,7 @@ def garbage(world: World, call: Callable[[], Any]) -> list[str]:
             with contextlib.suppress(oo.DoubleOError):
                 call()
 
-    again()  # what is made once is made
-    gc.collect()
-    gc.disable()
-    try:
-        again()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        found = [type(each).__qualname__ for each in gc.garbage if _is_ours(type(each).__module__)]
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-    return sorted(name for name in set(found) if found.count(name) >= TIMES)
-
-
-def _is_ours(module: str) -> bool:
-    # A connection, which ends where a stream is left, holds its parser, and that the connection: aiohttp made it so.
-    return module.startswith("oo.") and not module.startswith("oo.gateway.http_server.")
+    return left_to_collector(again, TIMES)
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -24,7 +24,8 @@
 | RequestHandler._message_tail               | tell of bytes that came behind a CONNECT, before its answer          |
 | RequestHandler.set_parser                  | have what comes after a CONNECT go to a tunnel                       |
 | RequestHandler.transport, _force_close,    | let go of a connection whose transport another protocol takes over   |
-| _keepalive_handle; Server.connection_lost  |                                                                      |
+| _keepalive_handle, _parser;                |                                                                      |
+| Server.connection_lost                     |                                                                      |
 | StreamWriter.output_size                   | tell whether an answer has begun; reset after 100 Continue           |
 
 tests/unit/gateway/http_server/test_aiohttp_patches.py asserts that each of them is there.
@@ -95,6 +96,10 @@ class BaseConnection(web.RequestHandler):
     def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Call back on the connection's loop."""
         return self._loop.call_later(seconds, callback)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._body = None  # which holds the connection
 
     def data_received(self, data: bytes) -> None:
         if len(data) <= _SLICE:
@@ -265,7 +270,7 @@ def hand_to(request: web.BaseRequest, receiver: Any) -> None:
     request.protocol.set_parser(receiver)
 
 
-def released(connection: web.RequestHandler) -> None:
+def released(connection: BaseConnection) -> None:
     """Have a connection let go of its transport, which is another protocol's from here on. What it answers last is not
     sent."""
     if connection._keepalive_handle is not None:
@@ -274,4 +279,5 @@ def released(connection: web.RequestHandler) -> None:
     if connection._manager is not None:
         connection._manager.connection_lost(connection, None)
     connection.transport = None
+    connection._parser = connection._body = None  # which hold it
     connection._force_close = True

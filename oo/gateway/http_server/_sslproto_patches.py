@@ -54,7 +54,8 @@ class TLSConnection(sslproto.SSLProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        self._lost()
+        lost, self._lost = self._lost, lambda: None  # which may hold this
+        lost()
 
     def abort(self) -> None:
         """End the connection beneath at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,9 @@ from .server import Connection
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 """The answer to a CONNECT (RFC 9110, 9.3.6): no length, and no body."""
+
+
+_NOBODY = asyncio.Protocol()
 
 
 class Taken(web.StreamResponse):
@@ -51,6 +55,7 @@ def take_over(request: web.BaseRequest, context: ssl.SSLContext, tunnel: object,
     can_be_aborted(transport)
     tls = server.encrypted(inner, context, watch(inner.leave))
     transport.write(ESTABLISHED)
+    transport.set_protocol(_NOBODY)  # uvloop keeps what takes data from the last that is no BufferedProtocol
     transport.set_protocol(tls)
     tls.connection_made(transport)
     return Taken()

@@ -16,6 +16,7 @@ import pytest
 
 from oo.gateway.http_server._sslproto_patches import TLSConnection
 from oo.gateway.http_server.server import Connection
+from tests.support.collector import left_to_collector
 from tests.support.private_hosts import OpenAIOverTLS
 from tests.support.processes import until
 from tests.support.tunnels import Proxied
@@ -79,3 +80,17 @@ def test_a_thousand_abandoned_handshakes_leave_nothing(proxied: Proxied, api: Op
     with proxied.tunnel(target) as tls:
         tls.sendall(f"GET /v1/models HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
         assert tls.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_tunnel_that_has_ended_leaves_nothing_to_the_collector(proxied: Proxied, api: OpenAIOverTLS) -> None:
+    def again() -> None:
+        for _ in range(10):
+            with proxied.tunnel(f"api.test:{api.port}") as tls:
+                tls.sendall(b"GET /v1/models HTTP/1.1\r\nHost: api.test\r\n\r\n")
+                assert tls.recv(1024).startswith(b"HTTP/1.1 200 ")
+        until(lambda: proxied.gateway.run(connected()) == 0)
+
+    async def connected() -> int:
+        return sum(isinstance(each, TLSConnection) and each._transport is not None for each in gc.get_objects())  # type: ignore[attr-defined]
+
+    assert left_to_collector(again, 10) == []
