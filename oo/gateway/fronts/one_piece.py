@@ -40,6 +40,8 @@ class OnePiece(web.StreamResponse):
         if request is None or transport is None or transport.is_closing():
             raise ConnectionResetError
         transport.write(self._message(request))
+        self._piece = b""
+        self._headers.clear()  # aiohttp keeps the last answer of a connection that waits
         await request.writer.drain()
 
     def _message(self, request: web.BaseRequest) -> bytes:

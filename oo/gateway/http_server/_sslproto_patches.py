@@ -4,7 +4,8 @@
 |-----------------------------------------------|-------------------------------------------------------------------|
 | SSLProtocol, its arguments and callbacks      | TLS over a transport that is there: `loop.start_tls` awaits, and  |
 |                                               | with TLS 1.3 what a client sends behind its handshake comes first |
-| SSLProtocol.max_size (from Python 3.11 on)    | the buffer that each connection has: 256 KiB else                 |
+| SSLProtocol.max_size, _ssl_buffer,            | the buffer that each connection would have: 256 KiB               |
+| _ssl_buffer_view (from Python 3.11 on)        |                                                                   |
 | SSLProtocol._on_handshake_complete,           | send the alert of a handshake that failed, which asyncio drops    |
 | _outgoing (_sslpipe._outgoing on 3.10),       |                                                                   |
 | _transport                                    |                                                                   |
@@ -18,18 +19,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any
 
 BUFFER = 32 << 10
-"""Bytes that are decrypted at once, and that each connection keeps for it: two records of TLS."""
+"""Bytes that are received at once: two records of TLS."""
 
 
 class TLSConnection(sslproto.SSLProtocol):
     """The server's end of a TLS connection, over whatever transport it is connected to, beneath `connection`.
 
     `lost` is called when the transport is lost: before the handshake is over, `connection` never hears of that.
+    What is received passes through `buffer`, which all connections of a loop may share: it is read before another has
+    its turn. Windows' loop reads while others have theirs, so there each has its own.
     """
 
     max_size = BUFFER
@@ -40,12 +44,15 @@ class TLSConnection(sslproto.SSLProtocol):
         context: ssl.SSLContext,
         patience: float,
         lost: Callable[[], object],
+        buffer: bytearray,
     ) -> None:
-        """`patience` is for the handshake, in seconds."""
+        """`patience` is for the handshake, in seconds; `buffer` has BUFFER bytes."""
         loop = asyncio.get_running_loop()
         # typeshed has `waiter` as a Future. With none, nobody waits for the handshake.
         super().__init__(loop, connection, context, None, server_side=True, ssl_handshake_timeout=patience)  # type: ignore[arg-type]
         self._lost = lost
+        if hasattr(self, "_ssl_buffer") and sys.platform != "win32":
+            self._ssl_buffer, self._ssl_buffer_view = buffer, memoryview(buffer)
 
     def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
         if handshake_exc is not None:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from ..._core.io import unwritten
 from ._aiohttp_patches import BaseConnection, BaseServer, Refuse, last_request
-from ._sslproto_patches import TLSConnection
+from ._sslproto_patches import BUFFER, TLSConnection
 from .data_rate import MinDataRate
 from .head_size import MAX_HEAD
 
@@ -75,6 +75,7 @@ class Server(BaseServer):
         self._listener: asyncio.Server | None = None
         self._tracked: set[Connection] = set()
         self._encrypted: set[TLSConnection] = set()
+        self._buffer = bytearray(BUFFER)
         self.made = 0  # connections so far
         self._begun = 0  # and those whose handshake may not be over
         # Dicts for their order, with the time since when: connections without a request yet, and those between two.
@@ -104,7 +105,7 @@ class Server(BaseServer):
             self.untrack(connection)
             ended()
 
-        made = TLSConnection(connection, tls, HEADER_TIMEOUT, lost)
+        made = TLSConnection(connection, tls, HEADER_TIMEOUT, lost, self._buffer)
         self._encrypted.add(made)
         return made
 
