@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import click
 
-from .._http.request import TOKEN
 from ..exceptions import DoubleOError
 from ._output import printable
 
@@ -123,6 +122,8 @@ def _give_up_output() -> None:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
+    from .._http.request import TOKEN
+
     # A token that was given as an argument is not repeated.
     click.echo(f"oo: {printable(' '.join(TOKEN.sub('oo_***', message).split()))}", err=True)
     sys.exit(code)

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from .._core.masking import Mask, StreamMask
 from ._caller import caller, client_at, token_from
 from ._output import emit, on_terminal, printable
 from ._values import opened
@@ -36,6 +35,8 @@ def chat(
 
     Example: OO_TOKEN=... oo chat "Hello!"
     """
+    from .._core.masking import Mask, StreamMask
+
     token = token_from(token_file)
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages.append({"role": "user", "content": _said() if text in (None, "-") else str(text)})

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._http.request import TOKEN
 from ._caller import token_from
 from ._output import printable
 from ._values import FilePath
@@ -59,4 +58,6 @@ def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
 
 
 def _say(what: str, word: str) -> None:
+    from .._http.request import TOKEN
+
     click.echo(printable(f"{what:9} {TOKEN.sub('oo_***', word)}"))  # a token may stand in the path by mistake

@@ -11,10 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from .._core.masking import Mask, StreamMask
-from .._http.headers import Headers
 from ._caller import caller, client_at, token_from
-from ._literal_mask import LiteralMask
 from ._output import check_output, emit, on_terminal, printable
 from ._values import opened
 
@@ -53,6 +50,8 @@ def proxy(
 
     Example: OO_TOKEN=... oo proxy v1/models
     """
+    from .._http.headers import Headers
+
     token = token_from(token_file)
     sent = dict(map(_header, headers))
     if data is not None and "Content-Type" not in Headers(sent):
@@ -71,6 +70,9 @@ def proxy(
 
 def _copy(response: Stream, token: str, write: Write) -> None:
     """Write each piece of the body as it comes, with the token masked."""
+    from .._core.masking import Mask, StreamMask
+    from ._literal_mask import LiteralMask
+
     mask = Mask([token])
     hidden, strings = StreamMask(mask), LiteralMask(mask)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -49,6 +48,8 @@ def proxy_env(
 
 
 def _cache(token: str) -> Path:
+    import hashlib
+
     from platformdirs import user_cache_path
 
     # Each token's certificates are for its own routes, and another shell may have another token.

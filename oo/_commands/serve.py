@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -112,6 +111,8 @@ def _admin(
 
 
 def _introduce(settings: ServeSettings) -> None:
+    import logging
+
     from ..gateway import logs
 
     logs.configure(settings.log_format, settings.log_level)
