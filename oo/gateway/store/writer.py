@@ -145,15 +145,17 @@ class Writer:
         """Begin a transaction, unless that would have to be waited for."""
         if self._closed or not self._free.acquire(blocking=False):
             return False
-        if self._turn.take(wait=False):
-            try:
+        begun = False
+        try:
+            if self._turn.take(wait=False):
                 self._records.db.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error:  # the thread tries again, and says what is wrong
-                self._turn.leave()
-            else:
-                return True
-        self._free.release()
-        return False
+                begun = True
+        except Exception:  # the thread tries again, and says what is wrong
+            self._turn.leave()
+        finally:
+            if not begun:
+                self._free.release()
+        return begun
 
     def _is_late(self) -> bool:
         came = self._came
