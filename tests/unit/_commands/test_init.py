@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from oo import _commands as oo_commands
 from oo._commands import oo
 from tests.support.command import Inside
 from tests.support.waiting import PATIENCE
@@ -118,6 +119,11 @@ COMMANDS = {
 
 
 """Each command's options. None takes a token: an argument is seen by everybody on the machine."""
+
+
+def test_a_command_is_listed_by_what_its_own_help_begins_with() -> None:
+    listed = {name: summary for name, (_, summary) in oo_commands.COMMANDS.items()}
+    assert listed == {name: command.get_short_help_str(100) for name, command in oo.commands.items()}
 
 
 def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
