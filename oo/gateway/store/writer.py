@@ -114,8 +114,8 @@ class Writer:
         if not self._closed:
             self._closed = True
             # `_make` makes what no turn of a loop came to. The file is never free again.
-            ends = (self._make, self._free.acquire, self._on_disk, self._end, self._turn.close)
-            for job in (*ends, partial(os.close, self._log), None):
+            ends = (self._make, self._free.acquire, self._on_disk, partial(os.close, self._log), self._end)
+            for job in (*ends, self._turn.close, None):
                 self._jobs.put(job)
         while wait and self._thread.is_alive() and not self._is_late():
             self._thread.join(_PATIENCE / 100)

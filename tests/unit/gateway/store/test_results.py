@@ -5,11 +5,13 @@ import os
 import shutil
 import sqlite3
 import stat
+import threading
 import time
 from collections import namedtuple
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,3 +237,27 @@ async def test_two_who_make_the_file_at_once_make_one(path: Path) -> None:
     assert [await several[0].find(call(str(n))) for n in range(6)] == [answer()] * 6
     for each in several:
         each.close()
+
+
+async def test_what_is_small_is_written_on_the_loop_unless_another_writes(results: Results, path: Path) -> None:
+    await results.keep(call("first"), answer())  # which makes the file, on the thread
+    wheres: list[int] = []
+    put = results._put
+
+    def noted(*args: Any) -> Any:
+        wheres.append(threading.get_ident())
+        return put(*args)
+
+    results._put = noted  # type: ignore[method-assign]
+    await results.keep(call("small"), answer())
+    await results.keep(call("large"), answer(LARGE))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        keeping = asyncio.create_task(results.keep(call("late"), answer()))
+        await asyncio.sleep(0.05)
+        assert not keeping.done()
+        other.execute("COMMIT")
+        await keeping
+    here = threading.get_ident()
+    assert [where == here for where in wheres] == [True, False, True, False]  # the third failed, and was made anew
+    assert await results.find(call("late")) is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -228,3 +229,77 @@ async def test_a_writer_outlives_what_fails_on_its_thread(kept: Kept, caplog: py
         assert await failing.write(put("a")) == 1
         failing.close()
     assert caplog.text.count("the vault's writer failed: OSError") == 2
+
+
+async def test_a_change_is_made_on_the_loop_where_the_file_is_free(held: Held) -> None:
+    where = threading.get_ident
+    assert await held.writer.write(lambda _: where()) == where()
+    holding = await held.hold()
+    (elsewhere,) = await held.waiting(lambda _: where())
+    await asyncio.sleep(0)
+    held.go.set()
+    assert await elsewhere == held.writer._thread.ident
+    await holding
+
+
+async def test_a_file_that_another_writes_to_is_waited_for_on_the_thread(kept: Kept, held: Held) -> None:
+    with closing(sqlite.writer(kept.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        (task,) = await held.waiting(put("a"))
+        await asyncio.sleep(0.05)  # while others on this loop have their turn
+        assert not task.done()
+        other.execute("COMMIT")
+        assert await task == 1
+
+
+async def test_nobody_is_told_before_the_disk_has_it(kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(writer, "_SYNC", lambda _: go.wait(10))
+    (task,) = await held.waiting(put("a"))
+    while names(kept) != {"a"}:  # others see it
+        await asyncio.sleep(0.001)
+    assert not task.done()
+    assert await held.writer.write(lambda records: records.rows.said("a")[0]) == "x"  # which changes nothing
+    assert not task.done()
+    go.set()
+    assert await task == 1
+
+
+async def test_a_disk_that_fails_is_told_to_each(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(writer, "_SYNC", fails)
+    tasks = await held.waiting(put("a"), put("b"))
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(error) for error in errors] == [StoreError] * 2
+    assert all("failed: Input/output error" in str(error) for error in errors)
+    assert errors[0] is not errors[1]
+
+
+async def test_the_log_is_carried_over_now_and_then(kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_OFTEN", 2)
+    before = kept.path.read_bytes()
+    for n in range(2):
+        await held.writer.write(put(str(n)))
+    await held.writer.alone(lambda _: None)  # behind it
+    assert kept.path.read_bytes() != before
+
+
+async def test_what_cannot_begin_here_is_the_threads(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**_: object) -> bool:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(held.writer._turn, "take", fails, raising=False)
+    (task,) = await held.waiting(put("a"))
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    assert held.writer._free.acquire(blocking=False)  # it was given back
+    held.writer._free.release()
+    task.cancel()
+
+
+async def test_nothing_is_taken_once_it_is_closed(held: Held) -> None:
+    held.writer.close()
+    with pytest.raises(StoreError, match="was closed"):
+        await held.writer.write(put("a"))
