@@ -33,7 +33,7 @@ async def claim(store: Keeper, token: str) -> None:
 def commit_alone() -> None:
     def made(self: writer.Writer, outcomes: list[writer.Outcome]) -> None:
         self._made += outcomes
-        self._on_disk()
+        self._sync()
 
     writer._MOST = 1
     writer.Writer._begin_here = lambda _: False  # type: ignore[method-assign]  # each on the thread

@@ -136,7 +136,7 @@ def _forget(records: SQLiteRecords, last: dict[str, int], added: int, now: float
     beyond = "DELETE FROM claims WHERE token = ? AND number <= ? AND (done OR until < ?)"
     over = [(token, number - kept.MAX_CALLS, now) for token, number in last.items() if number > kept.MAX_CALLS]
     records.db.executemany(beyond, over)
-    # Now and then, since each statement of this thread waits for its turn among those of its process.
+    # Now and then: on the event loop, each statement is waited for by all.
     if any(number % _OFTEN < added for number in last.values()):
         old = (
             "DELETE FROM claims WHERE (token, number) IN"

@@ -167,6 +167,10 @@ class Database:
         """The answer to a question, once what it changes is on the disk. See Writer.ask."""
         return await self.keys.with_new(lambda: self._open.changes.ask(work, question), self.learn)
 
+    async def on_disk(self) -> None:
+        """Wait until what was read so far is on the disk."""
+        await self._open.changes.on_disk()
+
     async def learn(self) -> list[data_keys.DataKey]:
         """Unwrap the data keys that were added meanwhile. Returns the rows of all."""
         rows = self.read(lambda records: run_sync(data_keys.every(records.rows)))

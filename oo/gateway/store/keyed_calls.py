@@ -52,6 +52,7 @@ class KeyedCalls:
         found = self._database.look(lambda records: claim_rows.look(records, token_id, call, digest))
         if not isinstance(found, bytes):
             return found
+        await self._database.on_disk()  # lest a failure of power have the call made again, whose answer was given
         made = Call(token_id, call, found)
         answer = await self._results.find(made)
         if answer is None:  # it may be sealed with a key that was added meanwhile

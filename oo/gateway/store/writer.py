@@ -58,7 +58,7 @@ class Writer:
         self._synced = 0
         self._came: float | None = None  # when the thread came for a turn that it has not got
         self._watch: asyncio.TimerHandle | None = None
-        # The disk is left to `_on_disk`, where SQLite would wait for it within a commit.
+        # The disk is left to `_sync`, where SQLite would wait for it within a commit.
         for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "busy_timeout = 0"):
             records.db.execute(f"PRAGMA {setting}")
         self._log = os.open(f"{path}-wal", os.O_RDWR)
@@ -83,6 +83,14 @@ class Writer:
         if is_first:
             loop.call_soon(self._make_here)  # after what else this turn of the loop asks
         return await future
+
+    async def on_disk(self) -> None:
+        """Wait until the disk has what was committed so far, by whomever."""
+        if self._closed:
+            return  # the last thing that it does is this
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tell_on_disk([(future, None, None)])
+        await future
 
     def look(self, read: Callable[[SQLiteRecords], T], elsewhere: SQLiteRecords) -> T:
         """What `read` returns, by the connection that writes, which keeps what it knows of the file across its own
@@ -114,7 +122,7 @@ class Writer:
         if not self._closed:
             self._closed = True
             # `_make` makes what no turn of a loop came to. The file is never free again.
-            ends = (self._make, self._free.acquire, self._on_disk, partial(os.close, self._log), self._end)
+            ends = (self._make, self._free.acquire, self._sync, partial(os.close, self._log), self._end)
             for job in (*ends, self._turn.close, None):
                 self._jobs.put(job)
         while wait and self._thread.is_alive() and not self._is_late():
@@ -226,9 +234,9 @@ class Writer:
     def _tell_on_disk(self, outcomes: list[Outcome]) -> None:
         with self._lock:
             self._made += outcomes
-        self._jobs.put(self._on_disk)
+        self._jobs.put(self._sync)
 
-    def _on_disk(self) -> None:
+    def _sync(self) -> None:
         """Tell what was made, once it is on the disk."""
         with self._lock:
             outcomes, self._made = self._made, []

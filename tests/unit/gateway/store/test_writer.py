@@ -260,9 +260,12 @@ async def test_nobody_is_told_before_the_disk_has_it(kept: Kept, held: Held, mon
         await asyncio.sleep(0.001)
     assert not task.done()
     assert await held.writer.write(lambda records: records.rows.said("a")[0]) == "x"  # which changes nothing
-    assert not task.done()
+    seen = asyncio.create_task(held.writer.on_disk())
+    await asyncio.sleep(0.02)
+    assert (task.done(), seen.done()) == (False, False)
     go.set()
     assert await task == 1
+    await seen
 
 
 async def test_a_disk_that_fails_is_told_to_each(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
