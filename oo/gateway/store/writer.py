@@ -94,13 +94,16 @@ class Writer:
 
     def look(self, read: Callable[[SQLiteRecords], T], elsewhere: SQLiteRecords) -> T:
         """What `read` returns, by the connection that writes, which keeps what it knows of the file across its own
-        changes; by another's records where it is not free."""
-        if not self._free.acquire(blocking=False):
-            return read(elsewhere)
-        try:
-            return read(self._records)
-        finally:
-            self._free.release()
+        changes; by another's records where it is not free, or the file is locked."""
+        if self._free.acquire(blocking=False):
+            try:
+                return read(self._records)
+            except (StoreError, sqlite3.Error) as error:
+                if "locked" not in str(error):
+                    raise
+            finally:
+                self._free.release()
+        return read(elsewhere)
 
     async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, which begins its own transactions."""

@@ -306,3 +306,20 @@ async def test_nothing_is_taken_once_it_is_closed(held: Held) -> None:
     held.writer.close()
     with pytest.raises(StoreError, match="was closed"):
         await held.writer.write(put("a"))
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("database is locked"), StoreError("is locked")])
+async def test_a_file_that_is_locked_is_read_by_whoever_waits_for_it(kept: Kept, held: Held, error: Exception) -> None:
+    with closing(sqlite.reader(kept.path)) as db:
+        elsewhere = SQLiteRecords(db, kept.path, DataKeys(lambda: kept.ring))
+
+        def read(records: SQLiteRecords) -> SQLiteRecords:
+            if records is not elsewhere:
+                raise error  # as SQLite does where another process recovers the file
+            return records
+
+        assert held.writer.look(read, elsewhere) is elsewhere
+        with pytest.raises(KeyError):
+            held.writer.look(lambda _: {}["other"], elsewhere)
+    assert held.writer._free.acquire(blocking=False)
+    held.writer._free.release()
