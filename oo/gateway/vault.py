@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -28,7 +27,7 @@ from .freshness import ReadCache
 from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .sealing import MasterKeys
-from .spending import Counted, charge, has_use
+from .spending import charge, has_use
 from .store import database, sqlite_uses
 from .store.base import Look
 from .store.data_keys import DataKey
@@ -54,7 +53,6 @@ class Vault(RecordKeeper):
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
         self._database = database.Database(self.path, self._keys)
         self._reads = ReadCache(self._database.version)
-        self._recent = ReadCache(count().__next__)  # which keeps what it has for a millisecond
         self._results = Results(home / RESULTS_FILE, lambda: self._keys.results)
         self._calls: KeyedCalls = KeyedCalls(self._database, self._results)
 
@@ -111,23 +109,14 @@ class Vault(RecordKeeper):
             return found
         if found.uses is None and found.rate is None:
             return found
-
-        def look() -> Counted | None:
-            return self._database.look(lambda records: sqlite_uses.counted(records.db, found))
-
-        # What was seen a millisecond ago denies nothing. It may let a call pass, which is judged anew as it is counted.
-        denial = self._denial(found, self._recent.get(found.hash, look), key)
-        return (denial and self._denial(found, look(), key)) or found
-
-    def _denial(self, token: Token, counted: Counted | None, key: str | None) -> Denial | None:
-        """What denies a use, by what was counted."""
+        counted = self._database.look(lambda records: sqlite_uses.counted(records.db, found))
         if counted is None:  # it was revoked just now
             return Denial("unknown")
-        is_used_up = not has_use(token, counted.used)
-        if is_used_up and (key is None or not self._calls.is_known(token.id, self._call(key))):
-            return Denial("used up", token.id, label=token.label)
-        outcome = charge(token, counted.tat, time.time())
-        return outcome if isinstance(outcome, Denial) else None
+        is_used_up = not has_use(found, counted.used)
+        if is_used_up and (key is None or not self._calls.is_known(found.id, self._call(key))):
+            return Denial("used up", found.id, label=found.label)
+        outcome = charge(found, counted.tat, time.time())
+        return outcome if isinstance(outcome, Denial) else found
 
     def _judged_now(self, token: Token, kind: Kind) -> sqlite_uses.Judged:
         return sqlite_uses.Judged(token, kind, self._database.epoch)
