@@ -30,6 +30,7 @@ from .open_store import open_store
 from .paths import data_dir as find_home
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
+from .stop_signals import StopSignals
 from .store.base import Keeper, Store
 from .throttled_log import ThrottledLog
 from .tls_files import TLSFiles, server_context
@@ -129,7 +130,7 @@ class Worker:
         self._ready = ready
         self._tls = None if settings.tls is None else TLSFiles(*settings.tls)
         self._metrics = Metrics(Path(settings.metrics_dir)) if settings.metrics_dir else None
-        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        self._stop, self._hurry, self._stops = asyncio.Event(), asyncio.Event(), StopSignals()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -195,7 +196,8 @@ class Worker:
     def _end(self, number: int) -> None:
         # A service manager may send SIGTERM to the supervisor and to its workers, which then have it twice.
         supervised = self.reread is None
-        if (self._stop.is_set() and not supervised) or (supervised and number == signal.SIGINT):
+        self._stops.note()
+        if (self._stops.count > 1 and not supervised) or (supervised and number == signal.SIGINT):
             self._hurry.set()
         self._stop.set()
 

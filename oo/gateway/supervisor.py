@@ -21,6 +21,7 @@ from .listening import SETTLE
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
 from .shared_counts import bury
+from .stop_signals import StopSignals
 from .throttled_log import ThrottledLog
 
 logger = logging.getLogger("oo.gateway")
@@ -73,7 +74,7 @@ class Supervisor:
         self._reread = reread
         self._manager = ServiceManager()
         self._workers: list[_Worker] = []
-        self._stops = 0  # signals that say so
+        self._stops = StopSignals()
         self._hung_up = False
         self._failed_starts = 0
         self._errors, self._again = ThrottledLog(), 0.0
@@ -83,7 +84,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until SIGINT or SIGTERM; a second one ends the workers at once. Returns the exit code."""
         self._take_signals()
-        while not self._stops and self._failed_starts < _FAILED_STARTS:
+        while not self._stops.count and self._failed_starts < _FAILED_STARTS:
             if self._hung_up:
                 self._hung_up = False
                 self._reload()
@@ -93,18 +94,18 @@ class Supervisor:
             self._tell()
             time.sleep(_INTERVAL)
         self._manager.stopping()
-        if self._leave is not None and self._stops:
+        if self._leave is not None and self._stops.count:
             self._leave()
             time.sleep(SETTLE)  # what is begun still comes, while the workers accept
         self._sock.close()
         self._end()
-        if not self._stops:
+        if not self._stops.count:
             logger.error("%d workers in a row did not come up", self._failed_starts)
-        return 0 if self._stops else 1
+        return 0 if self._stops.count else 1
 
     def _take_signals(self) -> None:
         def stop(_number: int, _frame: FrameType | None) -> None:
-            self._stops += 1
+            self._stops.note()
 
         def hang_up(_number: int, _frame: FrameType | None) -> None:
             self._hung_up = True
@@ -193,7 +194,7 @@ class Supervisor:
                 worker.retire()
         hurried = False
         while self._workers:
-            if self._stops > 1 and not hurried:
+            if self._stops.count > 1 and not hurried:
                 hurried = True
                 for worker in self._workers:
                     worker.retire(signal.SIGINT)

@@ -139,6 +139,21 @@ def is_refused(served: Serving) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+def test_signals_that_come_together_cut_nothing(home: Home, workers: str) -> None:
+    with (
+        serving([READ, STREAM, SILENCE]) as upstream,
+        home.serve("--workers", workers, "--grace", "2") as served,
+        under_way(home, served, upstream.url),
+    ):
+        began = time.monotonic()
+        for _ in range(3):
+            served.process.terminate()
+            time.sleep(0.05)  # so that each is a signal of its own
+        assert served.process.wait(PATIENCE) == 0
+        assert time.monotonic() - began > 1.5
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_second_signal_ends_it_at_once_and_what_is_cut_is_counted(home: Home, workers: str) -> None:
     with serving([READ, STREAM, SILENCE]) as upstream, home.serve("--workers", workers, "--grace", "3600") as served:
         with under_way(home, served, upstream.url):

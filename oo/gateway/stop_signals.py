@@ -1,0 +1,27 @@
+"""How often a process was told to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+TOGETHER = 0.5
+"""Seconds within which signals are one: a group of processes is told, and again by one of it that passes it on."""
+
+
+class StopSignals:
+    """Counts what tells a process to stop."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.count = 0
+        """Times that it was told, on purpose."""
+        self._now = now
+        self._first = 0.0
+
+    def note(self) -> None:
+        """Count a signal, unless it comes with the first."""
+        if not self.count:
+            self._first = self._now()
+        elif self._now() - self._first < TOGETHER:
+            return
+        self.count += 1
