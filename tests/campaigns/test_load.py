@@ -171,6 +171,7 @@ def test_where_no_file_is_left_it_says_so_once_and_goes_on(
             time.sleep(0.05)
         for sock in silent:
             sock.close()
+        until(lambda: len(os.listdir(f"/proc/{served.process.pid}/fd")) < 100)
         assert ask(connection()) == 200
         assert served.log.count("\n") == 3
 
