@@ -137,7 +137,7 @@ def _forget(records: SQLiteRecords, last: dict[str, int], added: int, now: float
     over = [(token, number - kept.MAX_CALLS, now) for token, number in last.items() if number > kept.MAX_CALLS]
     records.db.executemany(beyond, over)
     # Now and then: on the event loop, each statement is waited for by all.
-    if any(number % _OFTEN < added for number in last.values()):
+    if any((number - 1) % _OFTEN < added for number in last.values()):  # at a token's first call too: many make no more
         old = (
             "DELETE FROM claims WHERE (token, number) IN"
             " (SELECT token, number FROM claims WHERE at < ? AND (done OR until < ?) ORDER BY at LIMIT ?)"

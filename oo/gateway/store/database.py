@@ -152,7 +152,7 @@ class Database:
         return found
 
     def _look(self, read: Callable[[SQLiteRecords], T]) -> T:
-        return self._open.changes.look(read, self._open.records)
+        return self._open.changes.look(read, self.records)
 
     def check(self) -> None:
         """StoreError if a record cannot be opened now."""

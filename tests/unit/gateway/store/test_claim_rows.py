@@ -111,12 +111,17 @@ async def test_a_late_answer_of_a_lost_claim_is_never_a_repeats(vault: Vault, mi
     assert await vault.result(mine[1], "key", b"digest") == StoredResponse(200, (), b"mine")
 
 
+async def make(vault: Vault, caller: Caller, count: int) -> None:
+    """Make some calls, k0 and so on, whose answers are not kept."""
+    for n in range(count):
+        fence = await claimed(vault, caller, f"k{n}", seconds=-1)
+        await vault.complete(caller[1], f"k{n}", fence, b"digest", None)
+
+
 async def test_a_call_is_known_for_a_day_and_then_forgotten_a_few_at_a_time(
     vault: Vault, mine: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for n in range(20):
-        fence = await claimed(vault, mine, f"k{n}", seconds=-1)
-        await vault.complete(mine[1], f"k{n}", fence, b"digest", None)
+    await make(vault, mine, 20)
     held = await claimed(vault, mine, "held")
     monkeypatch.setattr(kept, "KEPT", 0.0)
     monkeypatch.setattr(claim_rows, "_OFTEN", 1)
@@ -130,12 +135,14 @@ async def test_a_call_is_known_for_a_day_and_then_forgotten_a_few_at_a_time(
 async def test_what_is_old_is_forgotten_now_and_then(
     vault: Vault, mine: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for n in range(14):
-        fence = await claimed(vault, mine, f"k{n}", seconds=-1)
-        await vault.complete(mine[1], f"k{n}", fence, b"digest", None)
+    await make(vault, mine, 14)
     monkeypatch.setattr(kept, "KEPT", 0.0)
-    left = [await known(vault) for n in range(3) if await claimed(vault, mine, f"new{n}")]
-    assert left == [15, 2, 3]
+    left = [await known(vault) for n in range(4) if await claimed(vault, mine, f"new{n}")]
+    assert left == [15, 16, 3, 4]
+    # A token whose first call this is, and perhaps its last.
+    await make(vault, mine, 3)
+    await claimed(vault, await issued(vault, "other"), "first")
+    assert await known(vault) == 5
 
 
 async def test_the_last_calls_of_a_token_are_known(vault: Vault, mine: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,9 +150,7 @@ async def test_the_last_calls_of_a_token_are_known(vault: Vault, mine: Caller, m
     other = await issued(vault, "other")
     await claimed(vault, other, "others")
     held = await claimed(vault, mine, "held")
-    for n in range(20):
-        fence = await claimed(vault, mine, f"k{n}", seconds=-1)
-        await vault.complete(mine[1], f"k{n}", fence, b"digest", None)
+    await make(vault, mine, 20)
     assert [await vault.result(mine[1], f"k{n}", b"digest") for n in range(14, 20)] == [None] + ["gone"] * 5
     assert await known(vault) == 5 + 2
     assert await vault.renew(mine[1], "held", held, 60)
