@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from benchmarks.gateways import BODY, Served, gateway
-from benchmarks.load import UNIQUE, request
+from benchmarks.load import keyed, request
 from benchmarks.measure import ROOT, Row, paired
 from benchmarks.stores import DISK
 
@@ -72,8 +72,7 @@ def _rows(engine: str, served: Served, rounds: int) -> Iterator[Row]:
         rate = statistics.median(plain.rates[1:])
         yield Row("a secret on postgres, uncounted", "/s", {"ours": rate}, {}, 5000.0, at_least=True)
         yield Row("a secret on postgres, uncounted, p99", "ms", {"ours": statistics.median(plain.late[1:])}, {}, 10.0)
-    keyed = chat.replace(b"\r\n", b"\r\nIdempotency-Key: " + UNIQUE + b"\r\n", 1)
-    chats = {"keyed": Load(served, keyed), "without": Load(served, chat)}
+    chats = {"keyed": Load(served, keyed(chat)), "without": Load(served, chat)}
     yield paired(f"a chat on {engine}, keyed", "/s", rounds, chats, 0.5, "without", at_least=True)
     yield from _beside(f"a chat on {engine}", chats)
 

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.gateways import gateway
 from benchmarks.measure import ROOT, Row, paired
 from benchmarks.streams import MIB, resident
+from benchmarks.tunnels import connected, held_by
 from benchmarks.upstream import free_port
 
-_IDLE = 500  # clients
 _HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
@@ -26,36 +27,20 @@ def footprint_rows(upstream: str, rounds: int) -> Iterator[Row]:
     from tests.support.certificates import self_signed
 
     with gateway(upstream) as served:
-        _ask(_connected(served.port))
+        _ask(connected(served.port))
         yield Row("an idle gateway", "MiB", {"ours": resident(served.pid, "VmRSS") / MIB}, {}, 50.0)
-        held = _held(lambda: _connected(served.port), served.pid)
+        held = held_by(lambda: connected(served.port), _ask, served.pid)
         yield Row("an idle client", "KiB", {"ours": held}, {}, 8.0)
     with tempfile.TemporaryDirectory() as directory:
         made = self_signed(Path(directory), "127.0.0.1")
         context = ssl.create_default_context(cafile=made.file)
         options = ("--tls-cert", made.both, "--tls-key", made.both)
         with gateway(upstream, serve=options) as served:
-            tls = _held(lambda: context.wrap_socket(_connected(served.port), server_hostname="127.0.0.1"), served.pid)
-        yield Row("an idle client over TLS", "KiB", {"ours": tls}, {}, 60.0)
+            shaken = partial(context.wrap_socket, server_hostname="127.0.0.1")
+            held = held_by(lambda: shaken(connected(served.port)), _ask, served.pid)
+        yield Row("an idle client over TLS", "KiB", {"ours": held}, {}, 60.0)
     yield paired("start to the first answer", "ms", rounds, {"ours": _start}, 280.0)
     yield paired("oo --help", "ms", rounds, {"ours": _help}, 60.0)
-
-
-def _held(connect: Callable[[], socket.socket], pid: int) -> float:
-    """KiB that a client holds which has asked once."""
-    _ask(connect())
-    before = resident(pid, "VmRSS")
-    held = [connect() for _ in range(_IDLE)]
-    for each in held:
-        _ask(each)
-    grown = resident(pid, "VmRSS") - before
-    for each in held:
-        each.close()
-    return grown / _IDLE / 1024
-
-
-def _connected(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port))
 
 
 def _ask(sock: socket.socket) -> None:
@@ -78,7 +63,7 @@ def _start() -> float:
         try:
             while True:
                 try:
-                    with _connected(port) as sock:
+                    with connected(port) as sock:
                         _ask(sock)
                     return (time.perf_counter() - began) * 1e3
                 except ConnectionError:

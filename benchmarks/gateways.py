@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks.load import UNIQUE, request
+from benchmarks.load import keyed, request
 from benchmarks.measure import ROOT, Row, paired
 from benchmarks.upstream import free_port, wait_for
 from benchmarks.worker import PAYLOAD
@@ -100,9 +100,8 @@ def gateway_rows(upstream: str, server: str, rounds: int, seconds: float) -> Ite
             relayed = request("POST", "/relay/v1/chat/completions", served.route, BODY)
             sides["nginx"] = loaded(urlsplit(upstream).port or 80, relayed, seconds)
         yield paired("gateway-chat", "/s", rounds, sides, 0.8, "bare aiohttp proxy", at_least=True)
-        keyed = chat.replace(b"\r\n", b"\r\nIdempotency-Key: " + UNIQUE + b"\r\n", 1)
         counted = request("POST", "/api/proxy/v1/chat/completions", served.counted_route, BODY)
-        for name, sent, target in (("counted", counted, 0.45), ("keyed", keyed, 0.35)):
+        for name, sent, target in (("counted", counted, 0.45), ("keyed", keyed(chat), 0.35)):
             sides["ours"] = loaded(served.port, sent, seconds)
             yield paired(f"gateway-chat, {name}", "/s", rounds, sides, target, "bare aiohttp proxy", at_least=True)
         secret = request("GET", "/api/secret", served.secret)

@@ -38,9 +38,8 @@ def checks() -> Iterator[Check]:
         with path() as (call, profile):
             for _ in range(3):
                 call()  # what is made once is made
-            functions = _functions(call, profile) - _functions(int, profile)
-            yield f"functions called by a {name}", functions, MOST_CALLS[name]
-            yield f"bytes kept by {_OFTEN} of a {name}", _kept(call), MOST_KEPT
+            yield f"functions called by a {name}", functions(call, profile), MOST_CALLS[name]
+            yield f"bytes kept by {_OFTEN} of a {name}", kept(call, _OFTEN), MOST_KEPT
     yield "copies of a large answer", _copies(), MOST_COPIES
 
 
@@ -49,33 +48,36 @@ Profile = Callable[[Any], object]
 Path = tuple[Callable[[], object], Profile]
 
 
-def _functions(call: Callable[[], object], profile: Profile) -> float:
-    calls = 0
+def functions(call: Callable[[], object], profile: Profile = sys.setprofile) -> int:
+    """How many functions a call calls, of Python and of C."""
 
-    def note(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    seen = []
-    for _ in range(_TIMES):
+    def counted(call: Callable[[], object]) -> int:
         calls = 0
+
+        def note(_frame: Any, event: str, _argument: Any) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
         profile(note)
         call()
         profile(None)
-        seen.append(calls)
-    return min(seen)  # the others met a timer, say
+        return calls
+
+    # The least, since the others met a timer, say; and without what it takes to count.
+    return min(counted(call) for _ in range(_TIMES)) - min(counted(int) for _ in range(_TIMES))
 
 
-def _kept(call: Callable[[], object]) -> float:
+def kept(call: Callable[[], object], times: int) -> float:
+    """Bytes that so many calls leave behind."""
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for _ in range(_OFTEN):
+    for _ in range(times):
         call()
     gc.collect()
-    kept = tracemalloc.get_traced_memory()[0] - before
+    left = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    return kept
+    return left
 
 
 def _copies() -> float:

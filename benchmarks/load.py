@@ -51,6 +51,11 @@ def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
     return head.encode() + b"\r\n" + body
 
 
+def keyed(sent: bytes) -> bytes:
+    """A request with an Idempotency-Key, which is another each time that it is sent."""
+    return sent.replace(b"\r\n", b"\r\nIdempotency-Key: " + UNIQUE + b"\r\n", 1)
+
+
 if __name__ == "__main__":
     _, port, connections, seconds = sys.argv
     print(*asyncio.run(load("127.0.0.1", int(port), sys.stdin.buffer.read(), int(connections), float(seconds))))

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
-from typing import Any
 
 import oo
 from benchmarks import counting, hot_paths
+from benchmarks.hot_paths import TOKEN
 from benchmarks.measure import Side
 from oo.testing import MockTransport
 
-TOKEN = "oo_benchmark-token-that-opens-nothing"
 MOST_CALLS = 4
 """Python and C functions that a hit may call: get_secret, lookup, the store's read, the clock."""
 MOST_MODULES = 3
@@ -31,33 +30,11 @@ def requests_on_one_key() -> tuple[str, float, float]:
 
 
 def calls_of_a_hit() -> tuple[str, float, float]:
-    client = _warm()
-    calls = 0
-
-    def note(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    def hit() -> None:
-        client.get_secret(TOKEN, cache_ttl=60)
-
-    sys.setprofile(note)
-    try:
-        hit()
-    finally:
-        sys.setprofile(None)
-    return "functions called by a hit", calls - 2, MOST_CALLS  # less `hit` itself and `setprofile`
+    return "functions called by a hit", hot_paths.functions(_hit()), MOST_CALLS
 
 
 def allocations_of_a_hit() -> tuple[str, float, float]:
-    client = _warm()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    for _ in range(1000):
-        client.get_secret(TOKEN, cache_ttl=60)
-    kept = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    return "bytes kept by 1,000 hits", kept, 2000
+    return "bytes kept by 1,000 hits", hot_paths.kept(_hit(), 1000), 2000
 
 
 def modules_of_an_import() -> tuple[str, float, float]:
@@ -66,11 +43,12 @@ def modules_of_an_import() -> tuple[str, float, float]:
     return "modules loaded by `import oo`", float(done.stdout), MOST_MODULES
 
 
-def _warm() -> oo.Client:
+def _hit() -> Callable[[], object]:
     client = oo.Client(transport=MockTransport(lambda _request: {"value": "v"}), plugins=False)
+    hit = partial(client.get_secret, TOKEN, cache_ttl=60)  # which is no function itself
     for _ in range(3):
-        client.get_secret(TOKEN, cache_ttl=60)
-    return client
+        hit()
+    return hit
 
 
 CHECKS: tuple[Callable[[], tuple[str, float, float]], ...] = (

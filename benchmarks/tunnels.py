@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,6 +116,20 @@ def ask(sock: socket.socket, sent: bytes) -> None:
         got += piece
 
 
+def held_by(connect: Callable[[], socket.socket], ask: Callable[[socket.socket], object], pid: int) -> float:
+    """KiB that a process holds for each connection which has asked once and waits."""
+    with closing(connect()) as first:
+        ask(first)
+    before = resident(pid, "VmRSS")
+    held = [connect() for _ in range(IDLE)]
+    for each in held:
+        ask(each)
+    grown = resident(pid, "VmRSS") - before
+    for each in held:
+        each.close()
+    return grown / IDLE / 1024
+
+
 def tunnel_rows(rounds: int) -> Iterator[Row]:
     with over_tls() as (upstream, ca), gateway(upstream, ca=ca) as served:
         proxied = Proxied(served, upstream)
@@ -132,11 +146,5 @@ def tunnel_rows(rounds: int) -> Iterator[Row]:
             return (time.perf_counter() - began) / NEW * 1e3
 
         yield paired("a new tunnel and GET", "ms", rounds, {"ours": anew}, 3.5)
-        before = resident(served.pid, "VmRSS")
-        held = [proxied.tunnel() for _ in range(IDLE)]
-        for each in held:
-            ask(each, proxied.get)
-        grown = resident(served.pid, "VmRSS") - before
-        for each in held:
-            each.close()
-        yield Row("an idle tunnel", "KiB", {"ours": grown / IDLE / 1024}, {}, 60.0)
+        held = held_by(proxied.tunnel, lambda tunnel: ask(tunnel, proxied.get), served.pid)
+        yield Row("an idle tunnel", "KiB", {"ours": held}, {}, 60.0)

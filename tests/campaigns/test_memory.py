@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.load import UNIQUE, request
+from benchmarks.load import UNIQUE, keyed, request
 from oo.gateway.models import Route
 from oo.testing import BackgroundLoop
 from tests.campaigns.test_bodies import rss
@@ -67,7 +67,7 @@ def calls(home: Home) -> dict[str, tuple[int, bytes]]:
         "counted": (200, request("GET", "/api/secret", counted)),
         "refused": (401, request("GET", "/api/secret", "oo_" + "x" * 43)),
         "chat": (200, chat),
-        "keyed": (200, chat.replace(b"\r\n", b"\r\nIdempotency-Key: " + UNIQUE + b"\r\n", 1)),
+        "keyed": (200, keyed(chat)),
         "not found": (404, request("POST", "/api/proxy/v1/nothing", route, CHAT)),
     }
 

@@ -16,7 +16,6 @@ from .server import Connection
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 """The answer to a CONNECT (RFC 9110, 9.3.6): no length, and no body."""
 
-
 _NOBODY = asyncio.Protocol()
 
 
