@@ -12,7 +12,7 @@ import time
 
 from oo.gateway.models import StoredResponse
 from oo.gateway.open_store import open_store
-from oo.gateway.store import turns, writer
+from oo.gateway.store import log_sync, turns, writer
 from oo.gateway.store.base import Keeper
 
 TASKS = 16
@@ -31,13 +31,9 @@ async def claim(store: Keeper, token: str) -> None:
 
 
 def commit_alone() -> None:
-    def made(self: writer.Writer, outcomes: list[writer.Outcome]) -> None:
-        self._made += outcomes
-        self._sync()
-
     writer._MOST = 1
     writer.Writer._begin_here = lambda _: False  # type: ignore[method-assign]  # each on the thread
-    writer.Writer._tell_on_disk = made  # type: ignore[method-assign]  # where each waits for the disk
+    log_sync.LogSync.tell = log_sync.LogSync._sync  # type: ignore[method-assign]  # where each waits for the disk
     turns.Turn._lock = lambda *_, **_settings: True  # type: ignore[method-assign]  # SQLite's own lock is left
 
 

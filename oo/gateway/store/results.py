@@ -174,7 +174,7 @@ class _File:
             return None
         try:
             return work(self._db) if self._db is not None and self._there() == self._identity else None
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             return None
         finally:
             self._free.release()
@@ -183,14 +183,17 @@ class _File:
         """What `work` returns; None where there is no file, unless one is to be made."""
 
         def safe() -> T | None:
-            with self._free, sqlite.failures(self._path, "results file"):
-                try:
-                    return done()
-                except sqlite3.DatabaseError as error:
-                    if type(error) is not sqlite3.DatabaseError:
-                        raise  # locked, or full; the class itself is for what is damaged
-                    self._delete()
-                    return done()
+            try:
+                with self._free, sqlite.failures(self._path, "results file"):
+                    try:
+                        return done()
+                    except sqlite3.DatabaseError as error:
+                        if type(error) is not sqlite3.DatabaseError:
+                            raise  # locked, or full; the class itself is for what is damaged
+                        self._delete()
+                        return done()
+            except OSError as error:  # no file can be opened, say, or another program keeps the folder locked
+                raise StoreError(f"the results file {self._path} failed: {error.strerror or error}") from None
 
         def done() -> T | None:
             db = self._opened(make)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from ..._core.files import synced
 from ..errors import StoreError
 from .batches import copy_of
+from .log_sync import LogSync, Outcome, tell, told
 from .sqlite import begun, carry_over, failures, patient
 from .sqlite_rows import SQLiteRecords
 from .turns import Turn
@@ -27,11 +25,8 @@ T = TypeVar("T")
 Q = TypeVar("Q")
 _PATIENCE = 10.0  # seconds that a change waits for a turn, which a process that was stopped may keep
 _MOST = 64  # changes that share a transaction: other processes wait for its end
-_SYNC = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the latter alone
-_OFTEN = 128  # groups of changes after which the log is carried over into the file
 Work = Callable[[SQLiteRecords, list[Q]], Sequence[T]]
 Asked = tuple[Work[Any, Any], Any, "asyncio.Future[Any]"]
-Outcome = tuple["asyncio.Future[Any]", Any, "Exception | None"]
 
 
 class Writer:
@@ -41,7 +36,7 @@ class Writer:
     of a change that is not on the disk; others may see it a moment before.
 
     The changes are made on the event loop: a thread would wait at each statement for its turn among those of its
-    process. What may take its time is a thread's: the disk, and a file that another process is writing to.
+    process. What may take its time is a thread's: a file that another process is writing to, and the disk (LogSync).
     """
 
     def __init__(self, records: SQLiteRecords, path: Path, end: Callable[[], None] = lambda: None) -> None:
@@ -51,18 +46,16 @@ class Writer:
         self._path = path
         self._turn = Turn(path)
         self._waiting: list[Asked] = []
-        self._made: list[Outcome] = []  # what may not be on the disk
         self._closed = False
         self._lock = threading.Lock()
         self._free = threading.Lock()  # the connection is used on one thread at a time
-        self._synced = 0
         self._came: float | None = None  # when the thread came for a turn that it has not got
         self._watch: asyncio.TimerHandle | None = None
-        # The disk is left to `_sync`, where SQLite would wait for it within a commit.
+        # The disk is left to LogSync, where SQLite would wait for it within a commit.
         for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "busy_timeout = 0"):
             records.db.execute(f"PRAGMA {setting}")
-        self._log = os.open(f"{path}-wal", os.O_RDWR)
         self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._disk = LogSync(path, lambda: self._jobs.put(self._carry_over))
         self._thread = threading.Thread(target=self._run, name="oo-vault", daemon=True)
         self._thread.start()
 
@@ -73,8 +66,7 @@ class Writer:
     async def ask(self, work: Work[Q, T], question: Q) -> T:
         """The answer to a question, once what it changes is on the disk. `work` gives the answers to all that wait for
         it, in their order; where it raises, nothing is done of any. It may be called again if another work fails."""
-        if self._closed:
-            raise StoreError(f"the vault {self._path} was closed")
+        self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:
@@ -89,7 +81,7 @@ class Writer:
         if self._closed:
             return  # the last thing that it does is this
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._tell_on_disk([(future, None, None)])
+        self._disk.tell([(future, None, None)])
         await future
 
     def look(self, read: Callable[[SQLiteRecords], T], elsewhere: SQLiteRecords) -> T:
@@ -107,15 +99,17 @@ class Writer:
 
     async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, which begins its own transactions."""
+        self._check_open()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def make() -> None:
             try:
-                with self._free, self._turn, failures(self._path), patient(self._records.db, _PATIENCE):
+                with self._in_turn(), failures(self._path), patient(self._records.db, _PATIENCE):
+                    self._came = None
                     outcome: Outcome = future, work(self._records.db), None
             except Exception as error:  # whoever waits raises it
                 outcome = future, None, error
-            self._tell_on_disk([outcome])
+            self._disk.tell([outcome])
 
         self._jobs.put(make)
         return await future
@@ -125,11 +119,14 @@ class Writer:
         if not self._closed:
             self._closed = True
             # `_make` makes what no turn of a loop came to. The file is never free again.
-            ends = (self._make, self._free.acquire, self._sync, partial(os.close, self._log), self._end)
-            for job in (*ends, self._turn.close, None):
+            for job in (self._make, self._free.acquire, self._disk.close, self._end, self._turn.close, None):
                 self._jobs.put(job)
         while wait and self._thread.is_alive() and not self._is_late():
             self._thread.join(_PATIENCE / 100)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"the vault {self._path} was closed")
 
     def _make_here(self) -> None:
         """Make what waits on the event loop, or leave it to the thread where the file is not free."""
@@ -141,7 +138,7 @@ class Writer:
             try:
                 outcomes = self._group(self._next())
                 # Whoever changed nothing does not wait for the disk.
-                (_told if self._records.db.total_changes == before else self._tell_on_disk)(outcomes)
+                (told if self._records.db.total_changes == before else self._disk.tell)(outcomes)
             finally:
                 self._turn.leave()
                 self._free.release()
@@ -178,9 +175,9 @@ class Writer:
             with self._lock:
                 late, self._waiting = self._waiting, []
             why = f"the vault {self._path} failed: another process keeps it locked"
-            _tell([(future, None, StoreError(why)) for *_, future in late])
-        again = asyncio.get_running_loop().call_later
-        self._watch = None if self._came is None else again(_PATIENCE / 2, self._look)
+            tell([(future, None, StoreError(why)) for *_, future in late])
+        again, waits = asyncio.get_running_loop().call_later, self._waiting or self._came is not None
+        self._watch = again(_PATIENCE / 2, self._look) if waits else None
 
     def _run(self) -> None:
         for job in iter(self._jobs.get, None):
@@ -191,29 +188,25 @@ class Writer:
 
     def _make(self) -> None:
         while self._waiting:
-            self._came = time.monotonic()
-            with self._free, self._turn:
-                self._came = None
+            with self._in_turn():
                 asked = self._next()
-                self._tell_on_disk(self._begun(asked, patiently=True) if asked else [])
+                try:
+                    with failures(self._path), patient(self._records.db, _PATIENCE):
+                        self._records.db.execute("BEGIN IMMEDIATE")
+                except StoreError as error:
+                    outcomes = _failed(asked, error)
+                else:
+                    self._came = None
+                    outcomes = self._group(asked)
+            self._disk.tell(outcomes)
 
     def _next(self) -> list[Asked]:
         with self._lock:
             asked, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
         return asked
 
-    def _begun(self, asked: list[Asked], *, patiently: bool = False) -> list[Outcome]:
-        """Make changes in a transaction of their own."""
-        db = self._records.db
-        try:
-            with failures(self._path), patient(db, _PATIENCE) if patiently else nullcontext():
-                db.execute("BEGIN IMMEDIATE")
-        except StoreError as error:
-            return _failed(asked, error)
-        return self._group(asked)
-
     def _group(self, asked: list[Asked]) -> list[Outcome]:
-        """Make changes in the transaction that has begun."""
+        """Make changes in the transaction that has begun. Where one fails, the others wait again."""
         groups: dict[Work[Any, Any], list[Asked]] = {}
         for each in asked:
             groups.setdefault(each[0], []).append(each)
@@ -228,59 +221,32 @@ class Writer:
         except Exception as error:
             if culprit is None:
                 return _failed(asked, error)
-            failed = _failed(groups.pop(culprit), error)
+            failed = groups.pop(culprit)
             # The others once more: savepoints would cost each transaction two statements for every work.
-            others = [each for group in groups.values() for each in group]
-            return failed + (self._begun(others) if others else [])
+            with self._lock:
+                self._waiting = [each for group in groups.values() for each in group] + self._waiting
+            return _failed(failed, error)
         return made
 
-    def _tell_on_disk(self, outcomes: list[Outcome]) -> None:
-        with self._lock:
-            self._made += outcomes
-        self._jobs.put(self._sync)
-
-    def _sync(self) -> None:
-        """Tell what was made, once it is on the disk."""
-        with self._lock:
-            outcomes, self._made = self._made, []
-        if not outcomes:
-            return
-        try:
-            with nullcontext() if self._synced else synced(str(self._path.parent)):  # the log's own name
-                _SYNC(self._log)
-        except OSError as error:
-            why = StoreError(f"the vault {self._path} failed: {error.strerror}")
-            outcomes = [(future, None, copy_of(why)) for future, *_ in outcomes]
-        _told(outcomes)
-        self._synced += 1
-        if self._synced % _OFTEN == 0:
-            self._jobs.put(self._carry_over)
-
     def _carry_over(self) -> None:
+        """Carry the log over into the file, in a turn: while others write, it would never be done."""
+        if not self._closed:
+            with self._in_turn():
+                self._came = None
+                carry_over(self._records.db)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Hold the connection, and a turn, whose waiting the block ends (`_came`)."""
         with self._free:
-            carry_over(self._records.db)
+            self._came = time.monotonic()
+            try:
+                with self._turn:
+                    yield
+            finally:
+                self._came = None
 
 
 def _failed(asked: list[Asked], error: Exception) -> list[Outcome]:
     """To each an error of its own, since each raises it in a task of its own."""
     return [(future, None, error if len(asked) == 1 else copy_of(error)) for *_, future in asked]
-
-
-def _told(outcomes: list[Outcome]) -> None:
-    """Have each loop tell those of it who wait, all at once."""
-    for loop in {future.get_loop() for future, *_ in outcomes}:
-        mine = [outcome for outcome in outcomes if outcome[0].get_loop() is loop]
-        try:
-            loop.call_soon_threadsafe(_tell, mine)
-        except RuntimeError:  # the loop was closed, so nobody waits
-            continue
-
-
-def _tell(outcomes: list[Outcome]) -> None:
-    for future, value, error in outcomes:
-        if future.done():  # whoever waited was cancelled
-            continue
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)

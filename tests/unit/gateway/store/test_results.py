@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 import threading
 import time
 from collections import namedtuple
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import oo
+from oo._core.files import lock_dir
 from oo._http.body import Body
 from oo.gateway import kept
 from oo.gateway.errors import StoreError
@@ -261,3 +263,13 @@ async def test_what_is_small_is_written_on_the_loop_unless_another_writes(result
     here = threading.get_ident()
     assert [where == here for where in wheres] == [True, False, True, False]  # the third failed, and was made anew
     assert await results.find(call("late")) is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder has no lock there")
+async def test_a_file_that_cannot_be_made_is_a_failure_of_the_store(
+    results: Results, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oo.gateway.store.results._LOCK_TIMEOUT", 0.05)
+    with lock_dir(path.parent), pytest.raises(StoreError, match=r"results file .* failed: another program keeps"):
+        await results.keep(call(), answer())
+    await results.keep(call(), answer())

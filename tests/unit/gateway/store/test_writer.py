@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from oo.gateway.errors import StoreError
-from oo.gateway.store import sqlite, writer
+from oo.gateway.store import log_sync, sqlite, writer
 from oo.gateway.store.data_keys import DataKeys
 from oo.gateway.store.sqlite_rows import SQLiteRecords
 from oo.gateway.store.turns import Turn
@@ -254,7 +254,7 @@ async def test_a_file_that_another_writes_to_is_waited_for_on_the_thread(kept: K
 
 async def test_nobody_is_told_before_the_disk_has_it(kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    monkeypatch.setattr(writer, "_SYNC", lambda _: go.wait(10))
+    monkeypatch.setattr(log_sync, "_SYNC", lambda _: go.wait(10))
     (task,) = await held.waiting(put("a"))
     while names(kept) != {"a"}:  # others see it
         await asyncio.sleep(0.001)
@@ -272,7 +272,7 @@ async def test_a_disk_that_fails_is_told_to_each(held: Held, monkeypatch: pytest
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(writer, "_SYNC", fails)
+    monkeypatch.setattr(log_sync, "_SYNC", fails)
     tasks = await held.waiting(put("a"), put("b"))
     errors = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(error) for error in errors] == [StoreError] * 2
@@ -281,7 +281,7 @@ async def test_a_disk_that_fails_is_told_to_each(held: Held, monkeypatch: pytest
 
 
 async def test_the_log_is_carried_over_now_and_then(kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_OFTEN", 2)
+    monkeypatch.setattr(log_sync, "_OFTEN", 2)
     before = kept.path.read_bytes()
     for n in range(2):
         await held.writer.write(put(str(n)))
@@ -323,3 +323,82 @@ async def test_a_file_that_is_locked_is_read_by_whoever_waits_for_it(kept: Kept,
             held.writer.look(lambda _: {}["other"], elsewhere)
     assert held.writer._free.acquire(blocking=False)
     held.writer._free.release()
+
+
+async def test_however_many_wait_all_are_told_that_it_is_locked(
+    kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 0.2)
+    with closing(sqlite.writer(kept.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        tasks = await held.waiting(*(put(str(n)) for n in range(150)))
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(error) for error in errors} == {StoreError}
+        assert all("locked" in str(error) for error in errors)
+        later = await held.waiting(put("later"))
+        other.execute("ROLLBACK")
+        assert await asyncio.gather(*later) == [1]
+
+
+async def test_a_turn_that_is_lost_while_others_wait_is_given_up_too(
+    kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 0.4)
+    monkeypatch.setattr(writer, "_MOST", 1)
+    turn, holding = Turn(kept.path), await held.hold()
+    tasks = await held.waiting(*(put(str(n)) for n in range(3)))
+    taking = asyncio.create_task(asyncio.to_thread(turn.take))
+    held.go.set()
+    await asyncio.gather(holding, taking)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(outcome == 1 or "keeps it locked" in str(outcome) for outcome in outcomes)
+    (late,) = await held.waiting(put("late"))
+    with pytest.raises(StoreError, match="keeps it locked"):
+        await late
+    turn.close()
+
+
+async def test_the_disk_is_told_of_while_a_turn_is_waited_for(kept: Kept, held: Held) -> None:
+    turn = Turn(kept.path)
+    with turn:
+        (waits,) = await held.waiting(put("a"))
+        await held.writer.on_disk()
+        assert not waits.done()
+    assert await waits == 1
+    turn.close()
+
+
+async def test_who_waits_behind_work_alone_is_given_up(kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 0.2)
+    turn = Turn(kept.path)
+    with turn:
+        alone = asyncio.create_task(held.writer.alone(lambda _: "done"))
+        await asyncio.sleep(0.05)
+        (waits,) = await held.waiting(put("a"))
+        with pytest.raises(StoreError, match="keeps it locked"):
+            await waits
+    turn.close()
+    assert await alone == "done"
+
+
+async def test_others_wait_where_another_came_between_a_failure_and_them(kept: Kept, held: Held) -> None:
+    with closing(sqlite.writer(kept.path)) as other:
+
+        def fails(records: SQLiteRecords) -> None:
+            asyncio.get_running_loop().call_soon(other.execute, "BEGIN IMMEDIATE")
+            fail(records)
+
+        no, waits = await held.waiting(fails, put("a"))
+        with pytest.raises(StoreError, match=r"^no$"):
+            await no
+        assert not waits.done()
+        other.execute("COMMIT")
+        assert await waits == 1
+
+
+async def test_the_log_is_left_alone_once_it_is_closed(held: Held) -> None:
+    held.writer.close()
+    held.writer._carry_over()
+    with pytest.raises(StoreError, match="was closed"):
+        await held.writer.alone(lambda _: None)
+    await held.writer.on_disk()

@@ -1,0 +1,100 @@
+"""Whoever waits for a change is told of it once the disk has it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ..._core.files import synced
+from ..errors import StoreError
+from .batches import copy_of
+
+logger = logging.getLogger("oo.gateway")
+_SYNC = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the latter alone
+_OFTEN = 128  # syncs after which `often` is called
+Outcome = tuple["asyncio.Future[Any]", Any, "Exception | None"]
+
+
+class LogSync:
+    """Syncs the write-ahead log of a vault, on a thread of its own, and tells what was committed before that. Where the
+    disk fails, each is told so (StoreError)."""
+
+    def __init__(self, path: Path, often: Callable[[], object] = lambda: None) -> None:
+        """`often` is called on the thread now and then, for the log has grown."""
+        self._path = path
+        self._often = often
+        self._count = 0
+        self._log = os.open(f"{path}-wal", os.O_RDWR)
+        self._made: SimpleQueue[list[Outcome] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="oo-log", daemon=True)
+        self._thread.start()
+
+    def tell(self, outcomes: list[Outcome]) -> None:
+        """Tell what was committed, once it is on the disk."""
+        self._made.put(outcomes)
+
+    def close(self) -> None:
+        """Tell the rest, and close the log."""
+        self._made.put(None)
+        self._thread.join()
+        os.close(self._log)
+
+    def _run(self) -> None:
+        for outcomes in iter(self._made.get, None):
+            try:
+                self._sync(outcomes + self._more())
+            except Exception as error:  # noqa: PERF203  # those who come after it are served
+                logger.error("syncing the vault's log failed: %s", type(error).__name__)  # noqa: TRY400  # one line
+
+    def _more(self) -> list[Outcome]:
+        """What else was committed by now."""
+        found: list[Outcome] = []
+        while True:
+            try:
+                outcomes = self._made.get_nowait()
+            except Empty:
+                return found
+            if outcomes is None:
+                self._made.put(None)
+                return found
+            found += outcomes
+
+    def _sync(self, outcomes: list[Outcome]) -> None:
+        try:
+            with nullcontext() if self._count else synced(str(self._path.parent)):  # the log's own name
+                _SYNC(self._log)
+        except OSError as error:
+            why = StoreError(f"the vault {self._path} failed: {error.strerror}")
+            outcomes = [(future, None, copy_of(why)) for future, *_ in outcomes]
+        told(outcomes)
+        self._count += 1
+        if self._count % _OFTEN == 0:
+            self._often()
+
+
+def told(outcomes: list[Outcome]) -> None:
+    """Have each loop tell those of it who wait, all at once."""
+    for loop in {future.get_loop() for future, *_ in outcomes}:
+        mine = [outcome for outcome in outcomes if outcome[0].get_loop() is loop]
+        try:
+            loop.call_soon_threadsafe(tell, mine)
+        except RuntimeError:  # the loop was closed, so nobody waits
+            continue
+
+
+def tell(outcomes: list[Outcome]) -> None:
+    """Tell those who wait, on their own loop."""
+    for future, value, error in outcomes:
+        if future.done():  # whoever waited was cancelled
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)

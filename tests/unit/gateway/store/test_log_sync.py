@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oo.gateway.errors import StoreError
+from oo.gateway.store import log_sync
+from oo.gateway.store.log_sync import LogSync, Outcome
+
+
+class Disk:
+    """Takes its time for each sync, until `go`."""
+
+    def __init__(self) -> None:
+        self.go, self.begun = threading.Event(), threading.Event()
+        self.syncs = 0
+
+    def __call__(self, _handle: int) -> None:
+        self.begun.set()
+        assert self.go.wait(10)
+        self.syncs += 1
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "v-wal").touch()
+    return tmp_path / "v"
+
+
+@pytest.fixture
+async def disk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Disk]:
+    disk = Disk()
+    monkeypatch.setattr(log_sync, "_SYNC", disk)
+    yield disk
+    disk.go.set()
+
+
+def outcome(value: Any, error: Exception | None = None) -> Outcome:
+    return asyncio.get_running_loop().create_future(), value, error
+
+
+async def test_what_comes_while_the_disk_is_waited_for_shares_the_next_sync(path: Path, disk: Disk) -> None:
+    log = LogSync(path)
+    outcomes = [outcome(n) for n in range(4)]
+    log.tell(outcomes[:1])
+    await asyncio.to_thread(disk.begun.wait, 10)
+    for each in outcomes[1:]:
+        log.tell([each])
+    await asyncio.sleep(0.02)
+    assert not any(future.done() for future, *_ in outcomes)
+    disk.go.set()
+    assert await asyncio.gather(*(future for future, *_ in outcomes)) == [0, 1, 2, 3]
+    assert disk.syncs == 2
+    log.close()
+
+
+async def test_the_rest_is_told_when_it_closes(path: Path, disk: Disk) -> None:
+    log, (future, value, error) = LogSync(path), outcome(1)
+    log.tell([outcome(0)])
+    await asyncio.to_thread(disk.begun.wait, 10)
+    log.tell([(future, value, error)])
+    closing = asyncio.create_task(asyncio.to_thread(log.close))
+    await asyncio.sleep(0.02)
+    assert not closing.done()
+    disk.go.set()
+    await closing
+    assert await future == 1
+
+
+async def test_each_is_told_of_an_error_of_its_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(log_sync, "_SYNC", fails)
+    log, outcomes = LogSync(path), [outcome(0), outcome(None, StoreError("no"))]
+    log.tell(outcomes)
+    errors = await asyncio.gather(*(future for future, *_ in outcomes), return_exceptions=True)
+    assert [str(error) for error in errors] == [f"the vault {path} failed: Input/output error"] * 2
+    assert errors[0] is not errors[1]
+    log.close()
+
+
+async def test_it_outlives_what_fails_on_its_thread(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(log_sync, "_OFTEN", 1)
+    log = LogSync(path, fails)
+    for n in range(2):
+        told = outcome(n)
+        log.tell([told])
+        assert await told[0] == n
+    log.close()
+    assert caplog.text.count("syncing the vault's log failed: ValueError") == 2
+
+
+async def test_whoever_has_left_and_whose_loop_is_gone_are_passed_over(path: Path) -> None:
+    gone = asyncio.new_event_loop()
+    elsewhere = gone.create_future()
+    gone.close()
+    left, stays = outcome(1), outcome(2)
+    left[0].cancel()
+    log = LogSync(path)
+    log.tell([(elsewhere, 0, None), left, stays])
+    assert await stays[0] == 2
+    log.close()
