@@ -20,17 +20,15 @@
 | `ClientWebSocketResponse._response` | the connection of a WebSocket is ended without its closing handshake |
 | `DummyCookieJar.update_cookies_from_headers` | no cookies are looked at |
 | `http.HttpProcessingError` | what the parser raises for a broken body |
-| asyncio's TLS transport `_ssl_protocol`, and its `_transport` | what came before a reset is read, as without TLS |
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -42,6 +40,7 @@ from yarl import URL
 from .._core.io import unwritten
 from .._version import __version__
 from ..exceptions import DoubleOError
+from ._asyncio_patches import is_truncated, read_rest_of_tls, rest_of
 from .deadlines import Deadlines
 from .proxy_env import name_of_proxy
 from .reader import ACCEPT_ENCODING
@@ -51,7 +50,6 @@ from .unix_sockets import socket_of
 fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 """Whether this task's request goes over a new connection: a kept one may be as stale as the one it was lost with."""
 
-_PIECE = 64 << 10  # bytes
 DEFAULT_FIELDS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Agent": f"double-o/{__version__}"}
 """The fields that a request has unless it brings its own, in their order."""
 
@@ -205,7 +203,7 @@ class Connection(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        _read_rest_of_tls(transport)
+        read_rest_of_tls(transport)
 
     def data_received(self, data: bytes) -> None:
         self._answered = True
@@ -249,69 +247,17 @@ class Connection(ResponseHandler):
         if transport is not None:
             if exc is not None:
                 self._read_rest()
-            self.truncated = _is_truncated(transport.get_extra_info("ssl_object"))
+            self.truncated = is_truncated(transport.get_extra_info("ssl_object"))
         super().connection_lost(exc)
         if transport is not None:
             # Python 3.10 warns of a TLS transport that its peer closed and nobody else did.
             transport.close()
 
     def _read_rest(self) -> None:
-        # Of TLS, `_read_rest_of_tls` has read it.
+        # Of TLS, `read_rest_of_tls` has read it.
         if self.transport is not None and self.transport.get_extra_info("ssl_object") is None:
-            for data in _rest(self.transport):
+            for data in rest_of(self.transport):
                 self.data_received(data)
-
-
-def _rest(transport: asyncio.BaseTransport) -> Iterator[bytes]:
-    """What the socket of a connection that was lost still holds. asyncio stops reading when it cannot write, and an
-    answer may have come before the server reset the connection."""
-    try:
-        with transport.get_extra_info("socket").dup() as sock:
-            while data := sock.recv(_PIECE):
-                yield data
-    except (AttributeError, OSError):  # no socket at all, a closed one, or nothing more in it
-        pass
-
-
-def _read_rest_of_tls(transport: Any) -> None:
-    """Have the TLS of a connection take what its socket holds before it tells of the loss, by when that is closed."""
-    tls = getattr(transport, "_ssl_protocol", None)
-    # In TLS within TLS, through a proxy, that of the proxy alone reads from the socket.
-    if tls is None or hasattr(tls._transport, "_ssl_protocol"):
-        return
-    socket_s = tls._transport
-
-    def connection_lost(exc: BaseException | None) -> None:
-        del tls.connection_lost
-        for data in _rest(socket_s) if exc is not None else ():
-            _feed(tls, data)
-        tls.connection_lost(exc)
-
-    tls.connection_lost = connection_lost
-
-
-def _feed(tls: Any, data: bytes) -> None:
-    if not isinstance(tls, asyncio.BufferedProtocol):  # Python 3.10
-        tls.data_received(data)
-        return
-    view = memoryview(data)
-    while view:
-        buffer = memoryview(tls.get_buffer(len(view)))
-        size = min(len(buffer), len(view))
-        buffer[:size], view = view[:size], view[size:]
-        tls.buffer_updated(size)
-
-
-def _is_truncated(tls: ssl.SSLObject | None) -> bool:
-    if tls is None:
-        return False
-    try:
-        tls.read(1)
-    except ssl.SSLWantReadError:  # where close_notify came, there is no more to wait for
-        return True
-    except (OSError, ValueError):
-        pass
-    return False
 
 
 def _fail(payload: aiohttp.StreamReader | None, exc: BaseException, *cause: BaseException) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import ssl
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,8 +15,7 @@ from aiohttp.http import HttpProcessingError
 
 import oo
 from oo.transports._aiohttp_patches import Connection, Connector, NoCookies, fresh
-from tests.support.certificates import self_signed
-from tests.support.faults import READ, SILENCE, answer, serving
+from tests.support.faults import answer, serving
 from tests.support.probing import TOKEN
 
 
@@ -89,16 +86,3 @@ async def test_the_transport_s_connections_are_in_use() -> None:
             assert not held[0].is_connected()
             fresh.reset(before)
             assert held[0].is_connected()
-
-
-async def test_the_tls_of_a_connection_tells_of_its_loss_once_it_has_read_the_rest(tmp_path: Path) -> None:
-    certificate = self_signed(tmp_path, "127.0.0.1")
-    loop, trust = asyncio.get_running_loop(), ssl.create_default_context(cafile=certificate.file)
-    with serving([READ, SILENCE], tls=certificate.server) as server:
-        transport, _ = await loop.create_connection(lambda: Connection(loop), "127.0.0.1", server.port, ssl=trust)
-        tls: Any = transport._ssl_protocol  # type: ignore[attr-defined]  # asyncio's
-        assert tls._transport.get_protocol() is tls
-        assert vars(tls).keys() >= {"connection_lost"}
-        transport.abort()
-        assert await asyncio.to_thread(server.until, left=1)
-        assert "connection_lost" not in vars(tls)
