@@ -38,6 +38,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from .._core.io import unwritten
+from .._core.write_batch import BatchedTransport, WriteBatch
 from .._version import __version__
 from ..exceptions import DoubleOError
 from ._asyncio_patches import is_truncated, read_rest_of_tls, rest_of
@@ -92,7 +93,7 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._factory = partial(Connection, loop=self._loop)  # type: ignore[assignment]  # partial is invariant
+        self._factory = partial(Connection, self._loop, WriteBatch(self._loop))  # type: ignore[assignment]  # invariant
         self._unfinished: set[asyncio.Task[ResponseHandler]] = set()
         self.deadlines = Deadlines(self._loop)
         """When the exchanges over these connections must have their answers."""
@@ -195,7 +196,14 @@ class Connection(ResponseHandler):
     truncated = False
     """Whether the connection ended without TLS's close_notify."""
 
+    batched: BatchedTransport
+    """Its transport, to write to beside many others. What aiohttp writes goes to the one beneath."""
+
     _reused = _answered = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, batch: WriteBatch) -> None:
+        super().__init__(loop)
+        self._batch = batch
 
     def expire(self) -> None:
         """Fail what is waited for: its time is over."""
@@ -203,6 +211,7 @@ class Connection(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.batched = BatchedTransport(transport, self._batch)
         read_rest_of_tls(transport)
 
     def data_received(self, data: bytes) -> None:

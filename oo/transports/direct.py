@@ -55,8 +55,9 @@ class Answer:
         if not self.closed:
             self.closed = True
             # What the server has not taken of a request would stand before the next one.
-            transport = self._protocol.transport
-            self._connector.give_back(self._target, self._protocol, close=transport is None or unwritten(transport) > 0)
+            protocol = self._protocol
+            is_sent = protocol.transport is not None and unwritten(protocol.batched) == 0
+            self._connector.give_back(self._target, protocol, close=not is_sent)
 
     def close(self) -> None:
         """Close the connection, if the answer has not been read."""
@@ -142,7 +143,7 @@ async def exchange(
     late = protocol.expire
     try:
         start_reading(protocol, has_body)
-        protocol.transport.write(message)
+        protocol.batched.write(message)
         # Of asyncio.timeout a tenth of the cost: what is waited for here ends with an exception of the connection's.
         deadlines.add(late, end)
         while True:

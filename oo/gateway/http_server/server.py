@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 from aiohttp import web
 
 from ..._core.io import unwritten
+from ..._core.write_batch import BatchedTransport, WriteBatch
 from ._aiohttp_patches import BaseConnection, BaseServer, Refuse, last_request
 from ._sslproto_patches import BUFFER, TLSConnection
 from .data_rate import MinDataRate
@@ -76,6 +77,7 @@ class Server(BaseServer):
         self._tracked: set[Connection] = set()
         self._encrypted: set[TLSConnection] = set()
         self._buffer = bytearray(BUFFER)
+        self.writes = WriteBatch(self._loop)
         self.made = 0  # connections so far
         self._begun = 0  # and those whose handshake may not be over
         # Dicts for their order, with the time since when: connections without a request yet, and those between two.
@@ -222,7 +224,7 @@ class Connection(BaseConnection):
         self._rate: MinDataRate | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", BatchedTransport(transport, self.server.writes)))
         sock = transport.get_extra_info("socket")
         if _NOTSENT_LOWAT is not None and sock is not None and sock.family != _UNIX:
             # Otherwise the system buffers megabytes for a caller that reads nothing, and slow reading shows in leaps of
@@ -258,6 +260,12 @@ class Connection(BaseConnection):
         if self._rate is not None:
             self._rate.stop()
         super().resume_writing()
+
+    def taken(self) -> asyncio.Transport:
+        """What it is over, for another protocol; all that was answered is written."""
+        batched = cast("BatchedTransport", self.transport)
+        batched.flush()
+        return cast("asyncio.Transport", batched.under)
 
     def leave(self) -> None:
         """End the connection once what was answered has been sent."""

@@ -43,7 +43,7 @@ def take_over(request: web.BaseRequest, context: ssl.SSLContext, tunnel: object,
     outer = request.protocol
     if not isinstance(outer, Connection) or outer.transport is None or outer.transport.is_closing():
         raise ConnectionResetError
-    server, transport = outer.server, outer.transport
+    server, transport = outer.server, outer.taken()
     inner = Connection(server, server.refuse)
     inner.tunnel = tunnel
     inner.carrier = transport
