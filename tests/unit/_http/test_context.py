@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import pytest
+
 from oo._client.operations import ClientContext
 from oo._http.context import Context
 from oo._http.request import Request
@@ -26,6 +32,27 @@ def test_what_one_call_sets_no_other_sees() -> None:
     assert first.timeline == [("attempt", 0.0)]
     assert first.id == first.id != second.id
     assert len(first.id) == 32
+
+
+def test_no_two_calls_have_one_name() -> None:
+    assert len({Context().id for _ in range(1000)}) == 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_fork_draws_names_of_its_own() -> None:
+    script = """
+import os
+from oo._http.context import Context
+Context().id  # of a draw of many
+reading, writing = os.pipe()
+if not os.fork():
+    os.write(writing, Context().id.encode())
+    os._exit(0)
+print(Context().id, os.read(reading, 32).decode())
+"""
+    ours, the_child_s = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.split()
+    assert len(ours) == len(the_child_s) == 32
+    assert ours != the_child_s
 
 
 def test_the_parser_of_a_client_reads_the_answer_and_without_one_it_is_its_own_value() -> None:
