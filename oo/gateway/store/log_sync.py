@@ -32,13 +32,25 @@ class LogSync:
         self._often = often
         self._count = 0
         self._log = os.open(f"{path}-wal", os.O_RDWR)
+        self._lock = threading.Lock()
+        self._left = 0  # calls of `tell` whose outcomes were not told
+        self._after: list[Outcome] = []
         self._made: SimpleQueue[list[Outcome] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="oo-log", daemon=True)
         self._thread.start()
 
     def tell(self, outcomes: list[Outcome]) -> None:
         """Tell what was committed, once it is on the disk."""
+        with self._lock:
+            self._left += 1
         self._made.put(outcomes)
+
+    def is_busy(self, after: Outcome) -> bool:
+        """Whether the disk is waited for. If so, `after` is told when that has ended, before whoever waits for it."""
+        with self._lock:
+            if self._left:
+                self._after.append(after)
+            return self._left > 0
 
     def close(self) -> None:
         """Tell the rest, and close the log."""
@@ -49,13 +61,13 @@ class LogSync:
     def _run(self) -> None:
         for outcomes in iter(self._made.get, None):
             try:
-                self._sync(outcomes + self._more())
+                self._sync([outcomes, *self._more()])
             except Exception as error:  # noqa: PERF203  # those who come after it are served
                 logger.error("syncing the vault's log failed: %s", type(error).__name__)  # noqa: TRY400  # one line
 
-    def _more(self) -> list[Outcome]:
+    def _more(self) -> list[list[Outcome]]:
         """What else was committed by now."""
-        found: list[Outcome] = []
+        found: list[list[Outcome]] = []
         while True:
             try:
                 outcomes = self._made.get_nowait()
@@ -64,16 +76,20 @@ class LogSync:
             if outcomes is None:
                 self._made.put(None)
                 return found
-            found += outcomes
+            found.append(outcomes)
 
-    def _sync(self, outcomes: list[Outcome]) -> None:
+    def _sync(self, committed: list[list[Outcome]]) -> None:
+        outcomes = [outcome for some in committed for outcome in some]
         try:
             with nullcontext() if self._count else synced(str(self._path.parent)):  # the log's own name
                 _SYNC(self._log)
         except OSError as error:
             why = StoreError(f"the vault {self._path} failed: {error.strerror}")
             outcomes = [(future, None, copy_of(why)) for future, *_ in outcomes]
-        told(outcomes)
+        with self._lock:
+            self._left -= len(committed)
+            after, self._after = self._after, []
+        told(after + outcomes)
         self._count += 1
         if self._count % _OFTEN == 0:
             self._often()

@@ -46,6 +46,7 @@ class Writer:
         self._path = path
         self._turn = Turn(path)
         self._waiting: list[Asked] = []
+        self._seen = 0  # of what waits, a turn of the loop ago
         self._closed = False
         self._lock = threading.Lock()
         self._free = threading.Lock()  # the connection is used on one thread at a time
@@ -131,9 +132,15 @@ class Writer:
     def _make_here(self) -> None:
         """Make what waits on the event loop, or leave it to the thread where the file is not free."""
         loop = asyncio.get_running_loop()
+        if self._grows():
+            loop.call_soon(self._make_here)
+            return
         if not self._waiting:
             return
-        if self._begin_here():
+        synced = loop.create_future()
+        if self._disk.is_busy((synced, None, None)):  # what comes meanwhile shares the commit, which would wait as long
+            synced.add_done_callback(lambda _: self._make_here())
+        elif self._begin_here():
             before = self._records.db.total_changes
             try:
                 outcomes = self._group(self._next())
@@ -148,6 +155,13 @@ class Writer:
             self._jobs.put(self._make)
             if self._watch is None:
                 self._watch = loop.call_later(_PATIENCE / 2, self._look)
+
+    def _grows(self) -> bool:
+        """Whether more came in the last turn of the loop, so that more may come in the next."""
+        waiting = len(self._waiting)
+        grows = self._seen < waiting < _MOST
+        self._seen = waiting if grows else 0
+        return grows
 
     def _begin_here(self) -> bool:
         """Begin a transaction, unless that would have to be waited for."""

@@ -60,6 +60,22 @@ async def test_what_comes_while_the_disk_is_waited_for_shares_the_next_sync(path
     log.close()
 
 
+async def test_it_is_busy_while_the_disk_is_waited_for(path: Path, disk: Disk) -> None:
+    log, first, after = LogSync(path), outcome(1), outcome(2)
+    assert not log.is_busy(outcome(0))
+    log.tell([first])
+    await asyncio.to_thread(disk.begun.wait, 10)
+    assert log.is_busy(after)
+    order: list[int] = []
+    for future, *_ in (first, after):
+        future.add_done_callback(lambda done: order.append(done.result()))
+    disk.go.set()
+    await asyncio.gather(first[0], after[0])
+    assert order == [2, 1]
+    assert not log.is_busy(outcome(0))
+    log.close()
+
+
 async def test_the_rest_is_told_when_it_closes(path: Path, disk: Disk) -> None:
     log, (future, value, error) = LogSync(path), outcome(1)
     log.tell([outcome(0)])

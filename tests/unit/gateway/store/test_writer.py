@@ -24,7 +24,8 @@ class Held:
 
     def __init__(self, kept: Kept) -> None:
         self.db = sqlite.writer(kept.path)
-        self.writer = Writer(SQLiteRecords(self.db, kept.path, DataKeys(lambda: kept.ring)), kept.path)
+        records = SQLiteRecords(self.db, kept.path, DataKeys(lambda: kept.ring))
+        self.writer = Writer(records, kept.path, self.db.close)
         self.go = threading.Event()
         self.commits = 0
         self.db.set_trace_callback(self._trace)
@@ -57,7 +58,7 @@ async def held(kept: Kept) -> AsyncIterator[Held]:
     yield held
     held.go.set()
     held.writer.close()
-    held.db.close()
+    held.writer._thread.join(10)  # it closes the connection
 
 
 def put(name: str) -> Any:
@@ -236,7 +237,7 @@ async def test_a_change_is_made_on_the_loop_where_the_file_is_free(held: Held) -
     assert await held.writer.write(lambda _: where()) == where()
     holding = await held.hold()
     (elsewhere,) = await held.waiting(lambda _: where())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.02)
     held.go.set()
     assert await elsewhere == held.writer._thread.ident
     await holding
@@ -252,20 +253,55 @@ async def test_a_file_that_another_writes_to_is_waited_for_on_the_thread(kept: K
         assert await task == 1
 
 
-async def test_nobody_is_told_before_the_disk_has_it(kept: Kept, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def disk(held: Held, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The disk takes its time until this is set."""
     go = threading.Event()
     monkeypatch.setattr(log_sync, "_SYNC", lambda _: go.wait(10))
-    (task,) = await held.waiting(put("a"))
-    while names(kept) != {"a"}:  # others see it
+    return go
+
+
+async def until_seen(kept: Kept, *wanted: str) -> None:
+    while names(kept) != set(wanted):
         await asyncio.sleep(0.001)
-    assert not task.done()
-    assert await held.writer.write(lambda records: records.rows.said("a")[0]) == "x"  # which changes nothing
+
+
+async def test_nobody_is_told_before_the_disk_has_it(kept: Kept, held: Held, disk: threading.Event) -> None:
+    (task,) = await held.waiting(put("a"))
+    await until_seen(kept, "a")  # others see it
     seen = asyncio.create_task(held.writer.on_disk())
     await asyncio.sleep(0.02)
     assert (task.done(), seen.done()) == (False, False)
-    go.set()
+    disk.set()
     assert await task == 1
     await seen
+
+
+async def test_who_changes_nothing_does_not_wait_for_the_disk(held: Held, disk: threading.Event) -> None:
+    assert (await held.writer.write(lambda records: records.rows.said("a")))[0] is None
+    assert not disk.is_set()
+
+
+async def test_what_comes_while_the_disk_is_waited_for_shares_the_next_commit(
+    kept: Kept, held: Held, disk: threading.Event
+) -> None:
+    tasks = await held.waiting(put("a"))
+    await until_seen(kept, "a")
+    for name in "bcd":
+        tasks += await held.waiting(put(name))
+        await asyncio.sleep(0.005)
+    assert (names(kept), held.commits) == ({"a"}, 1)
+    disk.set()
+    assert await asyncio.gather(*tasks) == [1] * 4
+    assert (names(kept), held.commits) == (set("abcd"), 2)
+
+
+async def test_a_commit_is_made_when_nobody_else_comes(kept: Kept, held: Held) -> None:
+    tasks = []
+    for name in "abc":
+        tasks += await held.waiting(put(name))  # each a turn of the loop after the other
+    assert await asyncio.gather(*tasks) == [1] * 3
+    assert (names(kept), held.commits) == (set("abc"), 1)
 
 
 async def test_a_disk_that_fails_is_told_to_each(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
