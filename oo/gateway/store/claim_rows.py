@@ -95,6 +95,8 @@ def renew(records: SQLiteRecords, token_id: str, call: bytes, fence: bytes, seco
 
 def complete_all(records: SQLiteRecords, made: Sequence[Made]) -> list[None]:
     """Note that each claimed call was made, and which request it was."""
+    if not made:
+        return []
     records.db.execute(
         f"WITH made (token, call, holder, digest) AS (VALUES {places(len(made), 4)})"  # noqa: S608
         " INSERT INTO claims SELECT token, number, call, made.digest, at, until, 1, holder"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from typing import Literal
 
 from ..errors import StoreError
 from ..models import Denial, StoredResponse
 from . import claim_rows
-from .answer_pieces import FENCE, Call
+from .answer_pieces import FENCE, Call, Cut, parts_of
 from .database import Database
 from .rest import Rest
-from .results import Results
+from .results import SMALL, Answer, Results
+from .sqlite_rows import SQLiteRecords
 from .sqlite_uses import Judged
 
 
@@ -68,22 +70,35 @@ class KeyedCalls:
         self, token_id: str, call: bytes, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> None:
         """Note that a call was made, and keep its answer. See Store.complete."""
-        made, failure = claim_rows.Made(token_id, call, fence, digest), None
-        if response is not None:
+        made, answer = claim_rows.Made(token_id, call, fence, digest), None
+        try:
+            if response is not None:
+                answer = Call(token_id, call, fence), Cut(response, await parts_of(response))
+            await self._complete(made, answer)
+        except asyncio.CancelledError:
+            self._rest.run(self._complete(made, answer))  # what was done of it is not done twice
+            raise
+
+    async def _complete(self, made: claim_rows.Made, answer: Answer | None) -> None:
+        failure = None
+        if answer is not None:
+            small = answer[1].size <= SMALL
+            if small and await self._database.ask(self._complete_here, (made, answer)):
+                await self._results.tend()
+                return
             try:
-                await self._results.keep(Call(token_id, call, fence), response)
+                await self._results.keep(*answer)
             except StoreError as error:
                 failure = error
-            except asyncio.CancelledError:
-                self._rest.run(self._note(made))
-                raise
         await self._database.ask(claim_rows.complete_all, made)
         if failure is not None:
             raise failure
 
-    async def _note(self, made: claim_rows.Made) -> None:
-        await self._results.settled()
-        await self._database.ask(claim_rows.complete_all, made)
+    def _complete_here(self, records: SQLiteRecords, asked: Sequence[tuple[claim_rows.Made, Answer]]) -> list[bool]:
+        """Keep small answers, and note the calls of those that are kept. They share a commit of either file."""
+        are_kept = self._results.keep_here([answer for _, answer in asked])
+        claim_rows.complete_all(records, [made for (made, _), is_kept in zip(asked, are_kept, strict=True) if is_kept])
+        return are_kept
 
     async def release(self, token_id: str, call: bytes, fence: bytes) -> None:
         """Free the key of a call. See Store.release."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ from ..models import StoredResponse
 from ..paths import hand_over
 from ..sealing import Keyring
 from . import result_rows, sqlite
-from .answer_pieces import Call, Cut, day_of, joined, keyring_of, parts_of
+from .answer_pieces import Call, Cut, day_of, joined, keyring_of
 from .batches import Batches
 from .result_rows import Found
 
@@ -44,7 +45,8 @@ PRAGMAS = (
     "busy_timeout = 0",
 )
 _MOST = 64  # answers that share a transaction
-_SMALL = 64 << 10  # bytes of answers that are sealed and written on the event loop
+SMALL = 64 << 10
+"""Bytes of answers that are kept together with the note that their calls were made."""
 _LOCK_TIMEOUT = 10.0  # seconds
 _LOG = 4 << 20  # bytes, about, in the log, after which they are carried over into the file
 _OF_COMMIT = 16 << 10  # bytes, about, that a commit takes there beside its answers
@@ -55,8 +57,8 @@ _GIVEN_BACK = 1024  # pages that one step gives back to the disk
 class Results:
     """Keeps answers, and finds them. It is made when the first is kept. StoreError if it fails.
 
-    One thread writes, another reads. What is small is written on the event loop where nobody else writes, as a vault's
-    changes are (`writer.py`). `keys` gives the vault's keys of results.
+    One thread writes, another reads. What is small is written wherever the vault's changes are made, in the same turn
+    (`keep_here`). `keys` gives the vault's keys of results.
     """
 
     def __init__(self, path: Path, keys: Callable[[], tuple[bytes, ...]]) -> None:
@@ -66,39 +68,50 @@ class Results:
         self._reading = _File(path, lambda path, _: sqlite.reader(path))
         self._keeping: Batches[Answer, bool] = Batches(self._keep, most=_MOST)
         self._logged = 0
+        self._has_old = False
         self._closed = False
         self._sweeping = False
 
-    async def keep(self, call: Call, response: StoredResponse) -> None:
-        """Keep an answer, its body in one piece or flowing. StoreError where there is no room."""
-        if not await self._keeping.ask((call, Cut(response, await parts_of(response)))):
+    async def keep(self, call: Call, cut: Cut) -> None:
+        """Keep an answer, unless it was kept. StoreError where there is no room."""
+        if not await self._keeping.ask((call, cut)):
             raise StoreError("there is no room for it")
 
-    async def settled(self) -> None:
-        """Wait for what was asked to be kept."""
-        await self._keeping.close()
+    def keep_here(self, answers: Sequence[Answer]) -> list[bool]:
+        """Keep answers at once; False for each that was not: they are large together, there is no file yet, or others
+        write. They are for `keep`."""
+        sizes = accumulate(cut.size for _, cut in answers)
+        small = [answer for answer, size in zip(answers, sizes, strict=True) if size <= SMALL]
+        fits = self._writing.at_once(partial(self._put, small)) or []
+        return fits + [False] * (len(answers) - len(fits))
+
+    async def tend(self) -> None:
+        """Drop what is too old, and carry the log over into the file, where that is due."""
+        if self._has_old:
+            self._has_old = False
+            self._sweep()
+        if self._logged > _LOG:
+            self._logged = 0
+            await self._writing.run(sqlite.carry_over)
 
     async def _keep(self, answers: Sequence[Answer]) -> list[bool]:
         fits: list[bool] = []
         for some in _shares(answers):
-            put, size = partial(self._put, some), sum(cut.size for _, cut in some)
-            done = self._writing.at_once(put) if size <= _SMALL else None
-            of_some, is_stale = done or await self._writing.run(put, make=True) or ([], False)
-            fits += of_some
-            if is_stale:
-                self._sweep()
-            self._logged += size + _OF_COMMIT
-            if self._logged > _LOG:
-                self._logged = 0
-                await self._writing.run(sqlite.carry_over)
+            fits += await self._writing.run(partial(self._put, some), make=True) or []
+            await self.tend()
         return fits
 
-    def _put(self, answers: Sequence[Answer], db: sqlite3.Connection) -> tuple[list[bool], bool]:
+    def _put(self, answers: Sequence[Answer], db: sqlite3.Connection) -> list[bool]:
         now = time.time()
         ring, room = self._ring(now), self._room(db)
-        with sqlite.transaction(db):
-            fits = result_rows.put_all(db, ring, answers, now, room)
-            return fits, result_rows.has_older(db, now - kept.KEPT)
+        try:
+            with sqlite.transaction(db):
+                fits = result_rows.put_all(db, ring, answers, now, room)
+                self._has_old |= result_rows.has_older(db, now - kept.KEPT)
+        except sqlite3.IntegrityError:  # they were kept, and the note of it was not
+            return [result_rows.find(db, call) is not None for call, _ in answers]
+        self._logged += sum(cut.size for _, cut in answers) + _OF_COMMIT
+        return fits
 
     async def find(self, call: Call) -> StoredResponse | None:
         """The answer to a call, or None."""
@@ -174,7 +187,7 @@ class _File:
             return None
         try:
             return work(self._db) if self._db is not None and self._there() == self._identity else None
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError, StoreError):
             return None
         finally:
             self._free.release()
