@@ -6,6 +6,8 @@ The first piece begins with the status and the headers.
 from __future__ import annotations
 
 import json
+import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -19,12 +21,15 @@ from ..sealing import Keyring, derive
 
 MAX_PIECES = 256
 """Pieces of one answer, at most."""
-FENCE = 16
-"""Random bytes of a claim's fence."""
-
 _PIECE = 256 << 10  # bytes
 _ROWS = 512  # bytes that the rows of an answer take beside its pieces, about
 _DAY = 24 * 3600
+
+
+def new_fence() -> bytes:
+    """A fence for a claim: 16 bytes. They begin with the time, as a UUID of RFC 9562, 5.7 does, so that the last ones
+    stand together in an index. Ten are random."""
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + secrets.token_bytes(10)
 
 
 class Call(NamedTuple):

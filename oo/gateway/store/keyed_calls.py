@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from typing import Literal
 
 from ..errors import StoreError
 from ..models import Denial, StoredResponse
 from . import claim_rows
-from .answer_pieces import FENCE, Call, Cut, parts_of
+from .answer_pieces import Call, Cut, new_fence, parts_of
 from .database import Database
 from .rest import Rest
 from .results import SMALL, Answer, Results
@@ -38,7 +37,7 @@ class KeyedCalls:
         """Claim a call and count a use, both or neither. See Store.claim."""
         if self.is_known(judged.token.id, call):
             return "taken"  # a repeat does not wait for the writer
-        fence = secrets.token_bytes(FENCE)
+        fence = new_fence()
         claiming = claim_rows.Claiming(judged, call, fence, seconds)
         try:
             return await self._database.ask(claim_rows.claim_all, claiming) or fence

@@ -1,7 +1,7 @@
 """The rows of kept answers, each sealed in pieces. A piece's id is its answer's times MAX_PIECES, and its number.
 
 An answer is known by its call and by the fence of the claim under which that was made, so a call that was made again
-never gets an earlier answer.
+never gets an earlier answer. Ids grow with time, and so do fences: what is kept together stands on few pages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from .. import kept
@@ -17,17 +17,16 @@ from ..sealing import Keyring
 from .answer_pieces import MAX_PIECES, Call, Cut
 from .sqlite import insert
 
-FORMAT = 2
+FORMAT = 3
 """The `user_version` of a file with these tables."""
 
 SCHEMA = f"""
 PRAGMA user_version = {FORMAT};
 CREATE TABLE results (
     id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, fence BLOB NOT NULL, at REAL NOT NULL,
-    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (token, call, fence)
+    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (fence, call, token)
 );
-CREATE INDEX results_at ON results (at);
-CREATE INDEX results_of_token ON results (token, at);
+CREATE INDEX results_of_token ON results (token);
 CREATE TABLE pieces (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);
 CREATE TABLE totals (token TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID
 """
@@ -105,13 +104,14 @@ def piece(db: sqlite3.Connection, ring: Keyring, call: Call, found: Found, numbe
 
 def has_older(db: sqlite3.Connection, before: float) -> bool:
     """Whether something was kept before that time."""
-    return db.execute("SELECT 1 FROM results WHERE at < ? LIMIT 1", (before,)).fetchone() is not None
+    oldest = db.execute("SELECT at FROM results ORDER BY id LIMIT 1").fetchone()
+    return oldest is not None and bool(oldest[0] < before)
 
 
 def sweep(db: sqlite3.Connection, before: float) -> bool:
     """Drop some of what was kept before that time; whether there was any."""
-    query = "SELECT id, token, size FROM results WHERE at < ? ORDER BY at LIMIT ?"
-    return bool(drop(db, db.execute(query, (before, _STEP)).fetchall()))
+    rows = db.execute("SELECT id, token, size, at FROM results ORDER BY id LIMIT ?", (_STEP,))
+    return bool(drop(db, [row for *row, _ in takewhile(lambda row: row[3] < before, rows)]))
 
 
 def drop(db: sqlite3.Connection, rows: list[tuple[int, str, int]]) -> int:
@@ -137,7 +137,7 @@ def total(db: sqlite3.Connection, token: str = _ALL) -> int:
 def _make_room(db: sqlite3.Connection, where: str, values: tuple[str, ...], most: int) -> None:
     over = total(db, *values) - most
     while over > 0:
-        query = f"SELECT id, token, size FROM results {where} ORDER BY at LIMIT 1"  # noqa: S608
+        query = f"SELECT id, token, size FROM results {where} ORDER BY id LIMIT 1"  # noqa: S608
         dropped = drop(db, db.execute(query, values).fetchall())
         if not dropped:
             break

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -15,7 +14,7 @@ from ... import kept
 from ...errors import IntegrityError, StoreError
 from ...models import Denial, StoredResponse, Token
 from ...sealing import Keyring
-from ..answer_pieces import FENCE, MAX_PIECES, Call, Cut, day_of, joined, keyring_of, parts_of
+from ..answer_pieces import MAX_PIECES, Call, Cut, day_of, joined, keyring_of, new_fence, parts_of
 from ..batches import Batches
 from ..data_keys import DataKeys
 from ..rest import Rest
@@ -99,7 +98,7 @@ class Calls:
     async def claim(self, token: Token, call: bytes, seconds: float) -> bytes | Denial | Literal["taken", "stale"]:
         """Claim a call and count a use, both or neither. See Store.claim; "stale" where the token's terms are not those
         that it was judged by."""
-        fence = secrets.token_bytes(FENCE)
+        fence = new_fence()
         try:
             outcome = await self._claiming.ask(_Claiming(token, call, fence, seconds))
         except asyncio.CancelledError:

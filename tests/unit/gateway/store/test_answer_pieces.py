@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from oo.gateway.errors import IntegrityError
 from oo.gateway.models import StoredResponse
-from oo.gateway.store.answer_pieces import Call, Cut, day_of, keyring_of, opened
+from oo.gateway.store.answer_pieces import Call, Cut, day_of, keyring_of, new_fence, opened
 from oo.testing import Streamed
 
 PIECE = 256 << 10
@@ -34,3 +36,10 @@ def test_each_day_has_a_ring_of_its_own() -> None:
     assert len({keyring_of(*each).current for each in (((b"key",), 1), ((b"key",), 2), ((b"other",), 1))}) == 3
     names = {Call("t", b"k", b"f").name(1), Call("t", b"k", b"f").name(2), Call("t", b"k", b"g").name(1)}
     assert len(names) == 3
+
+
+def test_fences_are_all_different_and_grow_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    fences = {new_fence() for _ in range(1000)}
+    assert (len(fences), {len(fence) for fence in fences}) == (1000, {16})
+    monkeypatch.setattr(time, "time_ns", lambda: 2_000_000_000 * 10**9)
+    assert new_fence() > max(fences)

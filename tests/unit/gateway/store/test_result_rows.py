@@ -149,9 +149,9 @@ def test_what_is_too_old_is_dropped_a_little_at_a_time(
     assert not sweep(db, 9.0)
     assert [has_older(db, before) for before in (9.0, 9.5)] == [False, True]
     monkeypatch.setattr(result_rows, "_STEP_BYTES", 1)
-    assert put(db, ring, call("k0"), answer(), 0.0, ROOM)
+    assert put(db, ring, call("next"), answer(), 9.0, ROOM)
     assert sweep(db, 10.0)
-    assert kept_keys(db) == ["k9"]
+    assert kept_keys(db) == ["next"]
     assert sweep(db, 10.0)
     assert (total(db), db.execute("SELECT count(*) FROM pieces").fetchone()) == (0, (0,))
 
