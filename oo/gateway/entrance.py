@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from .._core.pipeline import Transport
 from .._http.headers import Headers
 from .._http.request import Request
 from .._http.response import Response
 from .answers import SERVER
-from .authority import ca_certificate, current, trusted
 from .context import gateway_context
 from .destinations import hosts_of, tokens_of
 from .errors import GatewayError, Unauthorized
-from .leaves import Leaves
 from .middleware.authorize import granted
 from .models import Denial, Grant
 from .reach import NoRoute, reach, routes_of
 from .store.base import Store
+
+if TYPE_CHECKING:
+    from .leaves import Leaves
 
 
 class Entrance:
@@ -30,7 +33,7 @@ class Entrance:
     def __init__(self, store: Store, elsewhere: Transport | None = None) -> None:
         self._store = store
         self._elsewhere = elsewhere
-        self._leaves = Leaves()
+        self._made: Leaves | None = None
 
     async def send(self, request: Request) -> Response:
         if gateway_context(request).endpoint == "authority":
@@ -58,8 +61,11 @@ class Entrance:
         context.token, context.kind = reached.token, "route"
         granted(context, reached.grant)
         context.target = reached.route.name
+        leaves = await self._leaves()
+        from .authority import current
+
         key = current(await self._store.authority(), time.time())
-        context.tunnel = await self._leaves.context(key, destination.host)
+        context.tunnel = await leaves.context(key, destination.host)
         return Response(200, Headers(), b"", request=request)
 
     async def _certificates(self, request: Request) -> Response:
@@ -79,8 +85,26 @@ class Entrance:
                 denial = outcome
         if denial is not None:
             raise Unauthorized(denial.why, denial.reason)
+        await self._leaves()
+        from .authority import ca_certificate, trusted
+
         now = time.time()
         keys = trusted(await self._store.authority(), now)
         pem = "".join(ca_certificate(key, list(dict.fromkeys(hosts)), now) for key in keys)
         headers = Headers([("Content-Type", "application/x-pem-file"), SERVER])
         return Response(200, headers, pem.encode(), request=request)
+
+    async def _leaves(self) -> Leaves:
+        """The certificates of hosts. What makes them is a tenth of a gateway's start, and so is imported for the first,
+        off the event loop."""
+        if self._made is None:
+            made = await asyncio.to_thread(_leaves)
+            if self._made is None:
+                self._made = made
+        return self._made
+
+
+def _leaves() -> Leaves:
+    from .leaves import Leaves
+
+    return Leaves()

@@ -102,14 +102,18 @@ class Results:
         return fits
 
     def _put(self, answers: Sequence[Answer], db: sqlite3.Connection) -> list[bool]:
+        try:
+            return self._put_new(answers, db)
+        except sqlite3.IntegrityError:  # some were kept before, or stand here twice: each in its turn
+            are_kept = (result_rows.find(db, call) is not None for call, _ in answers)
+            return [is_kept or self._put_new([each], db)[0] for each, is_kept in zip(answers, are_kept, strict=True)]
+
+    def _put_new(self, answers: Sequence[Answer], db: sqlite3.Connection) -> list[bool]:
         now = time.time()
         ring, room = self._ring(now), self._room(db)
-        try:
-            with sqlite.transaction(db):
-                fits = result_rows.put_all(db, ring, answers, now, room)
-                self._has_old |= result_rows.has_older(db, now - kept.KEPT)
-        except sqlite3.IntegrityError:  # they were kept, and the note of it was not
-            return [result_rows.find(db, call) is not None for call, _ in answers]
+        with sqlite.transaction(db):
+            fits = result_rows.put_all(db, ring, answers, now, room)
+            self._has_old |= result_rows.has_older(db, now - kept.KEPT)
         self._logged += sum(cut.size for _, cut in answers) + _OF_COMMIT
         return fits
 

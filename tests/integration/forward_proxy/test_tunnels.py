@@ -201,7 +201,7 @@ def test_a_websocket_is_masked_as_elsewhere(
 def sign_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the authority sign with the key that signs in a month."""
     later = time.time() + 31 * 86400
-    monkeypatch.setattr("oo.gateway.entrance.current", lambda keys, _: current(keys, later))
+    monkeypatch.setattr("oo.gateway.authority.current", lambda keys, _: current(keys, later))
 
 
 def test_a_rotated_key_is_trusted_before_it_signs(

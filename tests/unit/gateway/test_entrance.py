@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from oo._http.headers import Headers
@@ -94,3 +97,9 @@ async def test_the_certificates_are_for_the_hosts_of_the_tokens(vault: Vault, to
     for wrong in ("", "Bearer oo_no", f"Bearer {await vault.issue('secret', 'a')}"):
         with pytest.raises(Unauthorized):
             await entrance.send(asking(wrong))
+
+
+def test_a_gateway_without_a_tunnel_imports_nothing_that_makes_certificates() -> None:
+    script = "import sys, oo.gateway.process; print(sorted(name for name in sys.modules if 'x509' in name))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

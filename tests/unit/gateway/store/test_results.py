@@ -262,11 +262,11 @@ async def test_what_was_kept_is_kept_once(results: Results) -> None:
     await results.keep(*kept)
     assert results.keep_here([kept]) == [True]
     new = call("new"), Cut(answer())
-    assert results.keep_here([kept, new]) == [True, False]
-    await results.keep(*new)
-    found = await results.find(kept[0])
-    assert found is not None
-    assert found.body == b"body"
+    assert results.keep_here([kept, new, new]) == [True] * 3
+    twice = call("twice"), Cut(answer(LARGE))
+    await asyncio.gather(results.keep(*twice), results.keep(*twice))
+    for each, _ in (kept, new, twice):
+        assert await results.find(each) is not None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder has no lock there")
