@@ -83,8 +83,9 @@ class LogSync:
         try:
             with nullcontext() if self._count else synced(str(self._path.parent)):  # the log's own name
                 _SYNC(self._log)
-        except OSError as error:
-            why = StoreError(f"the vault {self._path} failed: {error.strerror}")
+        except Exception as error:  # whatever it is: nothing else is committed until this has been told
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            why = StoreError(f"the vault {self._path} failed: {reason}")
             outcomes = [(future, None, copy_of(why)) for future, *_ in outcomes]
         with self._lock:
             self._left -= len(committed)

@@ -76,6 +76,22 @@ async def test_it_is_busy_while_the_disk_is_waited_for(path: Path, disk: Disk) -
     log.close()
 
 
+async def test_whatever_fails_is_told_and_the_next_are_served(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: int) -> None:
+        raise MemoryError
+
+    log, (future, *of_it), (next_one, *of_next) = LogSync(path), outcome(1), outcome(2)
+    monkeypatch.setattr(log_sync, "_SYNC", fails)
+    log.tell([(future, *of_it)])
+    with pytest.raises(StoreError, match="failed: MemoryError"):
+        await future
+    monkeypatch.setattr(log_sync, "_SYNC", int)
+    assert not log.is_busy(outcome(0))
+    log.tell([(next_one, *of_next)])
+    assert await next_one == 2
+    log.close()
+
+
 async def test_the_rest_is_told_when_it_closes(path: Path, disk: Disk) -> None:
     log, (future, value, error) = LogSync(path), outcome(1)
     log.tell([outcome(0)])
