@@ -20,7 +20,7 @@ TimelineEntry: TypeAlias = tuple["str | int", float]
 
 
 _names: list[str] = []  # drawn from the system, many at once, and not used yet
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # not by `_core/fork.py`, which stands on this room
     os.register_at_fork(after_in_child=_names.clear)
 
 

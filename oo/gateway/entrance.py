@@ -98,13 +98,13 @@ class Entrance:
         """The certificates of hosts. What makes them is a tenth of a gateway's start, and so is imported for the first,
         off the event loop."""
         if self._made is None:
-            made = await asyncio.to_thread(_leaves)
-            if self._made is None:
+            made = await asyncio.to_thread(_make_leaves)
+            if self._made is None:  # all certificates are of one key
                 self._made = made
         return self._made
 
 
-def _leaves() -> Leaves:
+def _make_leaves() -> Leaves:
     from .leaves import Leaves
 
     return Leaves()

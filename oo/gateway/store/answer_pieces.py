@@ -21,6 +21,7 @@ from ..sealing import Keyring, derive
 
 MAX_PIECES = 256
 """Pieces of one answer, at most."""
+
 _PIECE = 256 << 10  # bytes
 _ROWS = 512  # bytes that the rows of an answer take beside its pieces, about
 _DAY = 24 * 3600

@@ -252,6 +252,12 @@ async def test_what_is_small_is_kept_here_unless_another_writes(results: Results
     with closing(sqlite3.connect(path, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
         assert results.keep_here([other]) == [False]
+        keeping = asyncio.create_task(keep(results, call("late"), answer()))
+        await asyncio.sleep(0.05)
+        assert not keeping.done()
+        another.execute("COMMIT")
+        await keeping
+    assert await results.find(call("late")) is not None
     assert results.keep_here([other]) == [True]
     assert [await results.find(each) is not None for each, _ in (small, large, other)] == [True, False, True]
 
