@@ -45,23 +45,36 @@ http {{
 @contextmanager
 def upstream() -> Iterator[tuple[str, str]]:
     """The base URL of a server on loopback, and its name. GET /api/secret gives a secret, all else a chat."""
-    port = free_port()
     nginx = shutil.which("nginx")
+    if nginx is None:
+        with plain() as url:
+            yield url, "asyncio"
+        return
+    port = free_port()
     with tempfile.TemporaryDirectory() as directory:
-        if nginx is None:
-            command = [sys.executable, "-m", "benchmarks.upstream", str(port)]
-        else:
-            config = Path(directory) / "nginx.conf"
-            text = _NGINX.format(dir=directory, port=port, secret=SECRET.decode(), chat=CHAT.decode())
-            config.write_text(text)
-            command = [nginx, "-c", str(config), "-e", f"{directory}/error"]
-        process = subprocess.Popen(command)
-        try:
-            wait_for(port)
-            yield f"http://127.0.0.1:{port}", "asyncio" if nginx is None else "nginx"
-        finally:
-            process.terminate()
-            process.wait(10)
+        config = Path(directory) / "nginx.conf"
+        config.write_text(_NGINX.format(dir=directory, port=port, secret=SECRET.decode(), chat=CHAT.decode()))
+        with _listening([nginx, "-c", str(config), "-e", f"{directory}/error"], port) as url:
+            yield url, "nginx"
+
+
+@contextmanager
+def plain() -> Iterator[str]:
+    """The plain server, wherever it runs: what is counted must not depend on what a machine has installed."""
+    port = free_port()
+    with _listening([sys.executable, "-m", "benchmarks.upstream", str(port)], port) as url:
+        yield url
+
+
+@contextmanager
+def _listening(command: list[str], port: int) -> Iterator[str]:
+    process = subprocess.Popen(command)
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def free_port() -> int:
