@@ -106,7 +106,9 @@ class Interrupting:
 
 
 def test_wherever_ctrl_c_lands_no_token_is_open_that_was_not_printed(full: Inside, inside: Inside) -> None:
-    printed, line, came = set(), 0, True
+    # The first one imports what the command needs, whose lines would be counted among its own.
+    printed = {json.loads(inside("token", "issue", "--secret", "key", "--json").stdout)["id"]}
+    line, came = 0, True
     while came:
         line += 1
         with Interrupting(line) as interrupt:
