@@ -31,10 +31,12 @@ import traceback
 from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial
+from inspect import signature
 from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection as Held
 from yarl import URL
 
 from .._core.io import unwritten
@@ -56,9 +58,27 @@ DEFAULT_FIELDS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Age
 
 _NEWEST = (3, 14)
 """The newest aiohttp whose connections were seen to work without a session."""
-_TRIED = tuple(map(int, aiohttp.__version__.split(".")[:2])) <= _NEWEST
 _REQUEST = aiohttp.ClientSession._request
 _FRAMING = ("Content-Length", "Transfer-Encoding")
+
+
+def _has_known_shape() -> bool:
+    """Whether what an exchange without a session calls and reads is there, and takes what it is given."""
+    settings = dict.fromkeys(("skip_payload", "read_until_eof", "auto_decompress", "max_line_size", "max_field_size"))
+    try:
+        signature(aiohttp.ClientRequest).bind("GET", None, loop=None, ssl=None)
+        signature(aiohttp.TCPConnector.connect).bind(None, None, [], None)
+        signature(aiohttp.TCPConnector._release).bind(None, None, None, should_close=True)
+        signature(ResponseHandler.set_response_params).bind(None, **settings)
+        signature(ResponseHandler.read).bind(None)
+        known = hasattr(aiohttp.ClientRequest, "connection_key") and isinstance(vars(Held)["protocol"], property)
+        kept, held = aiohttp.BaseConnector.__init__.__code__.co_names, Held.__init__.__code__.co_names
+    except (AttributeError, KeyError, TypeError):
+        return False
+    return known and "_protocol" in held and {"_conns", "_acquired", "_keepalive_timeout"} <= {*kept}
+
+
+_TRIED = tuple(map(int, aiohttp.__version__.split(".")[:2])) <= _NEWEST and _has_known_shape()
 
 
 class NoCookies(aiohttp.DummyCookieJar):
@@ -173,7 +193,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 def goes_without_session() -> bool:
-    """Whether an exchange may go around aiohttp's session: it is of a version that was tried, and nobody mocks it."""
+    """Whether an exchange may go around aiohttp's session: its version and shape are known, and nobody mocks it."""
     return _TRIED and aiohttp.ClientSession._request is _REQUEST
 
 

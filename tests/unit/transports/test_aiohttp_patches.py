@@ -14,6 +14,7 @@ from aiohttp.connector import Connection as Held
 from aiohttp.http import HttpProcessingError
 
 import oo
+from oo.transports import _aiohttp_patches as patches
 from oo.transports._aiohttp_patches import Connection, Connector, NoCookies, fresh
 from tests.support.faults import answer, serving
 from tests.support.probing import TOKEN
@@ -86,3 +87,33 @@ async def test_the_transport_s_connections_are_in_use() -> None:
             assert not held[0].is_connected()
             fresh.reset(before)
             assert held[0].is_connected()
+
+
+def other(*_arguments: object) -> None:
+    """Something that takes other things than aiohttp's function."""
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "instead"),
+    [
+        (aiohttp.ClientRequest, "__init__", lambda self: None),
+        (aiohttp.ClientRequest, "connection_key", None),
+        (aiohttp.TCPConnector, "connect", lambda self, request: None),
+        (BaseConnector, "_release", other),
+        (BaseConnector, "__init__", other),
+        (BaseConnector, "_release", None),
+        (ResponseHandler, "set_response_params", lambda self, timer=None: None),
+        (Held, "protocol", other),
+        (Held, "protocol", None),
+        (Held, "__init__", other),
+    ],
+)
+def test_another_shape_of_aiohttp_goes_by_its_session(
+    place: type, name: str, instead: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert patches._has_known_shape()
+    if instead is None:
+        monkeypatch.delattr(place, name)
+    else:
+        monkeypatch.setattr(place, name, instead)
+    assert not patches._has_known_shape()
