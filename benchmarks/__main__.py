@@ -8,8 +8,8 @@ import sys
 
 from benchmarks import short
 from benchmarks.environment import peer_python
-from benchmarks.measure import Side
-from benchmarks.report import data, machine, plot, table
+from benchmarks.measure import Row, Side
+from benchmarks.report import FLOORS, data, machine, plot, table
 from benchmarks.rows import ROWS, Bench
 from benchmarks.upstream import upstream
 
@@ -24,7 +24,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.short:
         return short.main()
-    rows = []
+    rows: list[Row] = []
     with upstream() as (url, server), Side(sys.executable, url) as ours, Side(peer_python(), url) as theirs:
         bench = Bench(url, server, ours, theirs, arguments.rounds)
         for name in arguments.row or ROWS:
@@ -32,6 +32,7 @@ def main() -> int:
             rows += ROWS[name](bench)
         print(f"Measured on {machine(server)}; medians of {arguments.rounds} interleaved rounds.\n")
         print(table(rows))
+        print(f"\n{FLOORS}")
         if arguments.json:
             with open(arguments.json, "w", encoding="utf-8") as file:
                 json.dump(data(rows, server), file, indent=2)

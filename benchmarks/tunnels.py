@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.gateways import Served, gateway
-from benchmarks.measure import Row, paired
-from benchmarks.streams import resident
+from benchmarks.measure import FLOOR, Measured, Row, paired
+from benchmarks.processes import resident, spent
 from benchmarks.upstream import free_port, wait_for
 
 HEAD = "GET {} HTTP/1.1\r\nHost: {}\r\n{}\r\n"
@@ -87,6 +87,11 @@ class Proxied:
             raise ConnectionError("no tunnel")
         return self._trusted.wrap_socket(sock, server_hostname="127.0.0.1")
 
+    def directly(self, ca: str) -> ssl.SSLSocket:
+        """A connection to the upstream itself."""
+        trusted = ssl.create_default_context(cafile=ca)
+        return trusted.wrap_socket(connected(urlsplit(f"//{self._place}").port or 443), server_hostname="127.0.0.1")
+
 
 def connected(port: int) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port))
@@ -94,14 +99,16 @@ def connected(port: int) -> socket.socket:
     return sock
 
 
-def timed(sock: socket.socket, sent: bytes, count: int = GETS) -> Callable[[], float]:
-    """Microseconds of a request on a connection."""
+def timed(sock: socket.socket, sent: bytes, pid: int | None) -> Callable[[], Measured]:
+    """Microseconds of a request on a connection, and those of the gateway of that process."""
 
-    def measure() -> float:
+    def measure() -> Measured:
+        before = spent(pid) if pid else 0.0
         began = time.perf_counter()
-        for _ in range(count):
+        for _ in range(GETS):
             ask(sock, sent)
-        return (time.perf_counter() - began) / count * 1e6
+        took = (time.perf_counter() - began) * 1e6
+        return Measured(took / GETS, (spent(pid) - before) / GETS if pid else None)
 
     return measure
 
@@ -120,11 +127,11 @@ def held_by(connect: Callable[[], socket.socket], ask: Callable[[socket.socket],
     """KiB that a process holds for each connection which has asked once and waits."""
     with closing(connect()) as first:
         ask(first)
-    before = resident(pid, "VmRSS")
+    before = resident(pid)
     held = [connect() for _ in range(IDLE)]
     for each in held:
         ask(each)
-    grown = resident(pid, "VmRSS") - before
+    grown = resident(pid) - before
     for each in held:
         each.close()
     return grown / IDLE / 1024
@@ -134,8 +141,12 @@ def tunnel_rows(rounds: int) -> Iterator[Row]:
     with over_tls() as (upstream, ca), gateway(upstream, ca=ca) as served:
         proxied = Proxied(served, upstream)
         by_base_url = HEAD.format("/api/proxy/x", "gateway", f"Authorization: Bearer {served.route}\r\n").encode()
-        with proxied.tunnel() as tls, connected(served.port) as plain:
-            sides = {"ours": timed(tls, proxied.get), "base URL": timed(plain, by_base_url)}
+        with proxied.tunnel() as tls, connected(served.port) as plain, proxied.directly(ca) as bare:
+            sides = {
+                "ours": timed(tls, proxied.get, served.pid),
+                "base URL": timed(plain, by_base_url, served.pid),
+                FLOOR: timed(bare, proxied.get, None),
+            }
             yield paired("GET on a warm tunnel", "us", rounds, sides, 1.15, "base URL")
 
         def anew() -> float:
