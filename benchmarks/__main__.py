@@ -9,7 +9,8 @@ import sys
 from benchmarks import short
 from benchmarks.environment import peer_python
 from benchmarks.measure import Row, Side
-from benchmarks.report import FLOORS, data, machine, plot, table
+from benchmarks.plot import plot
+from benchmarks.report import FLOORS, data, machine, table
 from benchmarks.rows import ROWS, Bench
 from benchmarks.upstream import upstream
 
@@ -19,7 +20,7 @@ def main() -> int:
     parser.add_argument("--row", choices=sorted(ROWS), action="append", help="only this row; may be repeated")
     parser.add_argument("--rounds", type=int, default=7, help="how often each side is measured (default: 7)")
     parser.add_argument("--json", metavar="F", help="keep the figures in a file")
-    parser.add_argument("--plot", metavar="F.png", help="draw them (needs matplotlib)")
+    parser.add_argument("--plot", metavar="F.png", help="draw them, and dark as F-dark.png (needs matplotlib)")
     parser.add_argument("--short", action="store_true", help="only what does not depend on the machine")
     arguments = parser.parse_args()
     if arguments.short:

@@ -46,26 +46,6 @@ def data(rows: Sequence[Row], server: str) -> dict[str, Any]:
     }
 
 
-def plot(rows: Sequence[Row], path: str) -> None:
-    """Each row with a target as the share of it that was reached: right of the line is better than asked."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    judged = [row for row in rows if row.target is not None]
-    shares = [row.figure / row.target if row.at_least else row.target / max(row.figure, 1e-12) for row in judged]  # type: ignore[operator]  # judged rows have a target
-    figure, axes = pyplot.subplots(figsize=(9, 0.5 * len(judged) + 1.5))
-    colors = ["#2a7" if row.met else "#c43" for row in judged]
-    axes.barh([row.name for row in judged], shares, color=colors)
-    axes.axvline(1.0, color="black", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("times as good as the target")
-    axes.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-
-
 def _ratio(row: Row) -> str:
     if not row.against:
         return ""
