@@ -16,6 +16,7 @@ from benchmarks.gateways import gateway_rows, growth_rows, metrics_rows
 from benchmarks.masks import mask_rows
 from benchmarks.measure import FLOOR, ROOT, Measured, Row, Side, paired
 from benchmarks.pauses import pause_rows
+from benchmarks.peers import client_rows, peer_rows
 from benchmarks.stores import move_rows, store_rows
 from benchmarks.streams import stream_rows
 from benchmarks.tunnels import tunnel_rows
@@ -180,6 +181,14 @@ def footprint(bench: Bench) -> Iterator[Row]:
     yield from footprint_rows(bench.url, bench.rounds)
 
 
+def peer_clients(bench: Bench) -> Iterator[Row]:
+    yield from client_rows(bench.url, bench.ours, bench.rounds)
+
+
+def peer_gateways(bench: Bench) -> Iterator[Row]:
+    yield from peer_rows(bench.url, bench.rounds)
+
+
 def tunnels(bench: Bench) -> Iterator[Row]:
     yield from tunnel_rows(bench.rounds)
 
@@ -208,3 +217,5 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "moves": moves,
 }
 """The rows by the name that --row takes."""
+PEER_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {"peer-clients": peer_clients, "peer-gateways": peer_gateways}
+"""Those of --peers."""
