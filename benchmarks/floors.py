@@ -11,6 +11,9 @@ from benchmarks.clients import TOKEN, Kept
 from benchmarks.load import BODY, request
 from benchmarks.timing import rate, rate_of_threads, timed, timed_async
 
+END = b"\r\n0\r\n\r\n"
+"""The last chunk, which no body here holds."""
+
 
 def length(data):
     """How long an answer is that begins so, where its head is whole."""
@@ -38,10 +41,10 @@ class Blocking:
         return data
 
     def ask_chunked(self):
-        """Ask for an answer of chunks, which hold no last one."""
+        """Ask for an answer of chunks."""
         self._socket.sendall(self._sent)
         data = self._socket.recv(1 << 20)
-        while not data.endswith(b"\r\n0\r\n\r\n"):
+        while not data.endswith(END):
             data = data[-7:] + self._socket.recv(1 << 20)
 
 
@@ -65,11 +68,23 @@ class Protocol(asyncio.Protocol):
         self._data += data
         self._length = self._length or length(self._data)
         if len(self._data) == self._length:
-            self._left, self._data = self._left - 1, b""
-            if self._left:
-                self._transport.write(self._sent)
-            else:
-                self._done.set_result(None)
+            self.next()
+
+    def next(self):
+        self._left, self._data = self._left - 1, b""
+        if self._left:
+            self._transport.write(self._sent)
+        else:
+            self._done.set_result(None)
+
+
+class Chunked(Protocol):
+    """For an answer of chunks."""
+
+    def data_received(self, data):
+        self._data = self._data[-7:] + data
+        if self._data.endswith(END):
+            self.next()
 
 
 def held(keys):
@@ -132,13 +147,19 @@ class Floors(Kept):
         return Blocking(self.place(), sent)
 
     def tasks_floor(self, count, tasks, loop="asyncio"):
-        return self.run(self.protocols(count, tasks, loop), loop)
-
-    async def protocols(self, count, tasks, loop):
         sent = request("GET", "/api/secret", TOKEN)
-        running, name = asyncio.get_running_loop(), ("protocols", tasks, loop)
+        return self.run(self.protocols(count, tasks, loop, lambda: Protocol(sent)), loop)
+
+    def tokens_floor(self, count, tasks, path, token, each):
+        """As the worker's `tokens`, of which a stream has `each`."""
+        sent = request("POST", f"/api/proxy/{path}", token, b"{}")
+        streams, worked = self.run(self.protocols(count, tasks, "streams", lambda: Chunked(sent)))
+        return streams * each, worked / each
+
+    async def protocols(self, count, tasks, kind, make):
+        running, name = asyncio.get_running_loop(), ("protocols", tasks, kind)
         if name not in self.kept:
-            made = [await running.create_connection(lambda: Protocol(sent), *self.place()) for _ in range(tasks)]
+            made = [await running.create_connection(make, *self.place()) for _ in range(tasks)]
             self.kept[name] = [protocol for _, protocol in made]
         asking, each = self.kept[name], count // tasks
         await asyncio.gather(*(protocol.ask(1) for protocol in asking))

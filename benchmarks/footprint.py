@@ -17,7 +17,7 @@ from benchmarks.gateways import ended, gateway
 from benchmarks.measure import ROOT, Row, paired
 from benchmarks.processes import MIB, resident
 from benchmarks.tunnels import connected, held_by
-from benchmarks.upstream import free_port
+from benchmarks.upstream import free_port, still_runs
 
 
 def footprint_rows(upstream: str, rounds: int) -> Iterator[Row]:
@@ -69,6 +69,7 @@ def start(command: Sequence[str], port: int, environment: Mapping[str, str], pat
                     ask(sock, path)
                 return (time.perf_counter() - began) * 1e3
             except ConnectionError:
+                still_runs(process)
                 time.sleep(0.001)
         raise TimeoutError(f"no answer in {took:.0f} s")
     finally:

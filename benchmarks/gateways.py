@@ -69,7 +69,7 @@ def running(command: Sequence[str], port: int, environment: Mapping[str, str], s
     """The process id of a server, while it runs; TimeoutError where it does not listen within so long."""
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(port, seconds)
+        wait_for(port, seconds, process)
         yield process.pid
     finally:
         ended(process)

@@ -115,7 +115,7 @@ def layers(bench: Bench) -> Iterator[Row]:
     sides[FLOOR] = partial(bench.ours, "layers_floor", count=20_000, layers=len(oo.default_middleware()))
     row = paired("chain", "us", bench.rounds, sides, 3.0)
     yield row
-    whole = {"ours": partial(bench.ours, "over_nothing", count=20_000)}
+    whole = {"ours": partial(bench.ours, "over_nothing", count=20_000), FLOOR: sides[FLOOR]}
     yield paired("call over nothing", "us", bench.rounds, whole)
     each = (row.sides["10 extra"] - row.sides["0 extra"]) / 10
     yield Row("one more middleware", "us", {"ours": each}, {}, 0.35)

@@ -134,7 +134,7 @@ def stream_rows(rounds: int, mebibytes: int = 1024) -> Iterator[Row]:
         if floor:
             readers[FLOOR] = floor.pid, stack.enter_context(Side(sys.executable, f"http://127.0.0.1:{floor.port}"))
         yield _first_byte(upstream, served, floor)
-        yield from _tokens(served, floor, client, rounds)
+        yield from _tokens(served, floor, direct, rounds)
         for size in SIZES:
             yield from _answers(size, readers, served.route, direct, rounds)
         yield from _growth(served, client, mebibytes)
@@ -144,7 +144,7 @@ def _first_byte(upstream: str, served: Served, floor: Running | None) -> Row:
     sent = request("POST", "/api/proxy/stream/0", served.route, b"{}")
     ports = {"through": served.port, "upstream": urlsplit(upstream).port or 80}
     if floor:
-        ports["nginx"] = floor.port
+        ports[FLOOR] = floor.port
     callers = {side: Caller(port, sent) for side, port in ports.items()}
     took = first_bytes(callers)
     for caller in callers.values():
@@ -154,13 +154,16 @@ def _first_byte(upstream: str, served: Served, floor: Running | None) -> Row:
     return Row("first byte of a stream", "ms", sides, ratios, 2.0)
 
 
-def _tokens(served: Served, floor: Running | None, client: Side, rounds: int) -> Iterator[Row]:
+def _tokens(served: Served, floor: Running | None, direct: Side, rounds: int) -> Iterator[Row]:
     path = "v1/chat/completions"
     sent = request("POST", f"/api/proxy/{path}", served.route, b"{}")
     sides = {"ours": Load(served.port, served.pid, sent, each=TOKENS)}
     yield paired("streamed tokens, gateway", "/s", rounds, sides | at_floor(floor, sent, each=TOKENS))
-    reading = {"ours": lambda: client("tokens", count=64, tasks=16, path=path, token=served.route)}
-    yield paired("streamed tokens, gateway and client", "/s", rounds, reading)
+    reading = {
+        "ours": partial(direct, "tokens", count=64, tasks=16, path=path, token="none"),
+        FLOOR: partial(direct, "tokens_floor", count=64, tasks=16, path=path, token="none", each=TOKENS),
+    }
+    yield paired("streamed tokens, client", "/s", rounds, reading)
 
 
 def _answers(size: str, readers: dict[str, tuple[int, Side]], token: str, direct: Side, rounds: int) -> Iterator[Row]:

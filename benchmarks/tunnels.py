@@ -67,7 +67,8 @@ def _serve(port: int, both: str) -> None:
 class Proxied:
     """What a caller by the forward proxy needs."""
 
-    def __init__(self, served: Served, upstream: str) -> None:
+    def __init__(self, served: Served, upstream: str, ca: str) -> None:
+        self._upstreams = ssl.create_default_context(cafile=ca)
         self._place = urlsplit(upstream).netloc
         self._port = served.port
         asked = urllib.request.Request(
@@ -87,10 +88,10 @@ class Proxied:
             raise ConnectionError("no tunnel")
         return self._trusted.wrap_socket(sock, server_hostname="127.0.0.1")
 
-    def directly(self, ca: str) -> ssl.SSLSocket:
+    def directly(self) -> ssl.SSLSocket:
         """A connection to the upstream itself."""
-        trusted = ssl.create_default_context(cafile=ca)
-        return trusted.wrap_socket(connected(urlsplit(f"//{self._place}").port or 443), server_hostname="127.0.0.1")
+        sock = connected(urlsplit(f"//{self._place}").port or 443)
+        return self._upstreams.wrap_socket(sock, server_hostname="127.0.0.1")
 
 
 def connected(port: int) -> socket.socket:
@@ -99,16 +100,16 @@ def connected(port: int) -> socket.socket:
     return sock
 
 
-def timed(sock: socket.socket, sent: bytes, pid: int | None) -> Callable[[], Measured]:
-    """Microseconds of a request on a connection, and those of the gateway of that process."""
+def timed(count: int, call: Callable[[], object], pid: int | None, unit: float = 1.0) -> Callable[[], Measured]:
+    """How long a call takes, in so many microseconds, and what of the processor the gateway of that process takes."""
 
     def measure() -> Measured:
         before = spent(pid) if pid else 0.0
         began = time.perf_counter()
-        for _ in range(GETS):
-            ask(sock, sent)
+        for _ in range(count):
+            call()
         took = (time.perf_counter() - began) * 1e6
-        return Measured(took / GETS, (spent(pid) - before) / GETS if pid else None)
+        return Measured(took / count / unit, (spent(pid) - before) / count if pid else None)
 
     return measure
 
@@ -139,23 +140,24 @@ def held_by(connect: Callable[[], socket.socket], ask: Callable[[socket.socket],
 
 def tunnel_rows(rounds: int) -> Iterator[Row]:
     with over_tls() as (upstream, ca), gateway(upstream, ca=ca) as served:
-        proxied = Proxied(served, upstream)
+        proxied = Proxied(served, upstream, ca)
         by_base_url = HEAD.format("/api/proxy/x", "gateway", f"Authorization: Bearer {served.route}\r\n").encode()
-        with proxied.tunnel() as tls, connected(served.port) as plain, proxied.directly(ca) as bare:
+        with proxied.tunnel() as tls, connected(served.port) as plain, proxied.directly() as bare:
             sides = {
-                "ours": timed(tls, proxied.get, served.pid),
-                "base URL": timed(plain, by_base_url, served.pid),
-                FLOOR: timed(bare, proxied.get, None),
+                "ours": timed(GETS, lambda: ask(tls, proxied.get), served.pid),
+                "base URL": timed(GETS, lambda: ask(plain, by_base_url), served.pid),
+                FLOOR: timed(GETS, lambda: ask(bare, proxied.get), None),
             }
             yield paired("GET on a warm tunnel", "us", rounds, sides, 1.15, "base URL")
 
-        def anew() -> float:
-            began = time.perf_counter()
-            for _ in range(NEW):
-                with proxied.tunnel() as new:
-                    ask(new, proxied.get)
-            return (time.perf_counter() - began) / NEW * 1e3
+        def anew(connect: Callable[[], ssl.SSLSocket]) -> None:
+            with connect() as new:
+                ask(new, proxied.get)
 
-        yield paired("a new tunnel and GET", "ms", rounds, {"ours": anew}, 3.5)
+        sides = {
+            "ours": timed(NEW, lambda: anew(proxied.tunnel), served.pid, 1e3),
+            FLOOR: timed(NEW, lambda: anew(proxied.directly), None, 1e3),
+        }
+        yield paired("a new tunnel and GET", "ms", rounds, sides, 3.5)
         held = held_by(proxied.tunnel, lambda tunnel: ask(tunnel, proxied.get), served.pid)
         yield Row("an idle tunnel", "KiB", {"ours": held}, {}, 60.0)

@@ -108,16 +108,22 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_for(port: int, seconds: float = 10.0) -> None:
-    """Until something listens; TimeoutError after so long."""
+def wait_for(port: int, seconds: float = 10.0, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Until something listens; TimeoutError after so long, ChildProcessError where the process has ended before."""
     for _ in range(round(seconds / 0.05)):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
+            still_runs(process)
             time.sleep(0.05)
         else:
             return
     raise TimeoutError(f"nothing listens on port {port}")
+
+
+def still_runs(process: subprocess.Popen[bytes] | None) -> None:
+    if process and (code := process.poll()) is not None:
+        raise ChildProcessError(f"{process.args!r} ended with {code}")
 
 
 class Plain(asyncio.Protocol):

@@ -183,8 +183,7 @@ class Measures(Clients, Floors):
 
     def tokens(self, count, tasks, path, token):
         """Events a second that as many tasks read of `count` streams of one client."""
-        client = self.async_client()
-        read = 0
+        client, read = self.async_client(), 0
 
         async def stream():
             nonlocal read
