@@ -28,6 +28,8 @@ DARK = Theme(
     "#0d1117", "#e6edf3", "#30363d", "#3fb950", "#ff7b72", ("#79c0ff", "#ffa657", "#d2a8ff", "#b1bac4", "#f2cc60")
 )
 MARKERS = "osD^vP"
+MOST = 100
+"""How many times as good as its target a row is drawn at most."""
 ROW_HEIGHT = 0.27
 """Inches of a row."""
 
@@ -86,11 +88,12 @@ def _targets(axes: Any, rows: Sequence[Row], theme: Theme) -> None:
         color = theme.met if row.met else theme.missed
         axes.plot([1, share], [place, place], color=color, linewidth=5, solid_capstyle="butt")
         side = 4 if share >= 1 else -4
-        note = f"{share:.3g}" if row.met else f"{share:.3g}, not met"
+        note = f"{share:.3g}" if share < MOST else f"{MOST} or more"
+        note += "" if row.met else ", not met"
         align = {"ha": "left" if share >= 1 else "right", "va": "center"}
         axes.annotate(note, (share, place), (side, 0), textcoords="offset points", color=color, fontsize=8, **align)
     axes.axvline(1, color=theme.text, linewidth=1)
-    axes.margins(x=0.15)
+    axes.margins(x=0.25)  # room for what stands beside a bar
     axes.set_title("Times as good as its target", loc="left", fontsize=11)
 
 
@@ -119,7 +122,8 @@ def _is_peer(side: str) -> bool:
 
 def _share(row: Row) -> float:
     target = row.target or 0.0
-    return row.figure / target if row.at_least else target / max(row.figure, 1e-12)
+    # A figure may be none at all, of memory that grew say.
+    return min(MOST, row.figure / target if row.at_least else target / max(row.figure, target / MOST))
 
 
 def _times(row: Row, side: str) -> float | None:
