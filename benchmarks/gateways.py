@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from benchmarks.load import keyed, request
-from benchmarks.measure import ROOT, Row, paired
-from benchmarks.upstream import free_port, wait_for
-from benchmarks.worker import PAYLOAD
+from benchmarks.load import BODY, keyed, request
+from benchmarks.measure import FLOOR, ROOT, Measured, Row, paired
+from benchmarks.processes import spent
+from benchmarks.upstream import Running, free_port, relay, wait_for
 
-BODY = json.dumps(PAYLOAD).encode()
+SECONDS = 2.0
+"""How long a load lasts."""
+BARE = "bare aiohttp proxy"
+CONNECTIONS = (16, 64, 256)
+WORKERS = (2, 4)
 
 
 class Served(NamedTuple):
@@ -64,71 +65,115 @@ def gateway(
 
 
 @contextmanager
-def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[int]:
-    """The process id of a server, while it runs."""
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+def running(command: Sequence[str], port: int, environment: Mapping[str, str], seconds: float = 10.0) -> Iterator[int]:
+    """The process id of a server, while it runs; TimeoutError where it does not listen within so long."""
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(port)
+        wait_for(port, seconds, process)
         yield process.pid
     finally:
-        process.terminate()
+        ended(process)
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    """End a process: the other way where it does not as it was asked to."""
+    process.terminate()
+    try:
         process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
-def loaded(port: int, sent: bytes, seconds: float, connections: int = 16) -> Callable[[], float]:
-    """Requests a second that a server answers."""
-    command = [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(seconds)]
+class Load:
+    """Calls of one kind to a server: how many a second it answers, and its own time for each. `each` is how many things
+    a call stands for, where they are counted: the tokens of a stream."""
 
-    def measure() -> float:
-        done = subprocess.run(command, input=sent, capture_output=True, check=True, cwd=ROOT)
-        return float(done.stdout.split()[0])
+    def __init__(self, port: int, pid: int, sent: bytes, *, connections: int = 16, each: int = 1) -> None:
+        self._pid = pid
+        self._command = [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(SECONDS)]
+        self._sent = sent
+        self._each = each
+        self.late: list[float] = []
+        """The 99th percentile of each round, in milliseconds."""
 
-    return measure
-
-
-def gateway_rows(upstream: str, server: str, rounds: int, seconds: float) -> Iterator[Row]:
-    """Throughput of a secret, and of a proxied chat against the bare proxy (and nginx, where it is the upstream)."""
-    bare_port = free_port()
-    bare = [sys.executable, "-m", "benchmarks.bare_proxy", str(bare_port), upstream]
-    with gateway(upstream) as served, running(bare, bare_port, dict(os.environ)):
-        chat = request("POST", "/api/proxy/v1/chat/completions", served.route, BODY)
-        sides = {
-            "ours": loaded(served.port, chat, seconds),
-            "bare aiohttp proxy": loaded(bare_port, chat, seconds),
-        }
-        if server == "nginx":
-            relayed = request("POST", "/relay/v1/chat/completions", served.route, BODY)
-            sides["nginx"] = loaded(urlsplit(upstream).port or 80, relayed, seconds)
-        yield paired("gateway-chat", "/s", rounds, sides, 0.8, "bare aiohttp proxy", at_least=True)
-        counted = request("POST", "/api/proxy/v1/chat/completions", served.counted_route, BODY)
-        for name, sent, target in (("counted", counted, 0.45), ("keyed", keyed(chat), 0.35)):
-            sides["ours"] = loaded(served.port, sent, seconds)
-            yield paired(f"gateway-chat, {name}", "/s", rounds, sides, target, "bare aiohttp proxy", at_least=True)
-        secret = request("GET", "/api/secret", served.secret)
-        yield paired("gateway-secret", "/s", rounds, {"ours": loaded(served.port, secret, seconds)})
+    def __call__(self) -> Measured:
+        before = spent(self._pid)
+        done = subprocess.run(self._command, input=self._sent, capture_output=True, check=True, cwd=ROOT)
+        rate, late, calls = (float(word) for word in done.stdout.split())
+        self.late.append(late)
+        return Measured(rate * self._each, (spent(self._pid) - before) / (calls * self._each))
 
 
-def metrics_rows(upstream: str, rounds: int, seconds: float) -> Iterator[Row]:
+def chat(token: str) -> bytes:
+    return request("POST", "/api/proxy/v1/chat/completions", token, BODY)
+
+
+@contextmanager
+def bare_proxy(upstream: str) -> Iterator[Running]:
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.bare_proxy", str(port), upstream]
+    with running(command, port, os.environ) as pid:
+        yield Running(port, pid)
+
+
+def gateway_rows(upstream: str, rounds: int) -> Iterator[Row]:
+    """Throughput of a secret, and of a proxied chat against the bare proxy and nginx."""
+    with gateway(upstream) as served, bare_proxy(upstream) as bare, relay(upstream) as floor:
+        plain = chat(served.route)
+
+        def row(name: str, sent: bytes, target: float) -> Row:
+            sides = {"ours": Load(served.port, served.pid, sent), BARE: Load(bare.port, bare.pid, plain)}
+            return paired(name, "/s", rounds, sides | at_floor(floor, plain), target, BARE, at_least=True)
+
+        yield row("gateway-chat", plain, 0.8)
+        yield row("gateway-chat, counted", chat(served.counted_route), 0.45)
+        yield row("gateway-chat, keyed", keyed(plain), 0.35)
+        for what, token in (("", served.secret), (", counted", served.counted)):
+            sent = request("GET", "/api/secret", token)
+            sides = {"ours": Load(served.port, served.pid, sent)}
+            yield paired(f"gateway-secret{what}", "/s", rounds, sides | at_floor(floor, sent))
+
+
+def at_floor(floor: Running | None, sent: bytes, connections: int = 16, each: int = 1) -> dict[str, Load]:
+    """The side of nginx, where it is installed."""
+    return {FLOOR: Load(floor.port, floor.pid, sent, connections=connections, each=each)} if floor else {}
+
+
+def growth_rows(upstream: str, rounds: int) -> Iterator[Row]:
+    """A chat of more connections, and of more workers."""
+    with ExitStack() as stack:
+        served = stack.enter_context(gateway(upstream))
+        bare, floor = stack.enter_context(bare_proxy(upstream)), stack.enter_context(relay(upstream))
+        for number in CONNECTIONS:
+            sides = {
+                "ours": Load(served.port, served.pid, chat(served.route), connections=number),
+                BARE: Load(bare.port, bare.pid, chat(served.route), connections=number),
+            }
+            sides |= at_floor(floor, chat(served.route), number)
+            yield paired(f"gateway-chat, {number} connections", "/s", rounds, sides)
+        for workers in WORKERS:
+            with gateway(upstream, serve=("--workers", str(workers))) as many:
+                sides = {
+                    "ours": Load(many.port, many.pid, chat(many.route), connections=64),
+                    "1 worker": Load(served.port, served.pid, chat(served.route), connections=64),
+                }
+                sides |= at_floor(floor, chat(served.route), 64)
+                yield paired(f"gateway-chat, {workers} workers", "/s", rounds, sides)
+
+
+def metrics_rows(upstream: str, rounds: int) -> Iterator[Row]:
     """What it costs to count for Prometheus: the processor's time of a call, which others on the machine disturb less
     than they disturb throughput."""
     with gateway(upstream) as plain, gateway(upstream, metrics=True) as counting:
         for name in ("chat", "secret"):
             sides: dict[str, Callable[[], float]] = {}
             for side, served in (("ours", counting), ("without", plain)):
-                sent = request("GET", "/api/secret", served.secret)
-                if name == "chat":
-                    sent = request("POST", "/api/proxy/v1/chat/completions", served.route, BODY)
-                sides[side] = partial(_processor, served, loaded(served.port, sent, seconds), seconds)
+                sent = chat(served.route) if name == "chat" else request("GET", "/api/secret", served.secret)
+                sides[side] = partial(_own_time, Load(served.port, served.pid, sent))
             yield paired(f"gateway-{name}, metrics", "us", rounds, sides, 1.03, "without")
 
 
-def _processor(served: Served, load: Callable[[], float], seconds: float) -> float:
+def _own_time(load: Load) -> float:
     """Microseconds of the processor that a call takes in a gateway."""
-    before = _spent(served.pid)
-    calls = load() * seconds
-    return (_spent(served.pid) - before) / calls
-
-
-def _spent(pid: int) -> float:
-    """Microseconds that all threads of a process have run (clock_getcpuclockid(3), as Linux numbers that clock)."""
-    return time.clock_gettime(~pid << 3 | 2) * 1e6
+    return load().cpu or 0.0

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import oo
-from benchmarks.gateways import BODY
-from benchmarks.streams import MIB, streaming
+from benchmarks.load import BODY
+from benchmarks.processes import MIB
+from benchmarks.streams import streaming
 from benchmarks.upstream import plain
 from oo.testing import LocalGateway, gateway
 

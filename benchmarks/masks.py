@@ -27,7 +27,7 @@ CALLS = 200
 
 def mask_rows(ours: Side, rounds: int) -> Iterator[Row]:
     for text, target in TEXTS.items():
-        speed = statistics.median(ours("mask_speed", text=text) for _ in range(rounds))
+        speed = statistics.median(ours("mask_speed", text=text).value for _ in range(rounds))
         yield Row(f"masking {text}", "MB/s", {"ours": speed}, {}, target, at_least=True)
     with streaming() as upstream, gateway(upstream) as served:
         waits: dict[str, list[float]] = {"escapes": [], "plain": [], "quiet": []}

@@ -10,6 +10,12 @@ from typing import Any
 
 from benchmarks.measure import Row
 
+DERIVED = ("figure", "met", "from_floor", "cpu_from_floor")
+"""What JSON says of a row besides what it holds."""
+FLOORS = """The floor is the least that a call can do: a dict and a lock for a hit, a bare socket or a bare protocol of
+asyncio for a client's call, as many coroutines for the chain, nginx for a gateway. CPU is what a call takes of the
+processor: in the client of a client's row, in the gateway of a gateway's."""
+
 
 def machine(server: str) -> str:
     """What it was measured on."""
@@ -19,15 +25,16 @@ def machine(server: str) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| what | ours | peers | ratio (spread) | target | met |", "|---|---|---|---|---|---|"]
+    columns = ("what", "ours", "peers", "CPU of a call, us", "ratio (spread)", "target", "met", "from the floor")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows:
         ours, *peers = row.sides.items()
         others = ", ".join(f"{name} {_number(value)}" for name, value in peers)
         met = {True: "yes", False: "NO", None: ""}[row.met]
-        label = f"{ours[0]} " if ours[0] != "ours" else ""
-        lines.append(
-            f"| {row.name} | {label}{_number(ours[1])} {row.unit} | {others} | {_ratio(row)} | {_target(row)} | {met} |"
-        )
+        what = f"{f'{ours[0]} ' if ours[0] != 'ours' else ''}{_number(ours[1])} {row.unit}"
+        cpu = ", ".join(f"{name} {_number(value)}" for name, value in row.cpu.items())
+        cells = (row.name, what, others, cpu, _ratio(row), _target(row), met, _from_floor(row))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -35,28 +42,8 @@ def data(rows: Sequence[Row], server: str) -> dict[str, Any]:
     """The rows as JSON."""
     return {
         "machine": machine(server),
-        "rows": [{**vars(row), "figure": row.figure, "met": row.met} for row in rows],
+        "rows": [{**vars(row), **{name: getattr(row, name) for name in DERIVED}} for row in rows],
     }
-
-
-def plot(rows: Sequence[Row], path: str) -> None:
-    """Each row with a target as the share of it that was reached: right of the line is better than asked."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    judged = [row for row in rows if row.target is not None]
-    shares = [row.figure / row.target if row.at_least else row.target / max(row.figure, 1e-12) for row in judged]  # type: ignore[operator]  # judged rows have a target
-    figure, axes = pyplot.subplots(figsize=(9, 0.5 * len(judged) + 1.5))
-    colors = ["#2a7" if row.met else "#c43" for row in judged]
-    axes.barh([row.name for row in judged], shares, color=colors)
-    axes.axvline(1.0, color="black", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("times as good as the target")
-    axes.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
 
 
 def _ratio(row: Row) -> str:
@@ -64,6 +51,11 @@ def _ratio(row: Row) -> str:
         return ""
     values = sorted(row.ratios[row.against])
     return f"{statistics.median(values):.2f} x {row.against} ({values[0]:.2f} to {values[-1]:.2f})"
+
+
+def _from_floor(row: Row) -> str:
+    ratios = (("", row.from_floor), ("CPU ", row.cpu_from_floor))
+    return ", ".join(f"{kind}{ratio:.3g} x" for kind, ratio in ratios if ratio is not None)
 
 
 def _target(row: Row) -> str:

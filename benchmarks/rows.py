@@ -5,20 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
+import oo
 from benchmarks import counting
 from benchmarks.counted import counted_rows
 from benchmarks.environment import peer_python
 from benchmarks.footprint import footprint_rows
-from benchmarks.gateways import gateway_rows, metrics_rows
+from benchmarks.gateways import gateway_rows, growth_rows, metrics_rows
 from benchmarks.masks import mask_rows
-from benchmarks.measure import Row, Side, paired
+from benchmarks.measure import FLOOR, ROOT, Measured, Row, Side, paired
 from benchmarks.pauses import pause_rows
+from benchmarks.peers import client_rows, peer_rows
 from benchmarks.stores import move_rows, store_rows
 from benchmarks.streams import stream_rows
 from benchmarks.tunnels import tunnel_rows
-
-US = 1e6
 
 
 class Bench:
@@ -31,39 +32,43 @@ class Bench:
         self.theirs = theirs
         self.rounds = rounds
 
-    def both(self, name: str, measure: str, target: float, **arguments: int) -> Row:
-        """A row of one measure in microseconds, against 0.2.1."""
+    def both(self, name: str, measure: str, floor: str, target: float, **arguments: int) -> Row:
+        """A row of one measure in microseconds, against 0.2.1 and the floor."""
         sides = {
-            "ours": lambda: self.ours(measure, **arguments) * US,
-            "0.2.1": lambda: self.theirs(measure, **arguments) * US,
+            "ours": partial(self.ours, measure, **arguments),
+            "0.2.1": partial(self.theirs, measure, **arguments),
+            FLOOR: partial(self.ours, floor, **arguments),
         }
         return paired(name, "us", self.rounds, sides, target, "0.2.1")
 
 
 def import_time(bench: Bench) -> Iterator[Row]:
-    code = "import time; t = time.perf_counter(); import oo; print(time.perf_counter() - t)"
+    code = (
+        "import time; t, c = time.perf_counter(), time.process_time(); import oo;"
+        "print((time.perf_counter() - t) * 1e3, (time.process_time() - c) * 1e6)"
+    )
 
-    def run(python: str) -> Callable[[], float]:
-        return lambda: (
-            float(subprocess.run([python, "-c", code], capture_output=True, check=True, cwd="/").stdout) * 1e3
-        )
+    def run(*python: str) -> Callable[[], Measured]:
+        command = [*python, "-c", code]
+        return lambda: Measured(*map(float, subprocess.check_output(command, cwd=ROOT).split()))
 
-    sides = {"ours": run(sys.executable), "0.2.1": run(peer_python())}
+    sides = {"ours": run(sys.executable), "0.2.1": run(peer_python(), "-I")}
     yield paired("import", "ms", max(bench.rounds, 9), sides, 0.15, "0.2.1")
 
 
 def cached(bench: Bench) -> Iterator[Row]:
-    yield bench.both("cached hit, sync", "cached_sync", 1.0, count=100_000)
-    yield bench.both("cached hit, oo.get_secret", "cached_function", 1.0, count=100_000)
-    yield bench.both("cached hit, async", "cached_async", 1.0, count=50_000)
+    yield bench.both("cached hit, sync", "cached_sync", "hit_floor", 1.0, count=100_000)
+    yield bench.both("cached hit, oo.get_secret", "cached_function", "hit_floor", 1.0, count=100_000)
+    yield bench.both("cached hit, async", "cached_async", "hit_floor_async", 1.0, count=50_000)
 
 
 def uncached(bench: Bench) -> Iterator[Row]:
     sides = {
-        "ours": lambda: bench.ours("uncached", count=400) * US,
-        "0.2.1": lambda: bench.theirs("uncached", count=400) * US,
-        "Session": lambda: bench.theirs("uncached_session", count=400) * US,
-        "urllib3": lambda: bench.theirs("uncached_urllib3", count=400) * US,
+        "ours": partial(bench.ours, "uncached", count=400),
+        "0.2.1": partial(bench.theirs, "uncached", count=400),
+        "Session": partial(bench.theirs, "uncached_session", count=400),
+        "urllib3": partial(bench.theirs, "uncached_urllib3", count=400),
+        FLOOR: partial(bench.ours, "uncached_floor", count=400),
     }
     yield paired("uncached, 1 thread", "us", bench.rounds, sides, 1.15, "urllib3")
 
@@ -71,38 +76,50 @@ def uncached(bench: Bench) -> Iterator[Row]:
 def threads(bench: Bench) -> Iterator[Row]:
     for number in (8, 32, 64):
         sides = {
-            "ours": lambda n=number: bench.ours("threads", count=1920, threads=n),
-            "0.2.1": lambda n=number: bench.theirs("threads", count=1920, threads=n),
+            "ours": partial(bench.ours, "threads", count=1920, threads=number),
+            "0.2.1": partial(bench.theirs, "threads", count=1920, threads=number),
+            FLOOR: partial(bench.ours, "threads_floor", count=1920, threads=number),
         }
         target = 2.2 if number == 64 else None
         yield paired(f"uncached, {number} threads", "/s", bench.rounds, sides, target, "0.2.1", at_least=True)
 
 
 def tasks(bench: Bench) -> Iterator[Row]:
-    for number in (16, 64, 256):
+    yield from _tasks(bench, "asyncio", {16: 1.5, 64: 1.5, 256: 1.3})
+
+
+def tasks_uvloop(bench: Bench) -> Iterator[Row]:
+    yield from _tasks(bench, "uvloop", {16: 1.8, 64: 1.8, 256: 1.6})
+
+
+def _tasks(bench: Bench, loop: str, asked: dict[int, float]) -> Iterator[Row]:
+    beside = "" if loop == "asyncio" else f", {loop}"
+    for number, target in asked.items():
         sides = {
-            "ours": lambda n=number: bench.ours("tasks", count=5120, tasks=n),
-            "0.2.1": lambda n=number: bench.theirs("tasks", count=5120, tasks=n),
-            "aiohttp": lambda n=number: bench.theirs("tasks_aiohttp", count=5120, tasks=n),
+            "ours": partial(bench.ours, "tasks", count=5120, tasks=number, loop=loop),
+            "aiohttp": partial(bench.theirs, "tasks_aiohttp", count=5120, tasks=number, loop=loop),
+            "0.2.1": partial(bench.theirs, "tasks", count=5120, tasks=number, loop=loop),
+            FLOOR: partial(bench.ours, "tasks_floor", count=5120, tasks=number, loop=loop),
         }
-        target = 1.3 if number == 256 else 1.5
-        yield paired(f"uncached, {number} tasks", "/s", bench.rounds, sides, target, "aiohttp", at_least=True)
+        name = f"uncached, {number} tasks{beside}"
+        yield paired(name, "/s", bench.rounds, sides, target, "aiohttp", at_least=True)
 
 
 def proxied(bench: Bench) -> Iterator[Row]:
-    yield bench.both("proxied POST", "proxied", 1.0, count=300)
+    yield bench.both("proxied POST", "proxied", "proxied_floor", 1.0, count=300)
 
 
 def layers(bench: Bench) -> Iterator[Row]:
     extras = (0, 1, 5, 10)
-    sides = {f"{extra} extra": (lambda n=extra: bench.ours("layers", count=20_000, extra=n) * US) for extra in extras}
+    sides = {f"{extra} extra": partial(bench.ours, "layers", count=20_000, extra=extra) for extra in extras}
+    sides[FLOOR] = partial(bench.ours, "layers_floor", count=20_000, layers=len(oo.default_middleware()))
     row = paired("chain", "us", bench.rounds, sides, 3.0)
     yield row
-    whole = {"ours": lambda: bench.ours("over_nothing", count=20_000) * US}
+    whole = {"ours": partial(bench.ours, "over_nothing", count=20_000), FLOOR: sides[FLOOR]}
     yield paired("call over nothing", "us", bench.rounds, whole)
     each = (row.sides["10 extra"] - row.sides["0 extra"]) / 10
     yield Row("one more middleware", "us", {"ours": each}, {}, 0.35)
-    azure = {f"azure-core {n}": (lambda n=n: bench.theirs("layers_azure", count=20_000, extra=n) * US) for n in (0, 10)}
+    azure = {f"azure-core {n}": partial(bench.theirs, "layers_azure", count=20_000, extra=n) for n in (0, 10)}
     yield paired("chain of azure-core", "us", bench.rounds, azure)
 
 
@@ -118,21 +135,26 @@ def one_key(bench: Bench) -> Iterator[Row]:
 
 def entries(bench: Bench) -> Iterator[Row]:
     sizes = (1_000_000, 100, 1_000, 10_000, 100_000)
-    sides = {f"{size:,}": (lambda n=size: bench.ours("entries", count=100_000, entries=n) * US) for size in sizes}
+    sides = {f"{size:,}": partial(bench.ours, "entries", count=100_000, entries=size) for size in sizes}
+    sides[FLOOR] = partial(bench.ours, "entries_floor", count=100_000, entries=sizes[0])
     yield paired("hit among entries", "us", bench.rounds, sides, 1.5, "100")
-    yield Row("memory of an entry", "bytes", {"ours": bench.ours("entry_bytes", entries=1000)})
+    yield Row("memory of an entry", "bytes", {"ours": bench.ours("entry_bytes", entries=1000).value})
 
 
 def gateways(bench: Bench) -> Iterator[Row]:
-    yield from gateway_rows(bench.url, bench.server, bench.rounds, 2.0)
+    yield from gateway_rows(bench.url, bench.rounds)
+
+
+def growth(bench: Bench) -> Iterator[Row]:
+    yield from growth_rows(bench.url, bench.rounds)
 
 
 def metrics(bench: Bench) -> Iterator[Row]:
-    yield from metrics_rows(bench.url, bench.rounds, 2.0)
+    yield from metrics_rows(bench.url, bench.rounds)
 
 
-def streams(_bench: Bench) -> Iterator[Row]:
-    yield from stream_rows()
+def streams(bench: Bench) -> Iterator[Row]:
+    yield from stream_rows(bench.rounds)
 
 
 def mask(bench: Bench) -> Iterator[Row]:
@@ -159,6 +181,14 @@ def footprint(bench: Bench) -> Iterator[Row]:
     yield from footprint_rows(bench.url, bench.rounds)
 
 
+def peer_clients(bench: Bench) -> Iterator[Row]:
+    yield from client_rows(bench.url, bench.ours, bench.rounds)
+
+
+def peer_gateways(bench: Bench) -> Iterator[Row]:
+    yield from peer_rows(bench.url, bench.rounds)
+
+
 def tunnels(bench: Bench) -> Iterator[Row]:
     yield from tunnel_rows(bench.rounds)
 
@@ -169,11 +199,13 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "uncached": uncached,
     "threads": threads,
     "tasks": tasks,
+    "tasks-uvloop": tasks_uvloop,
     "proxied": proxied,
     "layers": layers,
     "one-key": one_key,
     "entries": entries,
     "gateway": gateways,
+    "growth": growth,
     "metrics": metrics,
     "streams": streams,
     "mask": mask,
@@ -185,3 +217,5 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "moves": moves,
 }
 """The rows by the name that --row takes."""
+PEER_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {"peer-clients": peer_clients, "peer-gateways": peer_gateways}
+"""Those of --peers."""

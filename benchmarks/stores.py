@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.measure import ROOT, Row, paired
+from benchmarks.measure import ROOT, Measured, Row, paired
 from oo.gateway.models import Route
 from oo.gateway.moving import migrate
 from oo.gateway.open_store import open_store
@@ -53,14 +53,12 @@ class Asking:
         self._command = [sys.executable, *command]
         self._count = count
         self.late: list[float] = []
-        self.own: list[float] = []
 
-    def __call__(self) -> float:
+    def __call__(self) -> Measured:
         asking = [subprocess.Popen(self._command, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(self._count)]
         said = [[float(word) for word in process.communicate()[0].split()] for process in asking]
         self.late.append(max(late for _, late, _ in said))
-        self.own.append(statistics.mean(own for *_, own in said))
-        return sum(rate for rate, *_ in said)
+        return Measured(sum(rate for rate, *_ in said), statistics.mean(own for *_, own in said))
 
 
 def store_rows(rounds: int) -> Iterator[Row]:
@@ -74,8 +72,6 @@ def store_rows(rounds: int) -> Iterator[Row]:
                 yield from _judged(row, asked)
                 late = {side: statistics.median(asking.late[1:]) for side, asking in sides.items()}
                 yield Row(f"{name}, p99", "ms", late, {}, LATE if (what, count) == ("uses", 4) else None)
-                own = {side: statistics.median(asking.own[1:]) for side, asking in sides.items()}
-                yield Row(f"{name}, own time of each", "us", own)
 
 
 def _judged(row: Row, asked: dict[str, float]) -> Iterator[Row]:
@@ -85,7 +81,8 @@ def _judged(row: Row, asked: dict[str, float]) -> Iterator[Row]:
         # Its ratio is that of each round, which `paired` gives of the first side.
         ratios = [a / b for a, b in zip(row.rounds[side], row.rounds[peer], strict=True)]
         sides = {side: row.sides[side], peer: row.sides[peer]}
-        yield Row(row.name, row.unit, sides, {peer: ratios}, asked[side], peer, at_least=True)
+        cpu = {each: row.cpu[each] for each in sides}
+        yield Row(row.name, row.unit, sides, {peer: ratios}, asked[side], peer, at_least=True, cpu=cpu)
 
 
 def move_rows(rounds: int) -> Iterator[Row]:

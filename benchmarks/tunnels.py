@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.gateways import Served, gateway
-from benchmarks.measure import Row, paired
-from benchmarks.streams import resident
+from benchmarks.measure import FLOOR, Measured, Row, paired
+from benchmarks.processes import resident, spent
 from benchmarks.upstream import free_port, wait_for
 
 HEAD = "GET {} HTTP/1.1\r\nHost: {}\r\n{}\r\n"
@@ -67,7 +67,8 @@ def _serve(port: int, both: str) -> None:
 class Proxied:
     """What a caller by the forward proxy needs."""
 
-    def __init__(self, served: Served, upstream: str) -> None:
+    def __init__(self, served: Served, upstream: str, ca: str) -> None:
+        self._upstreams = ssl.create_default_context(cafile=ca)
         self._place = urlsplit(upstream).netloc
         self._port = served.port
         asked = urllib.request.Request(
@@ -87,6 +88,11 @@ class Proxied:
             raise ConnectionError("no tunnel")
         return self._trusted.wrap_socket(sock, server_hostname="127.0.0.1")
 
+    def directly(self) -> ssl.SSLSocket:
+        """A connection to the upstream itself."""
+        sock = connected(urlsplit(f"//{self._place}").port or 443)
+        return self._upstreams.wrap_socket(sock, server_hostname="127.0.0.1")
+
 
 def connected(port: int) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port))
@@ -94,14 +100,16 @@ def connected(port: int) -> socket.socket:
     return sock
 
 
-def timed(sock: socket.socket, sent: bytes, count: int = GETS) -> Callable[[], float]:
-    """Microseconds of a request on a connection."""
+def timed(count: int, call: Callable[[], object], pid: int | None, unit: float = 1.0) -> Callable[[], Measured]:
+    """How long a call takes, in so many microseconds, and what of the processor the gateway of that process takes."""
 
-    def measure() -> float:
+    def measure() -> Measured:
+        before = spent(pid) if pid else 0.0
         began = time.perf_counter()
         for _ in range(count):
-            ask(sock, sent)
-        return (time.perf_counter() - began) / count * 1e6
+            call()
+        took = (time.perf_counter() - began) * 1e6
+        return Measured(took / count / unit, (spent(pid) - before) / count if pid else None)
 
     return measure
 
@@ -120,11 +128,11 @@ def held_by(connect: Callable[[], socket.socket], ask: Callable[[socket.socket],
     """KiB that a process holds for each connection which has asked once and waits."""
     with closing(connect()) as first:
         ask(first)
-    before = resident(pid, "VmRSS")
+    before = resident(pid)
     held = [connect() for _ in range(IDLE)]
     for each in held:
         ask(each)
-    grown = resident(pid, "VmRSS") - before
+    grown = resident(pid) - before
     for each in held:
         each.close()
     return grown / IDLE / 1024
@@ -132,19 +140,24 @@ def held_by(connect: Callable[[], socket.socket], ask: Callable[[socket.socket],
 
 def tunnel_rows(rounds: int) -> Iterator[Row]:
     with over_tls() as (upstream, ca), gateway(upstream, ca=ca) as served:
-        proxied = Proxied(served, upstream)
+        proxied = Proxied(served, upstream, ca)
         by_base_url = HEAD.format("/api/proxy/x", "gateway", f"Authorization: Bearer {served.route}\r\n").encode()
-        with proxied.tunnel() as tls, connected(served.port) as plain:
-            sides = {"ours": timed(tls, proxied.get), "base URL": timed(plain, by_base_url)}
+        with proxied.tunnel() as tls, connected(served.port) as plain, proxied.directly() as bare:
+            sides = {
+                "ours": timed(GETS, lambda: ask(tls, proxied.get), served.pid),
+                "base URL": timed(GETS, lambda: ask(plain, by_base_url), served.pid),
+                FLOOR: timed(GETS, lambda: ask(bare, proxied.get), None),
+            }
             yield paired("GET on a warm tunnel", "us", rounds, sides, 1.15, "base URL")
 
-        def anew() -> float:
-            began = time.perf_counter()
-            for _ in range(NEW):
-                with proxied.tunnel() as new:
-                    ask(new, proxied.get)
-            return (time.perf_counter() - began) / NEW * 1e3
+        def anew(connect: Callable[[], ssl.SSLSocket]) -> None:
+            with connect() as new:
+                ask(new, proxied.get)
 
-        yield paired("a new tunnel and GET", "ms", rounds, {"ours": anew}, 3.5)
+        sides = {
+            "ours": timed(NEW, lambda: anew(proxied.tunnel), served.pid, 1e3),
+            FLOOR: timed(NEW, lambda: anew(proxied.directly), None, 1e3),
+        }
+        yield paired("a new tunnel and GET", "ms", rounds, sides, 3.5)
         held = held_by(proxied.tunnel, lambda tunnel: ask(tunnel, proxied.get), served.pid)
         yield Row("an idle tunnel", "KiB", {"ours": held}, {}, 60.0)

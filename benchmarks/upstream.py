@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 SECRET = b'{"value":"a-value-that-is-no-secret"}'
 CHAT = json.dumps(
@@ -31,47 +33,70 @@ http {{
   access_log off; keepalive_requests 1000000; keepalive_timeout 75s; default_type application/json;
   client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u;
   scgi_temp_path {dir}/s;
-  upstream chat {{ server 127.0.0.1:{port}; keepalive 64; }}
+  {upstream}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location = /api/secret {{ return 200 '{secret}'; }}
-    location / {{ return 200 '{chat}'; }}
-    location /relay/ {{ proxy_pass http://chat/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location / {{ {rest} }}
   }}
 }}
 """
+_RELAY = """proxy_pass http://relayed; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+      client_max_body_size 0; proxy_request_buffering off;"""
 
 
 @contextmanager
 def upstream() -> Iterator[tuple[str, str]]:
     """The base URL of a server on loopback, and its name. GET /api/secret gives a secret, all else a chat."""
-    nginx = shutil.which("nginx")
-    if nginx is None:
+    if shutil.which("nginx") is None:
         with plain() as url:
             yield url, "asyncio"
         return
+    with _nginx(f"return 200 '{CHAT.decode()}';") as running:
+        yield f"http://127.0.0.1:{running.port}", "nginx"
+
+
+class Running(NamedTuple):
+    """A server: its port, and its process."""
+
+    port: int
+    pid: int
+
+
+@contextmanager
+def relay(url: str) -> Iterator[Running | None]:
+    """nginx that answers GET /api/secret and passes the rest on to `url`, a gateway's floor; None without nginx."""
+    if shutil.which("nginx") is None:
+        yield None
+        return
+    with _nginx(_RELAY, f"upstream relayed {{ server {urlsplit(url).netloc}; keepalive 256; }}") as running:
+        yield running
+
+
+@contextmanager
+def _nginx(rest: str, upstream: str = "") -> Iterator[Running]:
     port = free_port()
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "nginx.conf"
-        config.write_text(_NGINX.format(dir=directory, port=port, secret=SECRET.decode(), chat=CHAT.decode()))
-        with _listening([nginx, "-c", str(config), "-e", f"{directory}/error"], port) as url:
-            yield url, "nginx"
+        config.write_text(_NGINX.format(dir=directory, port=port, secret=SECRET.decode(), rest=rest, upstream=upstream))
+        with _listening(["nginx", "-c", str(config), "-e", f"{directory}/error"], port) as pid:
+            yield Running(port, pid)
 
 
 @contextmanager
 def plain() -> Iterator[str]:
     """The plain server, wherever it runs: what is counted must not depend on what a machine has installed."""
     port = free_port()
-    with _listening([sys.executable, "-m", "benchmarks.upstream", str(port)], port) as url:
-        yield url
+    with _listening([sys.executable, "-m", "benchmarks.upstream", str(port)], port):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
-def _listening(command: list[str], port: int) -> Iterator[str]:
+def _listening(command: list[str], port: int) -> Iterator[int]:
     process = subprocess.Popen(command)
     try:
         wait_for(port)
-        yield f"http://127.0.0.1:{port}"
+        yield process.pid
     finally:
         process.terminate()
         process.wait(10)
@@ -83,16 +108,22 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_for(port: int) -> None:
-    """Until something listens; TimeoutError after ten seconds."""
-    for _ in range(200):
+def wait_for(port: int, seconds: float = 10.0, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Until something listens; TimeoutError after so long, ChildProcessError where the process has ended before."""
+    for _ in range(round(seconds / 0.05)):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
+            still_runs(process)
             time.sleep(0.05)
         else:
             return
     raise TimeoutError(f"nothing listens on port {port}")
+
+
+def still_runs(process: subprocess.Popen[bytes] | None) -> None:
+    if process and (code := process.poll()) is not None:
+        raise ChildProcessError(f"{process.args!r} ended with {code}")
 
 
 class Plain(asyncio.Protocol):

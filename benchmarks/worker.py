@@ -1,17 +1,25 @@
 """The measured side, in a process of its own, under either library: reads a line of JSON, runs it, answers with one.
 
-Runs under the peers' interpreter too, so it imports nothing of this package; `import oo` is whichever is installed.
+Runs under the peers' interpreters too, so `import oo` is inside functions, and is whichever is installed.
 """
 
 import asyncio
 import gc
 import json
+import os
 import sys
 import threading
-import time
+from pathlib import Path
 
-TOKEN = "oo_benchmark-token-that-opens-nothing"
-PAYLOAD = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello! " * 20}]}
+# Last: `oo` is not this folder's but where an interpreter has no other.
+sys.path.append(str(Path(__file__).parent.parent))
+
+from benchmarks.clients import TOKEN, Clients
+from benchmarks.floors import Floors
+from benchmarks.load import PAYLOAD
+from benchmarks.processes import forget_peak, resident
+from benchmarks.timing import rate_of_tasks, rate_of_threads, timed, timed_async
+
 MASKED = {
     "plain text": b"The quick brown fox jumps over the lazy dog, and says so. ",
     "escapes of URLs": b"%41",
@@ -21,49 +29,16 @@ MASKED = {
 }
 
 
-def timed(count, call):
-    """Seconds for one of `count` calls."""
-    gc.collect()
-    gc.disable()
-    began = time.perf_counter()
-    for _ in range(count):
-        call()
-    seconds = time.perf_counter() - began
-    gc.enable()
-    return seconds / count
-
-
-async def timed_async(count, call):
-    gc.collect()
-    gc.disable()
-    began = time.perf_counter()
-    for _ in range(count):
-        await call()
-    seconds = time.perf_counter() - began
-    gc.enable()
-    return seconds / count
-
-
-class Measures:
-    def __init__(self, url):
-        self.url = url
-        self.loop = asyncio.new_event_loop()
-        self.kept = {}
-
-    def once(self, name, make):
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
-
+class Measures(Clients, Floors):
     def client(self):
         import oo
 
         return self.once("client", lambda: oo.Client(self.url))
 
-    def async_client(self):
+    def async_client(self, loop="asyncio"):
         import oo
 
-        return self.once("async", lambda: oo.AsyncClient(self.url))
+        return self.once(("async", loop), lambda: oo.AsyncClient(self.url))
 
     def cached_sync(self, count):
         client = self.client()
@@ -84,27 +59,11 @@ class Measures:
             await client.get_secret(TOKEN, cache_ttl=3600)
             return await timed_async(count, lambda: client.get_secret(TOKEN, cache_ttl=3600))
 
-        return self.loop.run_until_complete(run())
+        return self.run(run())
 
     def uncached(self, count):
         client = self.client()
         return timed(count, lambda: client.get_secret(TOKEN))
-
-    def uncached_session(self, count):
-        import requests
-
-        session = self.once("session", requests.Session)
-        headers = {"Authorization": "Bearer " + TOKEN}
-        return timed(count, lambda: session.get(self.url + "/api/secret", headers=headers).json()["value"])
-
-    def uncached_urllib3(self, count):
-        import urllib3
-
-        pool = self.once("urllib3", urllib3.PoolManager)
-        headers = {"Authorization": "Bearer " + TOKEN}
-        return timed(
-            count, lambda: json.loads(pool.request("GET", self.url + "/api/secret", headers=headers).data)["value"]
-        )
 
     def proxied(self, count):
         client = self.client()
@@ -113,70 +72,25 @@ class Measures:
     def threads(self, count, threads):
         """Requests a second of that many threads on one client."""
         client = self.once(("threads", threads), lambda: self.fresh_client())
-        each = count // threads
-        go = threading.Barrier(threads + 1)
-
-        def run():
-            client.get_secret(TOKEN)
-            go.wait()
-            for _ in range(each):
-                client.get_secret(TOKEN)
-
-        running = [threading.Thread(target=run) for _ in range(threads)]
-        for thread in running:
-            thread.start()
-        go.wait()
-        began = time.perf_counter()
-        for thread in running:
-            thread.join()
-        return each * threads / (time.perf_counter() - began)
+        return rate_of_threads(count, threads, lambda: lambda: client.get_secret(TOKEN))
 
     def fresh_client(self):
         import oo
 
         return oo.Client(self.url)
 
-    def tasks(self, count, tasks):
+    def tasks(self, count, tasks, loop="asyncio"):
         """Requests a second of that many tasks on one client."""
-        client = self.async_client()
-        return self.loop.run_until_complete(self.run_tasks(count, tasks, lambda: client.get_secret(TOKEN)))
-
-    def tasks_aiohttp(self, count, tasks):
-        import aiohttp
-
-        async def run():
-            headers = {"Authorization": "Bearer " + TOKEN}
-            if "aiohttp" not in self.kept:
-                self.kept["aiohttp"] = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-            session = self.kept["aiohttp"]
-
-            async def call():
-                async with session.get(self.url + "/api/secret", headers=headers) as response:
-                    return (await response.json())["value"]
-
-            return await self.run_tasks(count, tasks, call)
-
-        return self.loop.run_until_complete(run())
-
-    async def run_tasks(self, count, tasks, call):
-        each = count // tasks
-
-        async def run():
-            for _ in range(each):
-                await call()
-
-        await asyncio.gather(*(call() for _ in range(tasks)))
-        began = time.perf_counter()
-        await asyncio.gather(*(run() for _ in range(tasks)))
-        return each * tasks / (time.perf_counter() - began)
+        client = self.async_client(loop)
+        return self.run(rate_of_tasks(count, tasks, lambda: client.get_secret(TOKEN)), loop)
 
     def over_nothing(self, count):
-        """Seconds of a call over a transport that does nothing: its request built, its answer read."""
+        """Microseconds of a call over a transport that does nothing: its request built, its answer read."""
         client = self.once(("layers", 0), lambda: self.layered(0))
         return timed(count, lambda: client.get_secret(TOKEN))
 
     def layers(self, count, extra):
-        """Seconds of a request's way through the default chain and `extra` middlewares, and of its answer's back."""
+        """Microseconds through the default chain and `extra` middlewares, and of the answer's way back."""
         import oo
         from oo._client.operations import ClientContext
 
@@ -207,37 +121,6 @@ class Measures:
             self.url, middleware=[*[layer] * extra, *oo.default_middleware()], transport=Nowhere(), plugins=False
         )
 
-    def layers_azure(self, count, extra):
-        from azure.core.pipeline import Pipeline
-        from azure.core.pipeline.policies import HTTPPolicy
-        from azure.core.pipeline.transport import HttpRequest, HttpTransport
-
-        class Nowhere(HttpTransport):
-            def send(self, request, **kwargs):
-                return None
-
-            def open(self):
-                pass
-
-            def close(self):
-                pass
-
-            def __exit__(self, *args):
-                pass
-
-        class Layer(HTTPPolicy):
-            def send(self, request):
-                return self.next.send(request)
-
-        name = ("azure", extra)
-        pipeline = self.once(name, lambda: Pipeline(Nowhere(), policies=[Layer() for _ in range(extra)]))
-        request = HttpRequest("GET", self.url)
-
-        def run():
-            pipeline.run(request)
-
-        return timed(count, run)
-
     def one_key(self, callers, kind):
         """How many callers got the value of a key that none had."""
         import oo
@@ -267,17 +150,17 @@ class Measures:
             await client.close()
             return sum(isinstance(result, str) for result in results)
 
-        return self.loop.run_until_complete(gather())
+        return self.run(gather())
 
     def entries(self, count, entries):
-        """Seconds of a hit among that many entries."""
+        """Microseconds of a hit among that many entries."""
         store, keys = self.once(("entries", entries), lambda: self.filled(entries))
 
         def run(keys=keys, lookup=store.lookup):
             for key in keys:
                 lookup(key, 3600)
 
-        return timed(max(1, count // len(keys)), run) / len(keys)
+        return [each / len(keys) for each in timed(max(1, count // len(keys)), run)]
 
     def filled(self, entries):
         import random
@@ -289,6 +172,28 @@ class Measures:
         for key in keys:
             store.set(key, "value", 3600)
         return store, random.Random(1).sample(keys, 100)
+
+    def answer(self, count, path, token, kind):
+        """Microseconds of a whole answer."""
+        if kind == "sync":
+            client = self.client()
+            return timed(count, lambda: client.send(path, token, payload={}))
+        client = self.async_client()
+        return self.run(timed_async(count, lambda: client.send(path, token, payload={})))
+
+    def tokens(self, count, tasks, path, token):
+        """Events a second that as many tasks read of `count` streams of one client."""
+        client, read = self.async_client(), 0
+
+        async def stream():
+            nonlocal read
+            async with client.stream(path, token, payload={}) as response:
+                async for _ in response.iter_events():
+                    read += 1
+
+        rate, worked = self.run(rate_of_tasks(count, tasks, stream))
+        each = read / (count + tasks)  # with the first of each task
+        return rate * each, worked / each
 
     def entry_bytes(self, entries):
         """Bytes of memory for one cached secret, its key included."""
@@ -312,13 +217,13 @@ class Measures:
 
         size, data = 16 << 20, (MASKED[text] * STEP)[:STEP]
         stream = StreamMask(Mask(["sk-0123456789abcdef"]))
-        return size / 1e6 / (timed(size // STEP, lambda: stream.feed(data)) * (size // STEP))
+        took, worked = timed(size // STEP, lambda: stream.feed(data))
+        return STEP / took, worked
 
     def stream_growth(self, token, kind, mebibytes):
         """Bytes by which memory rose at most while a stream was read through to its end."""
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # forgets the peak so far (proc(5))
-        before = resident("VmRSS")
+        forget_peak(os.getpid())
+        before = resident(os.getpid())
         path, length = f"stream/{mebibytes}", 0
         if kind == "sync":
             with self.client().stream(path, token, payload={}) as response:
@@ -333,21 +238,17 @@ class Measures:
                         length += len(piece)
                 return length
 
-            length = self.loop.run_until_complete(read())
+            length = self.run(read())
         assert length == mebibytes << 20, length
-        return resident("VmHWM") - before
-
-
-def resident(field):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+        return resident(os.getpid(), "VmHWM") - before
 
 
 def main():
     measures = Measures(sys.argv[1])
     for line in sys.stdin:
         name, arguments = json.loads(line)
-        print(json.dumps(getattr(measures, name)(**arguments)), flush=True)
+        given = getattr(measures, name)(**arguments)
+        print(json.dumps(given if isinstance(given, (tuple, list)) else [given]), flush=True)
 
 
 if __name__ == "__main__":
