@@ -29,6 +29,8 @@ class Claims:
 
     async def take(self, token: str, token_id: str, key: str, seconds: float) -> Claim | Denial | None:
         """Claim a call, and pay for it; None if it is known already."""
+        if self.holds(token_id, key):  # whatever became of its claim, by the clock of the store, say
+            return None
         asked = time.monotonic()
         found = await self._store.claim(token, key, seconds)
         if found == "taken":
@@ -42,6 +44,10 @@ class Claims:
     def _left(self, claim: Claim) -> None:
         if self._held.get(claim.call) is claim:
             del self._held[claim.call]
+
+    def holds(self, token_id: str, key: str) -> bool:
+        """Whether this process makes that call, or has made it and not noted it yet."""
+        return (token_id, key) in self._held
 
     def is_other(self, token_id: str, key: str, digest: bytes) -> bool:
         """Whether this process makes another request with that key."""
@@ -81,6 +87,7 @@ class Claim:
         self._seconds = seconds
         self._lapses = asked + seconds
         self._renewing: asyncio.Task[None] | None = None
+        self._noting: asyncio.Task[None] | None = None
         self._timer = loop.call_later(seconds / 2, self._renew)
 
     async def bind(self, digest: bytes) -> bool:
@@ -135,10 +142,26 @@ class Claim:
         except StoreError as error:
             # The call was made, and whoever waits for its answer can still get it.
             logger.error("the result of an idempotent call was not kept: %s", error)  # noqa: TRY400  # one line
+            if made:
+                self._noting = asyncio.create_task(self._note())
         finally:
-            self._left(self)
-            if not self.ended.done():
-                self.ended.set_result(None)
+            if self._noting is None:
+                self._over()
+
+    async def _note(self) -> None:
+        """Note that the call was made once the store can, without its answer. Until then it is held, lest a repeat make
+        it again."""
+        for pause in pauses():
+            await asyncio.sleep(pause)
+            with suppress(StoreError):
+                await self._store.complete(*self.call, self._fence, self.digest, None)
+                break
+        self._over()
+
+    def _over(self) -> None:
+        self._left(self)
+        if not self.ended.done():
+            self.ended.set_result(None)
 
 
 def pauses() -> Iterator[float]:

@@ -106,16 +106,43 @@ async def test_one_that_has_not_lapsed_costs_no_write() -> None:
     await claim.release()
 
 
-async def test_a_result_that_cannot_be_kept_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    class Full(LenientStore):
-        async def complete(
-            self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
-        ) -> None:
+class Full(LenientStore):
+    """A store that has no room at first."""
+
+    left = 2
+
+    async def complete(
+        self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
+    ) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise StoreError("the disk is full")
+        await super().complete(token_id, key, fence, digest, response)
+
+
+async def test_a_call_that_was_made_is_held_until_that_is_noted(caplog: pytest.LogCaptureFixture) -> None:
+    async def taken() -> object:
+        return FENCE
+
+    store = Full(claim=taken)
+    claims = Claims(store)
+    claim = await claims.take("t", *CALL, 60)
+    assert isinstance(claim, Claim)
+    await claim.complete(RESULT)  # its caller waits for no disk
+    assert "was not kept: the disk is full" in caplog.text
+    assert (claim.ended.done(), claims.holds(*CALL)) == (False, True)
+    assert await claims.take("t", *CALL, 60) is None  # though the store would give it
+    await asyncio.wait_for(claim.ended, 10)
+    assert (store.settled, claims.holds(*CALL)) == (["made"], False)
+
+
+async def test_a_key_that_cannot_be_freed_is_held_no_longer() -> None:
+    class Gone(LenientStore):
+        async def release(self, token_id: str, key: str, fence: bytes) -> None:
             raise StoreError("the disk is full")
 
-    claim = held(Full())
-    await claim.complete(RESULT)
-    assert "was not kept: the disk is full" in caplog.text
+    claim = held(Gone())
+    await claim.release()
     assert claim.ended.done()
 
 
