@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,9 +15,11 @@ from typing import Any
 from ..._core.files import synced
 from ..errors import StoreError
 from .batches import copy_of
+from .turns import Turn
 
 logger = logging.getLogger("oo.gateway")
 _SYNC = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the latter alone
+_PIECE = 1 << 20  # bytes of the log that are read at once
 _OFTEN = 128  # syncs after which `often` is called
 Outcome = tuple["asyncio.Future[Any]", Any, "Exception | None"]
 
@@ -31,6 +33,8 @@ class LogSync:
         self._path = path
         self._often = often
         self._count = 0
+        self._is_named = False  # whether the disk has the log's own name
+        self._has_failed = False
         self._log = os.open(f"{path}-wal", os.O_RDWR)
         self._lock = threading.Lock()
         self._left = 0  # calls of `tell` whose outcomes were not told
@@ -81,9 +85,13 @@ class LogSync:
     def _sync(self, committed: list[list[Outcome]]) -> None:
         outcomes = [outcome for some in committed for outcome in some]
         try:
-            with nullcontext() if self._count else synced(str(self._path.parent)):  # the log's own name
+            if self._has_failed:
+                self._write_again()
+            with nullcontext() if self._is_named else synced(str(self._path.parent)):
                 _SYNC(self._log)
+            self._is_named, self._has_failed = True, False
         except Exception as error:  # whatever it is: nothing else is committed until this has been told
+            self._has_failed = True
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             why = StoreError(f"the vault {self._path} failed: {reason}")
             outcomes = [(future, None, copy_of(why)) for future, *_ in outcomes]
@@ -94,6 +102,15 @@ class LogSync:
         self._count += 1
         if self._count % _OFTEN == 0:
             self._often()
+
+    def _write_again(self) -> None:
+        """Write the whole log once more, for the next sync. What a failed one left unwritten, the system takes for
+        written (fsync(2), EIO), and whatever was committed behind such a hole would be lost with it."""
+        turn = Turn(self._path)
+        with closing(turn), turn, open(f"{self._path}-wal", "r+b", buffering=0) as log:  # nobody else appends meanwhile
+            while piece := log.read(_PIECE):
+                log.seek(-len(piece), os.SEEK_CUR)
+                log.write(piece)
 
 
 def told(outcomes: list[Outcome]) -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,54 @@ async def test_whoever_has_left_and_whose_loop_is_gone_are_passed_over(path: Pat
     log.tell([(elsewhere, 0, None), left, stays])
     assert await stays[0] == 2
     log.close()
+
+
+async def test_after_a_sync_that_failed_the_whole_log_is_written_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Linux takes what a failed sync left unwritten for written: only what is written anew reaches the disk.
+    log_file, failing = path.with_name("v-wal"), [False, True, True, False, False]
+    content = bytes(range(256)) * 9000
+    log_file.write_bytes(content)
+    written = list[int]()
+
+    def sync(_handle: int) -> None:
+        written.append(log_file.stat().st_mtime_ns)
+        if failing.pop(0):
+            raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(log_sync, "_SYNC", sync)
+    log = LogSync(path)
+    told: list[object] = []
+    for number in range(5):
+        os.utime(log_file, ns=(0, 0))
+        asked = outcome(number)
+        log.tell([asked])
+        told += await asyncio.gather(asked[0], return_exceptions=True)
+    log.close()
+    assert [isinstance(each, StoreError) for each in told] == [False, True, True, False, False]
+    assert [at > 0 for at in written] == [False, False, True, True, False]
+    assert log_file.read_bytes() == content
+
+
+async def test_the_log_s_name_is_synced_until_that_has_succeeded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, failing = list[str](), [True, False, False]
+
+    @contextmanager
+    def named(folder: str) -> Iterator[None]:
+        yield
+        names.append(folder)
+
+    def sync(_handle: int) -> None:
+        if failing.pop(0):
+            raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(log_sync, "_SYNC", sync)
+    monkeypatch.setattr(log_sync, "synced", named)
+    log = LogSync(path)
+    for number in range(3):
+        asked = outcome(number)
+        log.tell([asked])
+        await asyncio.gather(asked[0], return_exceptions=True)
+    log.close()
+    assert names == [str(path.parent)]
