@@ -34,7 +34,11 @@ class WriteBatch:
     def _end(self) -> None:
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
-            transport.flush()
+            try:
+                transport.flush()
+            except Exception as error:  # noqa: PERF203  # the others are written all the same
+                transport.abort()
+                self._loop.call_exception_handler({"message": "a write failed", "exception": error})
 
 
 class BatchedTransport:

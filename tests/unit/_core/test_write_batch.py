@@ -106,3 +106,22 @@ async def test_whatever_else_is_asked_is_asked_of_the_transport_beneath(ends: En
     assert one.get_extra_info("socket") is one.under.get_extra_info("socket")
     with pytest.raises(AttributeError):
         _ = one.nothing_of_the_kind
+
+
+async def test_a_write_that_fails_ends_its_own_connection_alone(ends: Ends) -> None:
+    said = list[BaseException]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
+    (bad, of_bad), (good, of_good) = await ends.connect(), await ends.connect()
+    bad.write_eof()
+    bad.write(b"a")
+    good.write(b"b")
+    await turn()
+    assert (of_bad(), of_good(), [str(each) for each in said]) == (
+        b"",
+        b"b",
+        ["Cannot call write() after write_eof()"],
+    )
+    assert bad.is_closing()
+    good.write(b"c")
+    await turn()
+    assert of_good() == b"c"
