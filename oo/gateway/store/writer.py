@@ -47,6 +47,8 @@ class Writer:
         self._turn = Turn(path)
         self._waiting: list[Asked] = []
         self._seen = 0  # of what waits, a turn of the loop ago
+        self._due: asyncio.AbstractEventLoop | None = None  # the loop that is to make what waits
+        self._has_synced = False  # whether what waits has waited for the disk
         self._closed = False
         self._lock = threading.Lock()
         self._free = threading.Lock()  # the connection is used on one thread at a time
@@ -72,9 +74,7 @@ class Writer:
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:
             self._waiting.append((work, question, future))
-            is_first = len(self._waiting) == 1
-        if is_first:
-            loop.call_soon(self._make_here)  # after what else this turn of the loop asks
+        self._gather(loop)
         return await future
 
     async def on_disk(self) -> None:
@@ -129,18 +129,28 @@ class Writer:
         if self._closed:
             raise StoreError(f"the vault {self._path} was closed")
 
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have this loop make what waits, unless one is about to. A loop that was closed is about to do nothing."""
+        if self._waiting and (self._due is None or self._due.is_closed()):
+            self._due = loop
+            loop.call_soon(self._make_here)  # after what else this turn of the loop asks
+
     def _make_here(self) -> None:
         """Make what waits on the event loop, or leave it to the thread where the file is not free."""
         loop = asyncio.get_running_loop()
         if self._grows():
             loop.call_soon(self._make_here)
             return
+        synced = loop.create_future()
+        # What comes meanwhile shares the commit, which would wait as long. Once: others may keep the disk busy.
+        if not self._has_synced and self._disk.is_busy((synced, None, None)):
+            self._has_synced = True
+            synced.add_done_callback(lambda _: self._make_here())
+            return
+        self._has_synced, self._due = False, None
         if not self._waiting:
             return
-        synced = loop.create_future()
-        if self._disk.is_busy((synced, None, None)):  # what comes meanwhile shares the commit, which would wait as long
-            synced.add_done_callback(lambda _: self._make_here())
-        elif self._begin_here():
+        if self._begin_here():
             before = self._records.db.total_changes
             try:
                 outcomes = self._group(self._next())
@@ -149,8 +159,7 @@ class Writer:
             finally:
                 self._turn.leave()
                 self._free.release()
-            if self._waiting:
-                loop.call_soon(self._make_here)
+            self._gather(loop)
         else:
             self._jobs.put(self._make)
             if self._watch is None:

@@ -304,6 +304,34 @@ async def test_a_commit_is_made_when_nobody_else_comes(kept: Kept, held: Held) -
     assert (names(kept), held.commits) == (set("abc"), 1)
 
 
+async def test_others_who_keep_the_disk_busy_are_waited_for_once(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held.writer._disk, "is_busy", lambda after: log_sync.told([after]) is None)  # at any time
+    assert await asyncio.wait_for(held.writer.write(put("a")), 5) == 1
+
+
+@pytest.mark.parametrize("moment", ["due", "syncing"])
+def test_a_loop_that_has_ended_leaves_nothing_waiting(kept: Kept, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(log_sync, "_SYNC", lambda _: go.wait(10))
+    held = Held(kept)
+
+    async def leave() -> None:
+        asking = await held.waiting(put("a"))
+        if moment == "syncing":
+            await until_seen(kept, "a")
+            asking += await held.waiting(put("b"))
+            await asyncio.sleep(0.02)
+        for task in asking:
+            task.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    assert asyncio.run(asyncio.wait_for(held.writer.write(put("z")), 5)) == 1
+    assert names(kept) >= {"a", "z"}
+    held.writer.close()
+    held.writer._thread.join(10)
+
+
 async def test_a_disk_that_fails_is_told_to_each(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
