@@ -4,29 +4,41 @@ import asyncio
 import gc
 import threading
 import time
+from contextlib import contextmanager
+
+
+@contextmanager
+def timing(count):
+    """Gives a list, which holds at the end what each of `count` calls of the block took, in microseconds."""
+    took = []
+    gc.collect()
+    gc.disable()
+    elapsed = clock()
+    yield took
+    took += (seconds / count * 1e6 for seconds in elapsed())
+    gc.enable()
+
+
+def clock():
+    """Gives the seconds since it was made, and those of the processor, each time that it is called."""
+    began, worked = time.perf_counter(), time.process_time()
+    return lambda: (time.perf_counter() - began, time.process_time() - worked)
 
 
 def timed(count, call):
     """Microseconds of one of `count` calls."""
-    gc.collect()
-    gc.disable()
-    began, worked = time.perf_counter(), time.process_time()
-    for _ in range(count):
-        call()
-    worked, took = time.process_time() - worked, time.perf_counter() - began
-    gc.enable()
-    return took / count * 1e6, worked / count * 1e6
+    with timing(count) as took:
+        for _ in range(count):
+            call()
+    return took
 
 
 async def timed_async(count, call):
-    gc.collect()
-    gc.disable()
-    began, worked = time.perf_counter(), time.process_time()
-    for _ in range(count):
-        await call()
-    worked, took = time.process_time() - worked, time.perf_counter() - began
-    gc.enable()
-    return took / count * 1e6, worked / count * 1e6
+    """The same, of a coroutine function."""
+    with timing(count) as took:
+        for _ in range(count):
+            await call()
+    return took
 
 
 async def rate_of_tasks(count, tasks, call):
@@ -43,9 +55,13 @@ async def rate_of_tasks(count, tasks, call):
 
 async def rate(count, made):
     """Calls a second, of which `count` are made when that is done."""
-    began, worked = time.perf_counter(), time.process_time()
+    elapsed = clock()
     await made
-    return count / (time.perf_counter() - began), (time.process_time() - worked) / count * 1e6
+    return rate_in(count, *elapsed())
+
+
+def rate_in(count, seconds, worked):
+    return count / seconds, worked / count * 1e6
 
 
 def rate_of_threads(count, threads, caller):
@@ -64,8 +80,7 @@ def rate_of_threads(count, threads, caller):
     for thread in running:
         thread.start()
     go.wait()
-    began, worked = time.perf_counter(), time.process_time()
+    elapsed = clock()
     for thread in running:
         thread.join()
-    made = each * threads
-    return made / (time.perf_counter() - began), (time.process_time() - worked) / made * 1e6
+    return rate_in(each * threads, *elapsed())
