@@ -20,8 +20,8 @@ from .sqlite_uses import Judged
 class KeyedCalls:
     """What the vault does for calls with an idempotency key. A call is known by the keyed hash of its key.
 
-    The order makes a crash harmless at any point: an answer is kept first, and then the call noted as made. What was
-    not noted was not answered, and is made again once its claim has lapsed.
+    The order makes a crash harmless at any point: an answer is kept first, and then the call noted as made. A call that
+    nobody came to note is made again once its claim has lapsed. One that could not be noted is held (`claims.py`).
     """
 
     def __init__(self, database: Database, results: Results) -> None:

@@ -121,10 +121,10 @@ class Full(LenientStore):
 
 
 async def test_a_call_that_was_made_is_held_until_that_is_noted(caplog: pytest.LogCaptureFixture) -> None:
-    async def taken() -> object:
+    async def given() -> object:
         return FENCE
 
-    store = Full(claim=taken)
+    store = Full(claim=given)
     claims = Claims(store)
     claim = await claims.take("t", *CALL, 60)
     assert isinstance(claim, Claim)
