@@ -12,7 +12,7 @@ import time
 
 from oo.gateway.models import StoredResponse
 from oo.gateway.open_store import open_store
-from oo.gateway.store import log_sync, turns, writer
+from oo.gateway.store import log_sync, outcomes, turns, writer
 from oo.gateway.store.base import Keeper
 
 TASKS = 16
@@ -30,10 +30,10 @@ async def claim(store: Keeper, token: str) -> None:
     await store.complete(store.id_of(token), key, fence, b"digest", ANSWER)
 
 
-def tell_here(log: log_sync.LogSync, outcomes: list[log_sync.Outcome]) -> None:
-    with log._lock:
-        log._left += 1  # which the next counts down
-    log._sync([outcomes])
+def tell_here(log: log_sync.LogSync, made: list[outcomes.Outcome], _: object = None) -> None:
+    log._line.add(made)
+    log._line.begin()
+    log._sync()
 
 
 def commit_alone() -> None:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from ..errors import StoreError
 from .batches import copy_of
-from .log_sync import LogSync, Outcome, tell, told
+from .log_sync import LogSync
+from .outcomes import Outcome, told
 from .sqlite import begun, carry_over, failures, patient
 from .sqlite_rows import SQLiteRecords
 from .turns import Turn
@@ -48,12 +49,11 @@ class Writer:
         self._waiting: list[Asked] = []
         self._seen = 0  # of what waits, a turn of the loop ago
         self._due: asyncio.AbstractEventLoop | None = None  # the loop that is to make what waits
-        self._has_synced = False  # whether what waits has waited for the disk
         self._closed = False
         self._lock = threading.Lock()
         self._free = threading.Lock()  # the connection is used on one thread at a time
         self._came: float | None = None  # when the thread came for a turn that it has not got
-        self._watch: asyncio.TimerHandle | None = None
+        self._watching: asyncio.AbstractEventLoop | None = None  # the loop that looks after what waits
         # The disk is left to LogSync, where SQLite would wait for it within a commit.
         for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "busy_timeout = 0"):
             records.db.execute(f"PRAGMA {setting}")
@@ -81,8 +81,10 @@ class Writer:
         """Wait until the disk has what was committed so far, by whomever."""
         if self._closed:
             return  # the last thing that it does is this
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._disk.tell([(future, None, None)])
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._disk.tell([(future, None, None)], loop)
+        self._watch_over(loop)
         await future
 
     def look(self, read: Callable[[SQLiteRecords], T], elsewhere: SQLiteRecords) -> T:
@@ -116,13 +118,16 @@ class Writer:
         return await future
 
     def close(self, *, wait: bool = True) -> None:
-        """Take no further change. Returns when those are made that were begun, unless it is told not to wait."""
+        """Take no further change. Returns when those are made that were begun, unless it is told not to wait, or they
+        wait for too long."""
         if not self._closed:
             self._closed = True
             # `_make` makes what no turn of a loop came to. The file is never free again.
             for job in (self._make, self._free.acquire, self._disk.close, self._end, self._turn.close, None):
                 self._jobs.put(job)
-        while wait and self._thread.is_alive() and not self._is_late():
+        while wait and self._thread.is_alive():
+            if self._has_waited(_PATIENCE) or self._disk.has_waited(_PATIENCE):
+                break
             self._thread.join(_PATIENCE / 100)
 
     def _check_open(self) -> None:
@@ -141,29 +146,22 @@ class Writer:
         if self._grows():
             loop.call_soon(self._make_here)
             return
-        synced = loop.create_future()
-        # What comes meanwhile shares the commit, which would wait as long. Once: others may keep the disk busy.
-        if not self._has_synced and self._disk.is_busy((synced, None, None)):
-            self._has_synced = True
-            synced.add_done_callback(lambda _: self._make_here())
-            return
-        self._has_synced, self._due = False, None
+        self._due = None
         if not self._waiting:
             return
+        self._watch_over(loop)
         if self._begin_here():
             before = self._records.db.total_changes
             try:
                 outcomes = self._group(self._next())
                 # Whoever changed nothing does not wait for the disk.
-                (told if self._records.db.total_changes == before else self._disk.tell)(outcomes)
+                (told if self._records.db.total_changes == before else self._disk.tell)(outcomes, loop)
             finally:
                 self._turn.leave()
                 self._free.release()
             self._gather(loop)
         else:
             self._jobs.put(self._make)
-            if self._watch is None:
-                self._watch = loop.call_later(_PATIENCE / 2, self._look)
 
     def _grows(self) -> bool:
         """Whether more came in the last turn of the loop, so that more may come in the next."""
@@ -188,19 +186,29 @@ class Writer:
                 self._free.release()
         return begun
 
-    def _is_late(self) -> bool:
+    def _has_waited(self, seconds: float) -> bool:
+        """Whether the thread has waited for a turn for so long."""
         came = self._came
-        return came is not None and time.monotonic() - came > _PATIENCE
+        return came is not None and time.monotonic() - came >= seconds
+
+    def _watch_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have this loop look after those who wait, unless one does."""
+        if self._watching is None or self._watching.is_closed():
+            self._watching = loop
+            loop.call_later(_PATIENCE / 2, self._look)
 
     def _look(self) -> None:
-        """Give up what has waited for a turn for too long, and look again while something waits."""
-        if self._is_late():
+        """Give up what has waited for too long, and look again while something waits."""
+        loop, self._watching = asyncio.get_running_loop(), None
+        if self._has_waited(_PATIENCE):
             with self._lock:
                 late, self._waiting = self._waiting, []
             why = f"the vault {self._path} failed: another process keeps it locked"
-            tell([(future, None, StoreError(why)) for *_, future in late])
-        again, waits = asyncio.get_running_loop().call_later, self._waiting or self._came is not None
-        self._watch = again(_PATIENCE / 2, self._look) if waits else None
+            told([(future, None, StoreError(why)) for *_, future in late], loop)
+        if self._disk.has_waited(_PATIENCE):
+            self._disk.give_up()
+        if self._waiting or self._has_waited(0) or self._disk.has_waited(0):
+            self._watch_over(loop)
 
     def _run(self) -> None:
         for job in iter(self._jobs.get, None):

@@ -3,48 +3,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from oo.gateway.errors import StoreError
 from oo.gateway.store import log_sync
-from oo.gateway.store.log_sync import LogSync, Outcome
-
-
-class Disk:
-    """Takes its time for each sync, until `go`."""
-
-    def __init__(self) -> None:
-        self.go, self.begun = threading.Event(), threading.Event()
-        self.syncs = 0
-
-    def __call__(self, _handle: int) -> None:
-        self.begun.set()
-        assert self.go.wait(10)
-        self.syncs += 1
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    (tmp_path / "v-wal").touch()
-    return tmp_path / "v"
-
-
-@pytest.fixture
-async def disk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Disk]:
-    disk = Disk()
-    monkeypatch.setattr(log_sync, "_SYNC", disk)
-    yield disk
-    disk.go.set()
-
-
-def outcome(value: Any, error: Exception | None = None) -> Outcome:
-    return asyncio.get_running_loop().create_future(), value, error
+from oo.gateway.store.log_sync import LogSync
+from tests.support.disks import Disk, outcome
 
 
 async def test_what_comes_while_the_disk_is_waited_for_shares_the_next_sync(path: Path, disk: Disk) -> None:
@@ -62,22 +30,6 @@ async def test_what_comes_while_the_disk_is_waited_for_shares_the_next_sync(path
     log.close()
 
 
-async def test_it_is_busy_while_the_disk_is_waited_for(path: Path, disk: Disk) -> None:
-    log, first, after = LogSync(path), outcome(1), outcome(2)
-    assert not log.is_busy(outcome(0))
-    log.tell([first])
-    await asyncio.to_thread(disk.begun.wait, 10)
-    assert log.is_busy(after)
-    order: list[int] = []
-    for future, *_ in (first, after):
-        future.add_done_callback(lambda done: order.append(done.result()))
-    disk.go.set()
-    await asyncio.gather(first[0], after[0])
-    assert order == [2, 1]
-    assert not log.is_busy(outcome(0))
-    log.close()
-
-
 async def test_whatever_fails_is_told_and_the_next_are_served(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: int) -> None:
         raise MemoryError
@@ -88,7 +40,6 @@ async def test_whatever_fails_is_told_and_the_next_are_served(path: Path, monkey
     with pytest.raises(StoreError, match="failed: MemoryError"):
         await future
     monkeypatch.setattr(log_sync, "_SYNC", int)
-    assert not log.is_busy(outcome(0))
     log.tell([(next_one, *of_next)])
     assert await next_one == 2
     log.close()

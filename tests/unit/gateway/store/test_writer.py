@@ -4,6 +4,7 @@ import asyncio
 import errno
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from oo.gateway.errors import StoreError
 from oo.gateway.store import log_sync, sqlite, writer
 from oo.gateway.store.data_keys import DataKeys
+from oo.gateway.store.kernel_sync import KernelSync
 from oo.gateway.store.sqlite_rows import SQLiteRecords
 from oo.gateway.store.turns import Turn
 from oo.gateway.store.writer import Writer
@@ -282,31 +284,12 @@ async def test_who_changes_nothing_does_not_wait_for_the_disk(held: Held, disk: 
     assert not disk.is_set()
 
 
-async def test_what_comes_while_the_disk_is_waited_for_shares_the_next_commit(
-    kept: Kept, held: Held, disk: threading.Event
-) -> None:
-    tasks = await held.waiting(put("a"))
-    await until_seen(kept, "a")
-    for name in "bcd":
-        tasks += await held.waiting(put(name))
-        await asyncio.sleep(0.005)
-    assert (names(kept), held.commits) == ({"a"}, 1)
-    disk.set()
-    assert await asyncio.gather(*tasks) == [1] * 4
-    assert (names(kept), held.commits) == (set("abcd"), 2)
-
-
 async def test_a_commit_is_made_when_nobody_else_comes(kept: Kept, held: Held) -> None:
     tasks = []
     for name in "abc":
         tasks += await held.waiting(put(name))  # each a turn of the loop after the other
     assert await asyncio.gather(*tasks) == [1] * 3
     assert (names(kept), held.commits) == (set("abc"), 1)
-
-
-async def test_others_who_keep_the_disk_busy_are_waited_for_once(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held.writer._disk, "is_busy", lambda after: log_sync.told([after]) is None)  # at any time
-    assert await asyncio.wait_for(held.writer.write(put("a")), 5) == 1
 
 
 @pytest.mark.parametrize("moment", ["due", "syncing"])
@@ -466,3 +449,30 @@ async def test_the_log_is_left_alone_once_it_is_closed(held: Held) -> None:
     with pytest.raises(StoreError, match="was closed"):
         await held.writer.alone(lambda _: None)
     await held.writer.on_disk()
+
+
+@pytest.mark.parametrize("by", ["thread", "kernel"])
+async def test_who_waits_for_a_disk_that_hangs_is_told_and_the_vault_closes(
+    held: Held, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(writer, "_PATIENCE", 0.2)
+    if by == "kernel":
+        await held.writer.write(put("a"))
+        while held.writer._disk._context is None:
+            await asyncio.sleep(0.001)
+        await held.writer.write(put("b"))
+        # No kernel can be had to hang.
+        monkeypatch.setattr(KernelSync, "_begin", lambda kernel: kernel.line.begin())
+    monkeypatch.setattr(log_sync, "_SYNC", lambda _: go.wait(10))
+    with pytest.raises(StoreError, match="failed: its disk has not taken it"):
+        await asyncio.wait_for(held.writer.write(put("c")), 5)
+    late = asyncio.create_task(held.writer.on_disk())
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    await asyncio.to_thread(held.writer.close)
+    assert time.monotonic() - began < 5
+    go.set()
+    await asyncio.wait([late], timeout=5)
+    assert late.done()
+    late.exception()
