@@ -14,7 +14,7 @@ from pathlib import Path
 from . import keyring
 from .errors import StoreError, StoreUnavailable
 from .open_store import is_postgres, key_home, shown
-from .paths import check_home, hand_over
+from .paths import check_home, hand_over, make_home
 from .store.moving import Source, Target, checked_rows
 from .store.results import RESULTS_FILE
 from .store.sqlite_moving import SQLiteSource, SQLiteTarget
@@ -100,7 +100,7 @@ async def _target(place: str) -> AsyncIterator[Target]:
         return
     home = key_home(place)
     check_home(home)
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(home)
     yield SQLiteTarget(home / VAULT_FILE, home / RESULTS_FILE)
     hand_over(home, home / VAULT_FILE, home / RESULTS_FILE)
 

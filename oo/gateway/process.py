@@ -56,8 +56,7 @@ def preflight(home: Path, settings: ServeSettings) -> None:
         trace_export.check()
     if settings.metrics_token_file is not None:
         admin_listener.read_token(settings.metrics_token_file)
-    if settings.audit.target is not None:
-        settings.audit.open(home).close()
+    settings.audit.check(home)
     TrustedProxies(settings.audit.proxies)
 
 
