@@ -21,7 +21,7 @@ from .listening import SETTLE
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
 from .shared_counts import bury
-from .stop_signals import StopSignals
+from .stop_signals import HURRY, StopSignals
 from .throttled_log import ThrottledLog
 
 logger = logging.getLogger("oo.gateway")
@@ -49,7 +49,7 @@ class _Worker:
                 self.is_ready = bool(os.read(self.pipe, 1))
 
     def retire(self, number: int = signal.SIGTERM) -> None:
-        """Have it end when its calls have, or with SIGINT at once."""
+        """Have it end when its calls have, or with HURRY at once."""
         grace = self.settings.grace if number == signal.SIGTERM else 0
         self.kill_at = time.monotonic() + grace + _STOP_TIMEOUT
         self.process.send_signal(number)
@@ -197,7 +197,7 @@ class Supervisor:
             if self._stops.count > 1 and not hurried:
                 hurried = True
                 for worker in self._workers:
-                    worker.retire(signal.SIGINT)
+                    worker.retire(HURRY)
             self._bury()
             time.sleep(_INTERVAL)
 

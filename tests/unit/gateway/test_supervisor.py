@@ -172,12 +172,13 @@ def test_a_second_signal_ends_it_at_once_and_what_is_cut_is_counted(home: Home, 
     assert '"count": 1' in audit[-2]
 
 
-def test_a_worker_that_is_told_twice_by_its_manager_drains_all_the_same(home: Home) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_twice_by_its_manager_drains_all_the_same(home: Home, number: int) -> None:
     with serving([READ, STREAM, SILENCE]) as upstream, home.serve("--workers", "2", "--grace", "2") as served:
         until(lambda: len(served.workers()) == 2)
         with under_way(home, served, upstream.url):
             for pid in (served.process.pid, *served.workers()):  # systemd's KillMode=control-group
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, number)
             began = time.monotonic()
             assert served.process.wait(PATIENCE) == 0
             assert time.monotonic() - began > 1.5
