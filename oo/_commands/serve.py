@@ -137,8 +137,7 @@ def _run(
     from ..gateway.supervisor import Supervisor
 
     if settings.workers > 1:
-        # On a shared port the workers hand over first, each by itself.
-        return Supervisor(sock, settings, reread, admin, None if settings.shared else leave).run()
+        return Supervisor(sock, settings, reread, admin, leave).run()
     run_worker(sock, data_dir(), settings, reread, admin, leave)
     return 0
 

@@ -204,7 +204,9 @@ class Worker:
         if self.manager is not None:
             self.manager.stopping()
         settings = self._settings
-        cut = await gateway.drain(settings.grace, self._hurry, shared=settings.shared, leave=self.leave)
+        # The socket of a worker is its supervisor's, which other workers answer on: that one hands over.
+        shared = settings.shared and self.reread is not None
+        cut = await gateway.drain(settings.grace, self._hurry, shared=shared, leave=self.leave)
         logger.log(logging.WARNING if cut else logging.INFO, "the gateway ends: calls that were cut: %d", cut)
 
     def _reload(self, gateway: Gateway, audit: AuditLog) -> None:

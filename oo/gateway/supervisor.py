@@ -17,7 +17,7 @@ from types import FrameType
 
 from . import logs
 from .errors import StoreError
-from .listening import SETTLE
+from .listening import SETTLE, give_way
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
 from .shared_counts import bury
@@ -95,6 +95,10 @@ class Supervisor:
             time.sleep(_INTERVAL)
         self._manager.stopping()
         if self._leave is not None and self._stops.count:
+            # Of a shared port whoever takes over began second, as in `hand_on`. Where this one did, who connects now is
+            # not answered, and tries again a second later.
+            if self._settings.shared and give_way(self._sock, 1):
+                time.sleep(SETTLE)
             self._leave()
             time.sleep(SETTLE)  # what is begun still comes, while the workers accept
         self._sock.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -81,6 +82,25 @@ def test_workers_are_replaced_one_after_the_other_where_the_settings_changed(
         assert '"message": "the gateway ends: calls that were cut: 0"' in served.log
     assert calling.wrong == []
     assert "another takes its place" not in served.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is handed over")
+def test_workers_that_are_replaced_leave_their_share_of_a_port_to_those_that_follow(
+    home: Home, token: str, tmp_path: Path
+) -> None:
+    file = config(tmp_path / "gateway.toml", "workers = 2\nreuse-port = true\naccess-log = true\n")
+    other = Home(tmp_path, **home.environ)
+    with home.serve("--config", file) as served:
+        with other.serve("--reuse-port", "--port", served.url.rpartition(":")[2]):
+            until(lambda: len(served.workers()) == 2)
+            before = served.workers()
+            config(Path(file), "workers = 2\nreuse-port = true\naccess-log = true\ngrace = 5\n")
+            served.process.send_signal(signal.SIGHUP)
+            until(lambda: len(served.workers()) == 2 and not set(before) & set(served.workers()))
+            known = served.log.count('"/api/secret"')
+            assert {served.get(token).status for _ in range(40)} == {200}
+            until(lambda: served.log.count('"/api/secret"') > known, SOON)
+        assert served.get(token).status == 200
 
 
 def test_what_needs_no_new_worker_is_taken_over_by_each(home: Home, token: str) -> None:
