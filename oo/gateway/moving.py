@@ -46,7 +46,7 @@ async def migrate(source: str, target: str) -> int:
                 raise StoreError(f"{error}; run this again") from None
             await old.thaw()
             raise
-        except BaseException:
+        except BaseException:  # stopped by Ctrl-C too: the old place goes on
             await old.thaw()
             raise
 
