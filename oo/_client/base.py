@@ -67,7 +67,7 @@ class BaseClient:
             own = FunctionType(made.__code__, made.__globals__, made.__name__, made.__defaults__)
             update_wrapper(own, made)
             own.__kwdefaults__, own.__qualname__ = made.__kwdefaults__, f"{cls.__name__}.__init__"
-            cls.__init__ = own  # type: ignore[method-assign]
+            cls.__init__ = own  # type: ignore[method-assign]  # of a class that was just made
 
     def __init__(
         self,

@@ -40,12 +40,12 @@ def audit(
     from ..gateway.audit_filter import AuditFilter
     from ..gateway.audit_log import AUDIT_FILE
     from ..gateway.audit_reader import read
-    from ..gateway.open_store import is_postgres
+    from ..gateway.open_store import is_postgres, key_home
     from ..gateway.paths import data_dir
     from ..gateway.vault import VAULT_FILE
 
-    path = data_dir() / VAULT_FILE
-    if file is None and not path.exists() and not is_postgres(store_place()):
+    path = key_home(place := store_place()) / VAULT_FILE
+    if file is None and not path.exists() and not is_postgres(place):
         raise click.ClickException(f"there is no vault at {path}: run `oo init`")
     wanted = AuditFilter(since, token, route, outcome)
     short = on_terminal() and not as_json

@@ -62,7 +62,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
     if options["check"]:
         _say_what_would_be(settings, options)
         return
-    _begin_audit(settings)
+    settings.audit.begin(data_dir())
     given = handed_over()
     encrypted = settings.tls is not None
     with ExitStack() as stack:
@@ -137,8 +137,7 @@ def _run(
     from ..gateway.supervisor import Supervisor
 
     if settings.workers > 1:
-        # On a shared port the workers hand over first, each by itself.
-        return Supervisor(sock, settings, reread, admin, None if settings.shared else leave).run()
+        return Supervisor(sock, settings, reread, admin, leave).run()
     run_worker(sock, data_dir(), settings, reread, admin, leave)
     return 0
 
@@ -195,14 +194,6 @@ def _check_address(name: str, address: str, is_safe: bool, needed: str) -> None:
             _require_tls(sock, is_safe, needed)
     except OSError as error:
         raise click.ClickException(f"{name} cannot be listened on: {error.strerror}") from None
-
-
-def _begin_audit(settings: ServeSettings) -> None:
-    from ..gateway.audit_log import AUDIT_FILE
-    from ..gateway.paths import begin_file, data_dir
-
-    if settings.audit.target is None:
-        begin_file(data_dir(), AUDIT_FILE)
 
 
 async def _weak_points(vault: Keeper, settings: ServeSettings) -> list[str]:

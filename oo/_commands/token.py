@@ -86,7 +86,7 @@ def token_issue(
         try:
             with signals.interruptible():
                 emit(json.dumps({"id": made.id, "token": made.token}) if as_json else made.token)
-        except BaseException:
+        except BaseException:  # stopped by Ctrl-C too: it was not handed out
             await vault.revoke(made.id)
             raise
         return made.id

@@ -19,6 +19,7 @@ from .audit_lines import begin_line, cut_line, end_line, lost_line, refusal, sha
 from .audit_sinks import Sink, open_sink
 from .context import GatewayContext
 from .errors import AuditFailed, StoreError
+from .paths import begin_file, make_home, may_be_made
 from .throttled_log import ThrottledLog
 from .trusted_proxies import TrustedProxies
 
@@ -39,6 +40,21 @@ class AuditSettings:
     target: str | None = None
     required: bool = False
     proxies: tuple[str, ...] = ()
+
+    def check(self, home: Path) -> None:
+        """StoreError where the audit could not be written. Nothing is made in the data directory."""
+        if self.target is not None:
+            self.open(home).close()
+        elif not may_be_made(home / AUDIT_FILE):
+            raise StoreError(f"the audit {home / AUDIT_FILE} cannot be written: --audit or OO_HOME names another place")
+
+    def begin(self, home: Path) -> None:
+        """Have the audit's file be there, and the data directory where it is in that; StoreError where it cannot be.
+        What root makes in somebody's data directory is theirs."""
+        if self.target is None:
+            make_home(home)
+            begin_file(home, AUDIT_FILE)
+        self.open(home).close()
 
     def open(self, home: Path) -> AuditLog:
         """The audit of a gateway over a data directory; StoreError if it can't be written or a proxy is no address."""

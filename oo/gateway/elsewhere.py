@@ -56,7 +56,7 @@ class Elsewhere:
         place = context.place = self._capacity.take(context.token_id or "", context.concurrency)
         try:
             reader, writer = await self._connected(context)
-        except BaseException:
+        except BaseException:  # cancelled too: its caller has left
             place.release()
             raise
         self._open.add(writer)

@@ -9,10 +9,10 @@ MAX_KEPT = 16 << 20
 """Bytes that one answer may hold to be kept."""
 
 MAX_OF_TOKEN = 64 << 20
-"""Bytes that are kept of the answers to one token's calls. The oldest are dropped first."""
+"""Bytes of the disk that the answers to one token's calls take. The oldest are dropped first."""
 
 MAX_OF_ALL = 1 << 30
-"""Bytes that are kept of all answers. The oldest are dropped first."""
+"""Bytes of the disk that all answers take. The oldest are dropped first."""
 
 MAX_CALLS = 100_000
 """Calls of one token that are known. The oldest are forgotten first."""

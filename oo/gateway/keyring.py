@@ -18,7 +18,7 @@ from pathlib import Path
 from .._core.files import decode_text, lock_dir, owner_of, replace_file
 from .._core.warnings import outside
 from .errors import StoreError
-from .paths import check_home, check_private, exposed
+from .paths import check_home, check_private, expanded, exposed
 from .sealing import Keyring, MasterKeys
 
 KEY_FILE = "master.key"
@@ -102,7 +102,7 @@ def write_keys(path: Path, keys: list[bytes]) -> None:
 
 def key_path(home: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """The file that the ring is kept in."""
-    return Path(environ["OO_MASTER_KEY_FILE"]).expanduser() if is_named(environ) else home / KEY_FILE
+    return expanded(environ["OO_MASTER_KEY_FILE"]) if is_named(environ) else home / KEY_FILE
 
 
 def is_named(environ: Mapping[str, str] = os.environ) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import keyring
 from .errors import StoreError, StoreUnavailable
 from .open_store import is_postgres, key_home, shown
-from .paths import check_home, hand_over
+from .paths import check_home, hand_over, make_home
 from .store.moving import Source, Target, checked_rows
 from .store.results import RESULTS_FILE
 from .store.sqlite_moving import SQLiteSource, SQLiteTarget
@@ -46,7 +46,7 @@ async def migrate(source: str, target: str) -> int:
                 raise StoreError(f"{error}; run this again") from None
             await old.thaw()
             raise
-        except BaseException:
+        except BaseException:  # stopped by Ctrl-C too: the old place goes on
             await old.thaw()
             raise
 
@@ -100,7 +100,7 @@ async def _target(place: str) -> AsyncIterator[Target]:
         return
     home = key_home(place)
     check_home(home)
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(home)
     yield SQLiteTarget(home / VAULT_FILE, home / RESULTS_FILE)
     hand_over(home, home / VAULT_FILE, home / RESULTS_FILE)
 

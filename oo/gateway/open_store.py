@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from . import keyring
-from .paths import data_dir
+from .paths import data_dir, expanded
 from .sealing import MasterKeys
 from .store.base import Keeper
 from .vault import VAULT_FILE, Vault
@@ -28,7 +28,7 @@ def is_postgres(place: str) -> bool:
 
 def key_home(place: str) -> Path:
     """The directory where a store's master key lies, unless the environment gives it."""
-    return data_dir() if is_postgres(place) else Path(place).expanduser()
+    return data_dir() if is_postgres(place) else expanded(place)
 
 
 def open_store(place: str | None = None, load: Callable[[], MasterKeys] | None = None) -> Keeper:
@@ -50,4 +50,4 @@ def shown(place: str) -> str:
         from .store.postgres.place import parse
 
         return str(parse(place))
-    return str(Path(place).expanduser() / VAULT_FILE)
+    return str(expanded(place) / VAULT_FILE)

@@ -16,9 +16,38 @@ from .errors import StoreError
 
 
 def data_dir() -> Path:
-    """`$OO_HOME`, its `~` expanded, or the platform's data directory if it is not set."""
-    named = os.environ.get("OO_HOME")
-    return Path(named).expanduser() if named else user_data_path("double-o", appauthor=False)
+    """`$OO_HOME`, its `~` expanded, or if it is not set the platform's data directory. StoreError if there is none."""
+    if named := os.environ.get("OO_HOME"):
+        return expanded(named)
+    with suppress(RuntimeError):
+        found = user_data_path("double-o", appauthor=False)
+        if found.is_absolute():  # earlier platformdirs leave a `~` as it is
+            return found
+    raise StoreError("this user has no home directory: set OO_HOME to the path of the data directory")
+
+
+def expanded(named: str) -> Path:
+    """A path, its `~` expanded; StoreError where nobody knows whose home that is."""
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise StoreError(f"{named} is in a home directory that is not known: name the whole path") from None
+
+
+def make_home(home: Path) -> None:
+    """Have the data directory be there, of mode 0700 where it is made; StoreError where it cannot be."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(f"the data directory {home} cannot be made: {error.strerror}; OO_HOME names another") from None
+
+
+def may_be_made(path: Path) -> bool:
+    """Whether this process may write a file, or make it and its directories. Nothing is made."""
+    if os.path.exists(path):
+        return os.access(path, os.W_OK)
+    above = next(each for each in path.absolute().parents if os.path.exists(each))
+    return above.is_dir() and os.access(above, os.W_OK | os.X_OK)
 
 
 def check_home(home: Path) -> None:
@@ -62,7 +91,7 @@ def hand_over(home: Path, *files: Path) -> None:
     if sys.platform == "win32" or not is_root() or (owner := owner_of(home)) is None:
         return
     for path in files:
-        if path.exists():
+        if os.path.exists(path):
             os.chown(path, *owner, follow_symlinks=False)
 
 

@@ -30,7 +30,7 @@ from .open_store import open_store
 from .paths import data_dir as find_home
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
-from .stop_signals import StopSignals
+from .stop_signals import HURRY, StopSignals
 from .store.base import Keeper, Store
 from .throttled_log import ThrottledLog
 from .tls_files import TLSFiles, server_context
@@ -56,8 +56,7 @@ def preflight(home: Path, settings: ServeSettings) -> None:
         trace_export.check()
     if settings.metrics_token_file is not None:
         admin_listener.read_token(settings.metrics_token_file)
-    if settings.audit.target is not None:
-        settings.audit.open(home).close()
+    settings.audit.check(home)
     TrustedProxies(settings.audit.proxies)
 
 
@@ -138,7 +137,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(errors := LoopErrorLog())
         self._tasks.append(asyncio.create_task(_look_for_files(errors)))
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, *((HURRY,) if self.reread is None else ())):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
                 loop.add_signal_handler(number, self._end, number)
         async with AsyncExitStack() as stack:
@@ -194,10 +193,10 @@ class Worker:
             task.cancel()
 
     def _end(self, number: int) -> None:
-        # A service manager may send SIGTERM to the supervisor and to its workers, which then have it twice.
+        # A signal may be sent to the supervisor and to its workers, which then have it twice.
         supervised = self.reread is None
         self._stops.note()
-        if (self._stops.count > 1 and not supervised) or (supervised and number == signal.SIGINT):
+        if number == HURRY if supervised else self._stops.count > 1:
             self._hurry.set()
         self._stop.set()
 
@@ -205,7 +204,9 @@ class Worker:
         if self.manager is not None:
             self.manager.stopping()
         settings = self._settings
-        cut = await gateway.drain(settings.grace, self._hurry, shared=settings.shared, leave=self.leave)
+        # The socket of a worker is its supervisor's, which other workers answer on: that one hands over.
+        shared = settings.shared and self.reread is not None
+        cut = await gateway.drain(settings.grace, self._hurry, shared=shared, leave=self.leave)
         logger.log(logging.WARNING if cut else logging.INFO, "the gateway ends: calls that were cut: %d", cut)
 
     def _reload(self, gateway: Gateway, audit: AuditLog) -> None:

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from .errors import IntegrityError
 
 _NONCE = 12  # bytes (NIST SP 800-38D, 5.2.1.1)
+SEAL = _NONCE + 16
+"""Bytes that a value is longer by once it is sealed: the nonce and the tag."""
 
 
 class MasterKeys(Protocol):

@@ -1,9 +1,14 @@
-"""How often a process was told to stop."""
+"""What tells a process to stop, and how often it was told."""
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from collections.abc import Callable
+
+HURRY = signal.SIGINT if sys.platform == "win32" else signal.SIGUSR1
+"""What tells a worker to end at once. Its supervisor alone sends it; SIGINT and SIGTERM may go to all of a group."""
 
 TOGETHER = 0.5
 """Seconds within which signals are one: a group of processes is told, and again by one of it that passes it on."""

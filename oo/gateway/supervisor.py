@@ -17,11 +17,11 @@ from types import FrameType
 
 from . import logs
 from .errors import StoreError
-from .listening import SETTLE
+from .listening import SETTLE, give_way
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
 from .shared_counts import bury
-from .stop_signals import StopSignals
+from .stop_signals import HURRY, StopSignals
 from .throttled_log import ThrottledLog
 
 logger = logging.getLogger("oo.gateway")
@@ -49,7 +49,7 @@ class _Worker:
                 self.is_ready = bool(os.read(self.pipe, 1))
 
     def retire(self, number: int = signal.SIGTERM) -> None:
-        """Have it end when its calls have, or with SIGINT at once."""
+        """Have it end when its calls have, or with HURRY at once."""
         grace = self.settings.grace if number == signal.SIGTERM else 0
         self.kill_at = time.monotonic() + grace + _STOP_TIMEOUT
         self.process.send_signal(number)
@@ -95,6 +95,10 @@ class Supervisor:
             time.sleep(_INTERVAL)
         self._manager.stopping()
         if self._leave is not None and self._stops.count:
+            # Of a shared port whoever takes over began second, as in `hand_on`. Where this one did, who connects now is
+            # not answered, and tries again a second later.
+            if self._settings.shared and give_way(self._sock, 1):
+                time.sleep(SETTLE)
             self._leave()
             time.sleep(SETTLE)  # what is begun still comes, while the workers accept
         self._sock.close()
@@ -197,7 +201,7 @@ class Supervisor:
             if self._stops.count > 1 and not hurried:
                 hurried = True
                 for worker in self._workers:
-                    worker.retire(signal.SIGINT)
+                    worker.retire(HURRY)
             self._bury()
             time.sleep(_INTERVAL)
 

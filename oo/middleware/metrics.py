@@ -38,7 +38,7 @@ class Metrics:
         began = now()
         try:
             response = await call_next(request)
-        except BaseException as error:
+        except BaseException as error:  # what is cancelled is counted too
             outcome = getattr(error, "reason", None) or type(error).__name__
             status = getattr(error, "status", None)
             self._counters.ended(request, f"{status // 100}xx" if status else outcome, now() - began)

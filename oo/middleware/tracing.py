@@ -53,7 +53,7 @@ class Tracing:
         try:
             with self._trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
                 response = await call_next(self._carrying(request, span))
-        except BaseException as error:
+        except BaseException as error:  # what is cancelled has its span too
             status, reason = getattr(error, "status", None), getattr(error, "reason", None)
             self._end(span, request, began, status, str(reason or status or type(error).__name__), genai)
             raise

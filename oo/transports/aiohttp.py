@@ -125,7 +125,7 @@ class AiohttpTransport:
                 finally:
                     fresh.reset(before)
             return await self._response(Source(answer, request, (until, limit), session, proxy))
-        except BaseException as error:
+        except BaseException as error:  # cancelled too: the rest of the answer is on its connection
             if answer is not None:
                 answer.close()
             if not isinstance(error, ERRORS):

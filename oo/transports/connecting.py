@@ -28,7 +28,7 @@ def resolve(host: str, port: int, left: Callable[[], float], *, local: bool) -> 
     def ask() -> None:
         try:
             answers.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it is raised on the caller's thread
             answers.append(error)
 
     if local:

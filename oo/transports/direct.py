@@ -150,7 +150,7 @@ async def exchange(
             head, content = await protocol.read()
             if not 100 <= head.code < 200 or head.code == 101:  # RFC 9110, 15.2
                 return Answer(connector, target, protocol, head, content)
-    except BaseException:
+    except BaseException:  # cancelled too: its answer may still come
         connector.give_back(target, protocol, close=True)
         raise
     finally:

@@ -132,7 +132,7 @@ class RequestsTransport:
                 return Response(answer.status_code, headers, request=request, stream=streamed(source, framing))
             body = await whole(source, framing, request.max_body_bytes)
             return Response(answer.status_code, headers, body, request=request)
-        except BaseException:
+        except BaseException:  # interrupted too: the rest of the answer is on its connection
             source.abort()
             raise
 

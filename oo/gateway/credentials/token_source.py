@@ -97,7 +97,7 @@ class TokenSource:
             if old is None:
                 raise
             return old  # type: ignore[no-any-return]  # the store's values are Any
-        except BaseException:
+        except BaseException:  # cancelled: a caller that waits fetches instead
             self._store.complete(flight, None)
             raise
         fresh = token.life * _RENEWED

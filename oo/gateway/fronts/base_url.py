@@ -13,16 +13,16 @@ from ..._http.headers import Headers
 from ..._http.request import Request
 from ...exceptions import Operation
 from ..context import GatewayContext
-from ..endpoints import endpoint_of, with_slash
+from ..endpoints import PREFIX, endpoint_of, with_slash
 from ..errors import CALLER_LEFT
-from ..http_server._aiohttp_patches import has_begun, last_request
+from ..http_server._aiohttp_patches import has_begun, last_request, refused_target
 from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
 from ..http_server.tunnels import tunnel_of
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
 from .body_reader import CallerBody
 from .connect import connect
-from .forward_proxy import own_target
+from .forward_proxy import is_proxied, own_target
 from .websocket import CallerSocket, asks_for_websocket, is_acceptable
 from .wire import relay, whole_answer
 
@@ -74,7 +74,9 @@ class Front:
         context = _context(received)
         context.malformed, context.endpoint = _MALFORMED.get(status, _MALFORMED[400]), "other"
         context.malformed_status = status if status in _MALFORMED else 400
-        return whole_answer(self._stack.refuse(Request(received.method, "", context=context)))
+        # The target itself may hold a token.
+        url = PREFIX if is_proxied(refused_target(received), context) else ""
+        return whole_answer(self._stack.refuse(Request(received.method, url, context=context)))
 
 
 def _context(received: web.BaseRequest) -> GatewayContext:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from ..context import GatewayContext
 from ..destinations import Destination, absolute_form, authority_of
-from ..endpoints import PREFIX, endpoint_of
+from ..endpoints import PREFIX, endpoint_of, with_slash
 from .connect import proxy_tokens
 from .request_target import origin_form
 
@@ -34,6 +34,13 @@ def own_target(received: web.BaseRequest, context: GatewayContext) -> str:
         context.malformed = "an https URL is asked for through a tunnel, by CONNECT"
     context.destination = Destination(scheme, host, port, proxy_tokens(received))
     return PREFIX + path[1:]
+
+
+def is_proxied(target: str, context: GatewayContext) -> bool:
+    """Whether a request leads to an upstream, of whose head no more than the target is known."""
+    endpoint = endpoint_of("GET", with_slash(origin_form(target)).partition("?")[0])
+    is_foreign = endpoint == "other" and absolute_form(target) is not None
+    return endpoint == "proxy" or is_foreign or context.destination is not None
 
 
 def _in_tunnel(received: web.BaseRequest, context: GatewayContext, destination: Destination) -> str:

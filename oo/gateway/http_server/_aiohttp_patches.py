@@ -38,7 +38,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
@@ -224,6 +224,11 @@ class BaseConnection(web.RequestHandler):
             if not body.is_eof():
                 body.set_exception(web.RequestPayloadError())
                 body.feed_eof()  # so that nothing is read of it after the answer
+
+
+def refused_target(request: web.BaseRequest) -> str:
+    """What has come of the target of a request that is refused before it is parsed; "" where nobody knows."""
+    return cast("BaseConnection", request.protocol)._head.target
 
 
 async def send_continue(request: web.BaseRequest) -> None:

@@ -48,8 +48,8 @@ class TLSConnection(sslproto.SSLProtocol):
     ) -> None:
         """`patience` is for the handshake, in seconds; `buffer` has BUFFER bytes."""
         loop = asyncio.get_running_loop()
-        # typeshed has `waiter` as a Future. With none, nobody waits for the handshake.
-        super().__init__(loop, connection, context, None, server_side=True, ssl_handshake_timeout=patience)  # type: ignore[arg-type]
+        # With no `waiter`, nobody waits for the handshake.
+        super().__init__(loop, connection, context, None, server_side=True, ssl_handshake_timeout=patience)  # type: ignore[arg-type]  # typeshed has a Future, and whole seconds
         self._lost = lost
         if hasattr(self, "_ssl_buffer") and sys.platform != "win32":
             self._ssl_buffer, self._ssl_buffer_view = buffer, memoryview(buffer)
@@ -82,4 +82,4 @@ class TLSConnection(sslproto.SSLProtocol):
 def can_be_aborted(transport: asyncio.Transport) -> None:
     """Have a transport be one that TLS can be put over: Python 3.10's, of TLS itself, lacks what it is aborted by."""
     if not hasattr(transport, "_force_close"):
-        transport._force_close = lambda _error: transport.abort()  # type: ignore[attr-defined]
+        transport._force_close = lambda _error: transport.abort()  # type: ignore[attr-defined]  # asyncio's own

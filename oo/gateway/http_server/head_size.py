@@ -24,6 +24,11 @@ class HeadSize:
         """Whether nothing of a head has come."""
         return not self._head
 
+    @property
+    def target(self) -> str:
+        """What has come of the request's target."""
+        return _target(self._head).decode("latin-1")
+
     def add(self, data: bytes) -> tuple[int, int | None]:
         """Take more of a head. Returns how many bytes of `data` are its own, the others being what follows it; and the
         status that refuses it, if it is too large."""
@@ -50,7 +55,11 @@ class HeadSize:
 
 def refusal(head: bytes | bytearray) -> int | None:
     """The status that refuses a head, or a part of one: 414, 431, or None."""
-    _, _, url = bytes(head).partition(b"\n")[0].partition(b" ")
-    if len(url.partition(b" ")[0].rstrip(b"\r")) > MAX_URL:
+    if len(_target(head)) > MAX_URL:
         return URL_TOO_LONG
     return HEAD_TOO_LARGE if len(head) > MAX_HEAD else None
+
+
+def _target(head: bytes | bytearray) -> bytes:
+    _, _, rest = bytes(head).partition(b"\n")[0].partition(b" ")
+    return rest.partition(b" ")[0].rstrip(b"\r")

@@ -25,7 +25,7 @@ class AccessLog:
         context = gateway_context(request)
         try:
             response = await call_next(request)
-        except BaseException as error:
+        except BaseException as error:  # cancelled too, as in the audit
             _log(request, context, unanswered_status(error), context.bytes_out)
             raise
         if response.stream is None:

@@ -39,7 +39,7 @@ class WriteAudit:
         context.forwarded_for = audit.forwarded_for(context.peer, request.headers)
         try:
             response = await call_next(request)
-        except BaseException as error:
+        except BaseException as error:  # a call whose caller has left, and is cancelled, has its line too
             status = unanswered_status(error)
             outcome = context.ended or (self._left if status == CALLER_LEFT else "failed")
             audit.end(context, outcome, status, context.bytes_out)

@@ -26,7 +26,7 @@ class Concurrency:
         context.place = place = self._capacity.take(context.token_id, context.concurrency, context.route)
         try:
             response = await call_next(request)
-        except BaseException:
+        except BaseException:  # cancelled too: its caller has left
             place.release()
             raise
         return response.on_end(place.release)

@@ -33,7 +33,7 @@ class EndRevoked:
         self._calls.add(call)
         try:
             response = await call_next(request)
-        except BaseException as error:
+        except BaseException as error:  # it may be the cancellation by which a call is ended
             self._calls.discard(call)
             if call.denial is None or not isinstance(error, asyncio.CancelledError):
                 raise

@@ -30,12 +30,14 @@ from ..sealing import Keyring
 from . import result_rows, sqlite
 from .answer_pieces import Call, Cut, day_of, joined, keyring_of
 from .batches import Batches
+from .pages import PAGE
 from .result_rows import Found
 
 T = TypeVar("T")
 Answer = tuple[Call, Cut]
 RESULTS_FILE = "results.db"
 PRAGMAS = (
+    f"page_size = {PAGE}",
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     "synchronous = NORMAL",
@@ -50,7 +52,7 @@ SMALL = 64 << 10
 _LOCK_TIMEOUT = 10.0  # seconds
 _LOG = 4 << 20  # bytes, about, in the log, after which they are carried over into the file
 _OF_COMMIT = 16 << 10  # bytes, about, that a commit takes there beside its answers
-_FREE = 256  # pages of 4 KiB without use that are left in the file, for what comes next
+_FREE = 256  # pages without use that are left in the file, for what comes next
 _GIVEN_BACK = 1024  # pages that one step gives back to the disk
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import ssl
 
@@ -215,6 +216,19 @@ def test_a_tunnel_is_for_its_host_alone(
         tls.sendall((sent.replace("GET *", "OPTIONS *")).encode())
         assert answer_of(tls)[0] == status
     assert len(api.seen) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("target", "extra", "status"),
+    [("/health", "X: " + "x" * 33_000, 431), ("/" + "a" * 17_000, "", 414), ("/health", "no field", 400)],
+)
+def test_what_is_refused_unread_within_a_tunnel_has_the_shape_of_a_proxied_call(
+    target: str, extra: str, status: int, proxied: Proxied, api: OpenAIOverTLS
+) -> None:
+    with proxied.tunnel(place_of(api)) as tls:
+        tls.sendall(GET.format(target, place_of(api), extra + "\r\n").encode())
+        got, body = answer_of(tls)
+    assert (got, json.loads(body)["error"]["type"]) == (status, "invalid_request_error")
 
 
 def test_there_is_no_tunnel_within_a_tunnel(proxied: Proxied, api: OpenAIOverTLS) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import threading
@@ -66,3 +67,43 @@ def test_a_large_head_is_refused(gateway: oo.testing.LocalGateway, sent: list[by
     assert re.findall(rb"HTTP/1\.[01] (\d+) ", got) == statuses
     assert (b"has more than" in got) is (statuses[-1] in (b"414", b"431"))
     assert got.count(b"X-Request-Id") == len(statuses)
+
+
+PROXIED = b"GET /api/proxy/v1/x HTTP/1.1\r\nHost: x\r\n"
+LONG = b"a" * MAX_URL
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        ([PROXIED + FILL * 40], 431, "request_too_large"),
+        ([PROXIED, *[FILL] * 200], 431, "request_too_large"),
+        ([b"GET /api/proxy HTTP/1.1\r\n", FILL * 40], 431, "request_too_large"),
+        ([b"GET /api/proxy/" + LONG + b" HTTP/1.1\r\n\r\n"], 414, "request_too_large"),
+        ([b"GET /api/proxy/", *[b"a" * 1000] * 200], 414, "request_too_large"),
+        ([b"GET http://any.example/api/proxy/" + LONG + b" HTTP/1.1\r\n\r\n"], 414, "request_too_large"),
+        ([b"GET http://api.example/v1/" + LONG + b" HTTP/1.1\r\n\r\n"], 414, "request_too_large"),
+        ([PROXIED + b"no field\r\n\r\n"], 400, "bad_request"),
+        ([GET + b"\r\n" + PROXIED + FILL * 40], 431, "request_too_large"),
+        ([PROXIED + b"\r\n" + GET + FILL * 40], 431, None),
+        ([GET + FILL * 40], 431, None),
+        ([GET + b"no field\r\n\r\n"], 400, None),
+        ([b"GET /v1/api/proxy/" + LONG + b" HTTP/1.1\r\n\r\n"], 414, None),
+        ([b"GET http://any.example/health?" + LONG + b" HTTP/1.1\r\n\r\n"], 414, None),
+        ([b"\x16\x03\x01 /api/proxy/"], 400, "bad_request"),
+        ([b"nonsense\r\n\r\n"], 400, None),
+    ],
+    ids=[
+        "a head", "a head in pieces", "no slash", "a URL", "an endless URL", "an absolute URL", "another's URL",
+        "no HTTP", "a head behind another", "another's head", "no call", "no HTTP of no call",
+        "a path like it", "an absolute URL of no call", "no method", "nonsense",
+    ],
+)  # fmt: skip
+def test_what_is_refused_unread_has_the_shape_of_where_it_was_sent(
+    gateway: oo.testing.LocalGateway, sent: list[bytes], status: int, code: str | None
+) -> None:
+    _, found, last = re.split(rb"HTTP/1\.[01] (\d+) ", exchanged(gateway.url, *sent))[-3:]
+    said = json.loads(last.partition(b"\r\n\r\n")[2])["error"]
+    assert int(found) == status
+    assert (said["type"], said["code"]) == ("invalid_request_error", code) if code else isinstance(said, str)
+    assert b"aaaa" not in last

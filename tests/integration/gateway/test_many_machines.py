@@ -29,6 +29,7 @@ class Cluster:
         assert self.oo("init").startswith(f"vault {url.partition('@')[0][:11]}")
         key = self.one.key.read_text().strip()
         self.two = Home(tmp_path / "two", OO_STORE=url, OO_STORE_REPLICATED="1", OO_MASTER_KEY=key)
+        self.two.environ["OO_HOME"] = str(self.two.path / "data")  # which is made
         self.two.path.mkdir()
 
     def oo(self, *args: str, given: str = "") -> str:

@@ -11,7 +11,17 @@ import pytest
 
 from oo.gateway import paths
 from oo.gateway.errors import StoreError
-from oo.gateway.paths import begin_file, check_home, check_private, data_dir, exposed, hand_over
+from oo.gateway.paths import (
+    begin_file,
+    check_home,
+    check_private,
+    data_dir,
+    expanded,
+    exposed,
+    hand_over,
+    make_home,
+    may_be_made,
+)
 
 
 def test_the_data_directory_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -31,6 +41,50 @@ def test_a_tilde_is_ones_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("OO_HOME", "~/vault")
     assert data_dir() == tmp_path / "vault"
+
+
+@pytest.mark.parametrize("found", ["~/.local/share/double-o", RuntimeError("no home")], ids=["earlier", "later"])
+def test_who_has_no_home_is_told_what_to_set(found: str | Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """platformdirs leaves a `~` as it is, or from 4.11 on raises."""
+
+    def user_data_path(*_: object, **__: object) -> Path:
+        if isinstance(found, Exception):
+            raise found
+        return Path(found)
+
+    monkeypatch.delenv("OO_HOME", raising=False)
+    monkeypatch.setattr(paths, "user_data_path", user_data_path)
+    with pytest.raises(StoreError, match="this user has no home directory: set OO_HOME"):
+        data_dir()
+
+
+def test_a_tilde_of_nobody_is_said() -> None:
+    with pytest.raises(StoreError, match=r"^~no-such-user/vault is in a home directory that is not known"):
+        expanded("~no-such-user/vault")
+
+
+def test_a_home_is_made_for_its_owner_alone_and_one_that_is_there_is_left(tmp_path: Path) -> None:
+    home = tmp_path / "share" / "double-o"
+    make_home(home)
+    assert home.stat().st_mode & 0o777 == 0o700
+    home.chmod(0o750)
+    make_home(home)
+    assert home.stat().st_mode & 0o777 == 0o750
+
+
+def test_a_home_beneath_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"file/home cannot be made: Not a directory; OO_HOME names another"):
+        make_home(tmp_path / "file" / "home")
+
+
+def test_what_may_be_made_is_known_without_making_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert may_be_made(tmp_path / "file")
+    assert may_be_made(tmp_path / "new")
+    assert may_be_made(tmp_path / "new" / "home" / "new")
+    assert not may_be_made(tmp_path / "file" / "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o755, 0o500])
@@ -60,6 +114,18 @@ def as_user(user: int) -> Iterator[None]:
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another")
+
+
+@as_root
+@pytest.mark.parametrize(("mode", "may"), [(0o755, False), (0o777, True), (0o766, False)])
+def test_the_mode_of_what_is_there_says_what_may_be_made(mode: int, may: bool) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(mode)
+        os.setreuid(65534, -1)  # as access(2) asks
+        try:
+            assert may_be_made(Path(folder, "home", "new")) is may
+        finally:
+            os.setreuid(0, -1)
 
 
 @as_root

@@ -92,6 +92,31 @@ def test_settings_of_the_audit_that_do_not_work_are_one_line(home: Home, options
         assert (done.returncode, done.stderr) == (1, f"{said}\n")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("named", ["OO_HOME", "XDG_DATA_HOME"])
+def test_a_gateway_over_another_store_makes_the_directory_of_its_audit(
+    home: Home, token: str, tmp_path: Path, named: str, workers: str
+) -> None:
+    elsewhere = Home(tmp_path, **{"OO_HOME": "", named: str(tmp_path / "new" / "data")}, OO_STORE=str(home.path))
+    with elsewhere.serve("--workers", workers) as served:
+        assert served.get(token).status == 200
+    (audit,) = tmp_path.rglob("audit.jsonl")
+    assert [line["event"] for line in lines_of(audit)] == ["begin", "end"]
+    assert (audit.stat().st_mode & 0o777, audit.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert elsewhere.oo("audit").stdout == audit.read_text()
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2"), ("--check",)])
+def test_a_gateway_whose_audit_cannot_be_begun_does_not_listen(
+    home: Home, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").touch()
+    done = home.oo("serve", "--port", "0", *options, OO_STORE=str(home.path), OO_HOME=str(tmp_path / "file" / "data"))
+    where = tmp_path / "file" / "data" / "audit.jsonl"
+    said = f"oo: the audit {where} cannot be written: --audit or OO_HOME names another place\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
 @needs_proc
 def test_a_worker_that_is_killed_leaves_the_line_of_a_call_that_began(home: Home) -> None:
     audit = home.path / "audit.jsonl"

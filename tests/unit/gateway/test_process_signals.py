@@ -204,7 +204,9 @@ def test_a_plugins_settings_are_read_again(tmp_path: Path, workers: str) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what waits on a socket that is closed is reset")
 @pytest.mark.parametrize(
-    "options", [[], ["--workers", "2"], ["--reuse-port"], ["--uds", "{}/oo.sock"]], ids=["one", "two", "shared", "uds"]
+    "options",
+    [[], ["--workers", "2"], ["--reuse-port"], ["--reuse-port", "--workers", "2"], ["--uds", "{}/oo.sock"]],
+    ids=["one", "two", "shared", "two shared", "uds"],
 )
 def test_who_connects_as_it_ends_is_answered_or_refused_and_never_reset(
     home: Home, token: str, tmp_path: Path, options: list[str]

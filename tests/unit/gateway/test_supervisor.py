@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -81,6 +82,25 @@ def test_workers_are_replaced_one_after_the_other_where_the_settings_changed(
         assert '"message": "the gateway ends: calls that were cut: 0"' in served.log
     assert calling.wrong == []
     assert "another takes its place" not in served.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is handed over")
+def test_workers_that_are_replaced_leave_their_share_of_a_port_to_those_that_follow(
+    home: Home, token: str, tmp_path: Path
+) -> None:
+    file = config(tmp_path / "gateway.toml", "workers = 2\nreuse-port = true\naccess-log = true\n")
+    other = Home(tmp_path, **home.environ)
+    with home.serve("--config", file) as served:
+        with other.serve("--reuse-port", "--port", served.url.rpartition(":")[2]):
+            until(lambda: len(served.workers()) == 2)
+            before = served.workers()
+            config(Path(file), "workers = 2\nreuse-port = true\naccess-log = true\ngrace = 5\n")
+            served.process.send_signal(signal.SIGHUP)
+            until(lambda: len(served.workers()) == 2 and not set(before) & set(served.workers()))
+            known = served.log.count('"/api/secret"')
+            assert {served.get(token).status for _ in range(40)} == {200}
+            until(lambda: served.log.count('"/api/secret"') > known, SOON)
+        assert served.get(token).status == 200
 
 
 def test_what_needs_no_new_worker_is_taken_over_by_each(home: Home, token: str) -> None:
@@ -172,12 +192,13 @@ def test_a_second_signal_ends_it_at_once_and_what_is_cut_is_counted(home: Home, 
     assert '"count": 1' in audit[-2]
 
 
-def test_a_worker_that_is_told_twice_by_its_manager_drains_all_the_same(home: Home) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_twice_by_its_manager_drains_all_the_same(home: Home, number: int) -> None:
     with serving([READ, STREAM, SILENCE]) as upstream, home.serve("--workers", "2", "--grace", "2") as served:
         until(lambda: len(served.workers()) == 2)
         with under_way(home, served, upstream.url):
             for pid in (served.process.pid, *served.workers()):  # systemd's KillMode=control-group
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, number)
             began = time.monotonic()
             assert served.process.wait(PATIENCE) == 0
             assert time.monotonic() - began > 1.5

@@ -11,13 +11,13 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...._core.files import decode_text
 from ...._http.urls import is_loopback_host
 from ...errors import StoreError
+from ...paths import expanded
 
 _PARAMETERS = frozenset({"host", "port", "user", "password", "dbname", "passfile", "sslmode", "sslrootcert"})
 _VERIFIED = "verify-full"
@@ -104,7 +104,7 @@ def _password(environ: Mapping[str, str]) -> str | None:
     if not named:
         return None  # asyncpg looks at PGPASSWORD and the passfiles
     try:
-        return decode_text(Path(named).expanduser().read_bytes()).rstrip("\r\n")
+        return decode_text(expanded(named).read_bytes()).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the password file {named} cannot be read: {type(error).__name__}") from None
 
