@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import _plugins
 from .._core.pipeline import Middleware
-from ..hooks import ClientInfo, Slot
+from .._core.slots import ClientInfo, Slot
 from .audit_log import Audit
 from .capacity import Capacity
 from .credentials.registry import Registry

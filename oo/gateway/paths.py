@@ -9,16 +9,17 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from .._core.files import is_root, owner_of
 from .errors import StoreError
 
 
 def data_dir() -> Path:
     """`$OO_HOME`, its `~` expanded, or the platform's data directory if it is not set."""
-    named = os.environ.get("OO_HOME")
-    return Path(named).expanduser() if named else user_data_path("double-o", appauthor=False)
+    if named := os.environ.get("OO_HOME"):
+        return Path(named).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("double-o", appauthor=False)
 
 
 def check_home(home: Path) -> None:

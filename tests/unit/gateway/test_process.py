@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -63,6 +64,16 @@ def is_free(url: str) -> bool:
         except OSError:
             return False
     return True
+
+
+UNUSED = "aiohttp.web ctypes difflib importlib.metadata platformdirs pluggy zipfile"
+
+
+def test_a_start_imports_nothing_that_a_gateway_without_plugins_has_no_use_for() -> None:
+    script = f"import sys, oo.gateway.process; print(*sys.modules.keys() & {set(UNUSED.split())})"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}  # which load more
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.split() == []
 
 
 LOOP = """
