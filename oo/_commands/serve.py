@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -47,12 +48,11 @@ def serve(context: click.Context, /, **options: Any) -> None:
 
     Example: oo serve --port 3001 --workers 2
     """
+    _begin(context)
     from ..gateway.listening import handed_over, listen, url_of
     from ..gateway.paths import data_dir
     from ..gateway.process import preflight
 
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     settings = settings_of(**options)
     use_store()
     with warnings.catch_warnings():
@@ -79,6 +79,15 @@ def serve(context: click.Context, /, **options: Any) -> None:
         _introduce(settings)
         code = _run(sock, settings, _again(context, settings.metrics_dir), admin, leave)
     sys.exit(code)
+
+
+def _begin(context: click.Context) -> None:
+    """What holds until callers are answered."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload yet
+    # What a start makes stays: the collector would go through it a hundred times, and find little.
+    gc.disable()
+    context.call_on_close(gc.enable)
 
 
 def _again(context: click.Context, counts: str) -> Callable[[], ServeSettings]:
@@ -137,6 +146,7 @@ def _run(
     from ..gateway.supervisor import Supervisor
 
     if settings.workers > 1:
+        gc.enable()
         # On a shared port the workers hand over first, each by itself.
         return Supervisor(sock, settings, reread, admin, None if settings.shared else leave).run()
     run_worker(sock, data_dir(), settings, reread, admin, leave)

@@ -39,6 +39,7 @@ from .trusted_proxies import TrustedProxies
 logger = logging.getLogger("oo.gateway")
 _FAILURE = "the event loop met a failure: "
 _LOOK = 1.0  # seconds
+_SETTLED = 0.5  # seconds from a start until all is there that stays
 _ALLOCATIONS = 20_000  # objects that were made and not freed, at which the collector looks at the youngest
 
 
@@ -156,7 +157,7 @@ class Worker:
                 loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
             stack.callback(self._cancel)
             self._watch(gateway)
-            _spare_garbage_collection()
+            loop.call_later(_SETTLED, _spare_garbage_collection)  # who has waited for the start is answered first
             self._ready()
             await self._stop.wait()
             await self._drain(gateway)
@@ -242,6 +243,7 @@ def _spare_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
+    gc.enable()
 
 
 def _watchers(settings: ServeSettings) -> list[Middleware]:
