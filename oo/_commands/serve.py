@@ -48,7 +48,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
 
     Example: oo serve --port 3001 --workers 2
     """
-    _begin(context)
+    _begin(context, options["plugins"])
     from ..gateway.listening import handed_over, listen, url_of
     from ..gateway.paths import data_dir
     from ..gateway.process import preflight
@@ -81,13 +81,17 @@ def serve(context: click.Context, /, **options: Any) -> None:
     sys.exit(code)
 
 
-def _begin(context: click.Context) -> None:
+def _begin(context: click.Context, plugins: list[str]) -> None:
     """What holds until callers are answered."""
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload yet
     # What a start makes stays: the collector would go through it a hundred times, and find little.
     gc.disable()
     context.call_on_close(gc.enable)
+    if not plugins and "OO_KMS" not in os.environ:  # which names plugins too: one may use aiohttp's own contexts
+        from ..gateway.http_server._aiohttp_import import import_for_us_alone
+
+        import_for_us_alone()
 
 
 def _again(context: click.Context, counts: str) -> Callable[[], ServeSettings]:
