@@ -147,9 +147,10 @@ def _run(
 ) -> int:
     from ..gateway.paths import data_dir
     from ..gateway.process import run_worker
-    from ..gateway.supervisor import Supervisor
 
     if settings.workers > 1:
+        from ..gateway.supervisor import Supervisor
+
         gc.enable()
         # On a shared port the workers hand over first, each by itself.
         return Supervisor(sock, settings, reread, admin, None if settings.shared else leave).run()
