@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.load import BODY, keyed, request
 from benchmarks.measure import FLOOR, ROOT, Measured, Row, paired
-from benchmarks.processes import spent
+from benchmarks.processes import keeping_bytecode, spent
 from benchmarks.upstream import Running, free_port, relay, wait_for
 
 SECONDS = 2.0
@@ -41,7 +41,7 @@ def gateway(
     """`oo serve` over a vault of its own, or an empty database, a route to the upstream in it, which trusts `ca`. With
     `metrics` it counts for Prometheus; `serve` are further options."""
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "OO_HOME": home, **({"OO_STORE": store} if store else {})}
+        environment = {**keeping_bytecode(), "OO_HOME": home, **({"OO_STORE": store} if store else {})}
 
         def oo(*arguments: str, value: str = "") -> str:
             command = [sys.executable, "-m", "oo.cli", *arguments]

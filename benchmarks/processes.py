@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
 
 MIB = 1 << 20
+
+
+def keeping_bytecode() -> dict[str, str]:
+    """This process's environment, in which Python keeps what it compiles, as pip does of what it installs."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def family(pid: int) -> list[int]:

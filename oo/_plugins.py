@@ -10,18 +10,21 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from itertools import accumulate
 from types import CodeType, TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pluggy
-
-from . import hooks
 from ._core.fork import register
 from ._core.pipeline import Middleware, Pipeline, check_middleware, code_of, name_of
+from ._core.slots import ClientInfo, Slot
 from ._core.warnings import outside
-from .hooks import ClientInfo, Slot
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+    import pluggy
+
+    from .hooks import Kms
 
 GROUP = "oo"
 
@@ -135,11 +138,11 @@ class Plugins:
         except (Exception, SystemExit) as error:  # as above
             raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}: {error}") from None
 
-    def kms(self, name: str, url: str) -> hooks.Kms:
+    def kms(self, name: str, url: str) -> Kms:
         """The KMS of the plugin of that name for a URL. No other is loaded; ValueError as above."""
         try:
             _, manager = self._named(name)
-            found: hooks.Kms | None = manager.hook.oo_kms(url=url)
+            found: Kms | None = manager.hook.oo_kms(url=url)
         except (Exception, SystemExit) as error:  # as above, and the URL may hold a secret
             raise ValueError(f"plugin {name} cannot be loaded: {type(error).__name__}") from None
         if found is None:
@@ -168,6 +171,8 @@ class Plugins:
         return sorted((each for each in found if not names or each[0].name in names), key=lambda each: each[0].name)
 
     def _entries(self) -> list[EntryPoint]:
+        from importlib.metadata import distributions, entry_points
+
         with contextlib.suppress(Exception):
             return list(entry_points(group=GROUP))
         # One that cannot be read keeps all others from being read together.
@@ -294,6 +299,10 @@ def _is_importing(entry: EntryPoint) -> bool:
 
 def _managed(plugin: object, name: str) -> pluggy.PluginManager:
     """A manager of this plugin alone; ValueError where that has no hook that could be called."""
+    import pluggy
+
+    from . import hooks
+
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hooks)
     try:

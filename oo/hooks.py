@@ -12,40 +12,18 @@ A plugin is code with full trust: it runs in this process and sees tokens and se
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import pluggy
 
 from ._core.pipeline import Middleware
-from ._core.slots import Slot
+from ._core.slots import ClientInfo, Role, Slot
 
 __all__ = ["ClientInfo", "Kms", "Role", "Slot", "hookimpl", "hookspec", "oo_kms", "oo_middleware"]
 
 hookspec = pluggy.HookspecMarker("oo")
 hookimpl = pluggy.HookimplMarker("oo")
 """Marks a plugin's `oo_middleware`, and its other hooks."""
-
-
-Role: TypeAlias = Literal["blocking", "asyncio", "gateway"]
-"""The world that a chain is built for."""
-
-
-@dataclass(frozen=True)
-class ClientInfo:
-    """What is being built, as a plugin is told: never a token.
-
-    `role` says for which world; by default, a client's that is `blocking` or not. Of a gateway, `base_url` is its own.
-    """
-
-    base_url: str
-    blocking: bool
-    retries: int
-    role: Role | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        if self.role is None:
-            object.__setattr__(self, "role", "blocking" if self.blocking else "asyncio")
 
 
 class Kms(Protocol):

@@ -15,12 +15,11 @@ from weakref import WeakSet
 from .. import _plugins
 from .._core.io import IO, BlockingIO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport
-from .._core.slots import compose
+from .._core.slots import ClientInfo, compose
 from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http import urls
 from .._http.request import MAX_BODY_BYTES
-from ..hooks import ClientInfo
 from ..middleware import SecretCache, default_chain, shared_cache
 from ..middleware.retry import Retry
 from .operations import DEFAULT_TIMEOUT, Gate, RequestFactory, perform

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -56,6 +55,8 @@ def show(known: Mapping[str, Any], as_json: bool) -> None:
 
 def print_json(data: Any) -> None:
     """Print as JSON, with times in ISO 8601."""
+    import json
+
     emit(json.dumps(data, indent=2, default=_iso))
 
 

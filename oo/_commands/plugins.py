@@ -72,10 +72,9 @@ def kinds_of(plugins: list[str]) -> Registry:
 
 
 def _of_client() -> tuple[list[Plugin], list[Middleware]]:
-    from .._core.slots import compose
+    from .._core.slots import ClientInfo, compose
     from .._http.urls import DEFAULT_BASE_URL
     from .._plugins import plugins
-    from ..hooks import ClientInfo
     from ..middleware import default_chain
 
     # Compose the chain first: it leaves out a plugin whose hook fails, with a warning.

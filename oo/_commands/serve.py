@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -47,12 +48,11 @@ def serve(context: click.Context, /, **options: Any) -> None:
 
     Example: oo serve --port 3001 --workers 2
     """
+    _begin(context, options["plugins"])
     from ..gateway.listening import handed_over, listen, url_of
     from ..gateway.paths import data_dir
     from ..gateway.process import preflight
 
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     settings = settings_of(**options)
     use_store()
     with warnings.catch_warnings():
@@ -79,6 +79,19 @@ def serve(context: click.Context, /, **options: Any) -> None:
         _introduce(settings)
         code = _run(sock, settings, _again(context, settings.metrics_dir), admin, leave)
     sys.exit(code)
+
+
+def _begin(context: click.Context, plugins: list[str]) -> None:
+    """What holds until callers are answered."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload yet
+    # What a start makes stays: the collector would go through it a hundred times, and find little.
+    gc.disable()
+    context.call_on_close(gc.enable)
+    if not plugins and "OO_KMS" not in os.environ:  # which names plugins too: one may use aiohttp's own contexts
+        from ..gateway.http_server._aiohttp_import import import_for_us_alone
+
+        import_for_us_alone()
 
 
 def _again(context: click.Context, counts: str) -> Callable[[], ServeSettings]:
@@ -134,9 +147,11 @@ def _run(
 ) -> int:
     from ..gateway.paths import data_dir
     from ..gateway.process import run_worker
-    from ..gateway.supervisor import Supervisor
 
     if settings.workers > 1:
+        from ..gateway.supervisor import Supervisor
+
+        gc.enable()
         return Supervisor(sock, settings, reread, admin, leave).run()
     run_worker(sock, data_dir(), settings, reread, admin, leave)
     return 0

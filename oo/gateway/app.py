@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .. import _plugins
 from .._core.pipeline import Middleware
-from ..hooks import ClientInfo, Slot
+from .._core.slots import ClientInfo, Slot
 from .audit_log import Audit
 from .capacity import Capacity
 from .credentials.registry import Registry
@@ -47,10 +47,12 @@ class Gateway:
         watchers: Sequence[Middleware] = (),
         metrics: Metrics | None = None,
         elsewhere: bool = False,
+        kinds: Collection[str] | None = None,
     ) -> None:
         """`plugins` are the names of those to load; ValueError on entering for one that is not there or breaks.
         `max_conns` connections are held at once, 4096 unless told. `watchers` are middlewares outside of all others,
-        `metrics` what is counted into. `elsewhere`: its tunnels lead to where no route goes, too."""
+        `metrics` what is counted into. `elsewhere`: its tunnels lead to where no route goes, too.
+        `kinds` are those of the credentials for whose import no call waits: all, unless told."""
         self._store = store
         self._address = (host, port)
         self._sock = sock
@@ -61,6 +63,7 @@ class Gateway:
         self._watchers = watchers
         self._metrics = metrics
         self._elsewhere = elsewhere
+        self._kinds = kinds
         self._stack = AsyncExitStack()
         self.url = ""
 
@@ -74,7 +77,7 @@ class Gateway:
                 self._store,
                 self._audit,
                 self._offers(),
-                kinds=kinds_with(self._plugins).load(),
+                kinds=kinds_with(self._plugins).load(self._kinds),
                 capacity=self._capacity,
                 watchers=self._watchers,
                 metrics=self._metrics,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import ipaddress
 import os
 import socket
@@ -164,6 +163,8 @@ def begin_no_more(sock: socket.socket) -> bool:
 def _attach(sock: socket.socket, option: int, program: Sequence[tuple[int, int, int, int]]) -> bool:
     if sys.platform != "linux":
         return False
+    import ctypes
+
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in program))
     try:
         sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("HL", len(program), ctypes.addressof(code)))

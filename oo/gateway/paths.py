@@ -9,8 +9,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from .._core.files import is_root, owner_of
 from .errors import StoreError
 
@@ -19,6 +17,8 @@ def data_dir() -> Path:
     """`$OO_HOME`, its `~` expanded, or if it is not set the platform's data directory. StoreError if there is none."""
     if named := os.environ.get("OO_HOME"):
         return expanded(named)
+    from platformdirs import user_data_path
+
     with suppress(RuntimeError):
         found = user_data_path("double-o", appauthor=False)
         if found.is_absolute():  # earlier platformdirs leave a `~` as it is

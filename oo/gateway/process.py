@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from .metrics import Metrics
 from .middleware.access_log import AccessLog
 from .open_store import open_store
 from .paths import data_dir as find_home
+from .route_credentials import used_kinds
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
 from .stop_signals import HURRY, StopSignals
@@ -39,6 +40,7 @@ from .trusted_proxies import TrustedProxies
 logger = logging.getLogger("oo.gateway")
 _FAILURE = "the event loop met a failure: "
 _LOOK = 1.0  # seconds
+_SETTLED = 0.5  # seconds from a start until all is there that stays
 _ALLOCATIONS = 20_000  # objects that were made and not freed, at which the collector looks at the youngest
 
 
@@ -148,19 +150,19 @@ class Worker:
             audit = self._settings.audit.open(self._home)
             stack.callback(audit.close)
             vault = await stack.enter_async_context(_store(self._home))
-            gateway = await stack.enter_async_context(self._gateway(vault, audit))
+            gateway = await stack.enter_async_context(self._gateway(vault, audit, await used_kinds(vault)))
             if self.admin is not None:
                 await stack.enter_async_context(self._administrators(gateway, self.admin))
             with contextlib.suppress(NotImplementedError, AttributeError):
                 loop.add_signal_handler(signal.SIGHUP, self._reload, gateway, audit)
             stack.callback(self._cancel)
             self._watch(gateway)
-            _spare_garbage_collection()
+            loop.call_later(_SETTLED, _spare_garbage_collection)  # who has waited for the start is answered first
             self._ready()
             await self._stop.wait()
             await self._drain(gateway)
 
-    def _gateway(self, vault: Store, audit: AuditLog) -> Gateway:
+    def _gateway(self, vault: Store, audit: AuditLog, kinds: Collection[str]) -> Gateway:
         settings = self._settings
         tls = None if self._tls is None else self._tls.context
         return Gateway(
@@ -173,6 +175,7 @@ class Worker:
             watchers=_watchers(settings),
             metrics=self._metrics,
             elsewhere=settings.elsewhere,
+            kinds=kinds,
         )
 
     def _administrators(self, gateway: Gateway, sock: socket.socket) -> AbstractAsyncContextManager[None]:
@@ -243,6 +246,7 @@ def _spare_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
+    gc.enable()
 
 
 def _watchers(settings: ServeSettings) -> list[Middleware]:

@@ -84,6 +84,11 @@ async def unknown_kinds(vault: Keeper, kinds: Registry) -> list[str]:
     ]
 
 
+async def used_kinds(vault: Keeper) -> frozenset[str]:
+    """The kinds of the credentials that the routes have."""
+    return frozenset(text.partition(" ")[0] for route in await _routes(vault) for text in route.texts)
+
+
 def without(route: Route, names: Collection[str]) -> Route:
     """A route less some of what it injects or shows: headers, parameters, kinds of credentials, `basic`, `ca`, `cert`.
     StoreError for what it does not have."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -135,6 +134,8 @@ def is_weak(value: str) -> bool:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """What somebody who mistyped a name may have meant, as the end of a message; "" where nothing is near."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, list(names), 3)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 

@@ -19,6 +19,7 @@ from tests.support.upstream import OpenAI
 EXTRAS = (
     "aiohttp",
     "asyncpg",
+    "caio",
     "click",
     "cryptography",
     "dotenv",
@@ -81,7 +82,7 @@ def test_each_extra_brings_what_it_is_for(about: Distribution) -> None:
     assert brings(about, "postgres") == {"asyncpg"}
     assert brings(about, "metrics") == {"prometheus-client"}
     assert brings(about, "otel") == {"opentelemetry-api"}
-    assert brings(about, "speed") <= {"uvloop"}  # which Windows has not
+    assert brings(about, "speed") <= {"caio", "uvloop"}  # which Windows has not
 
 
 def test_all_is_every_other_extra_and_dev_has_it_too(about: Distribution) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import cast
@@ -48,10 +48,12 @@ class Registry:
         """The names of all kinds."""
         return [*KINDS, *self._added]
 
-    def load(self) -> Registry:
-        """Import all that the kinds stand on, so that no call has to wait for it. Returns the registry."""
+    def load(self, names: Collection[str] | None = None) -> Registry:
+        """Import what the kinds of these names stand on, or all, so that no call has to wait for it. A name that is no
+        kind's is left out. Returns the registry."""
         for name in self.kinds:
-            self.kind(name)
+            if names is None or name in names:
+                self.kind(name)
         return self
 
     def kind(self, name: str) -> type[Credential]:

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from aiohttp import web
+from ..http_server import web
 
 Page: TypeAlias = "tuple[int, str, bytes]"
 """A status, a type of content, and a body."""

@@ -6,7 +6,7 @@ import time
 from http import HTTPStatus
 from typing import cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
 
 from ..._http.body import Body
 from ..._http.headers import Headers
@@ -15,6 +15,7 @@ from ...exceptions import Operation
 from ..context import GatewayContext
 from ..endpoints import PREFIX, endpoint_of, with_slash
 from ..errors import CALLER_LEFT
+from ..http_server import web
 from ..http_server._aiohttp_patches import has_begun, last_request, refused_target
 from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
 from ..http_server.tunnels import tunnel_of

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
 
 from ..._http.body import Body
 from ..context import GatewayContext
 from ..errors import GatewayError
+from ..http_server import web
 from ..http_server._aiohttp_patches import received_size, send_continue, stop_reading
 from ..http_server.data_rate import MinDataRate
 

@@ -9,8 +9,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import cast
 
-from aiohttp import web
-
 from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
@@ -18,6 +16,7 @@ from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ..context import GatewayContext
 from ..destinations import Destination, authority_of, tokens_of
+from ..http_server import web
 from ..http_server._aiohttp_patches import came_early, forget_early, hand_to
 from ..http_server.tunnels import ESTABLISHED, Taken, take_over
 from ..stack import Stack

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from ..context import GatewayContext
 from ..destinations import Destination, absolute_form, authority_of
 from ..endpoints import PREFIX, endpoint_of, with_slash
+from ..http_server import web
 from .connect import proxy_tokens
 from .request_target import origin_form
 

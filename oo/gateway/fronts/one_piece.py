@@ -7,9 +7,11 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
+
+from ..http_server import web
 
 LARGEST = 64 << 10
 """Bytes of a body that is written together with its head."""

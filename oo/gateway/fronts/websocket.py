@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
 
-from aiohttp import web
-
 from ..._http.message import Message
 from ..._http.response import Response
 from ...exceptions import DoubleOError
 from ...transports.websocket import HEARTBEAT, MAX_MESSAGE, messages, send_message
 from ..context import GatewayContext
+from ..http_server import web
 from .wire import answer_headers
 
 _POLICY = 1008  # the code of a call that may go on no longer (RFC 6455, 7.4.1)

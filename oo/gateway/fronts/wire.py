@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from aiohttp import ClientConnectionError, web
+from aiohttp import ClientConnectionError
 from multidict import CIMultiDict
 
 from ..._http.body import remaining_of
@@ -13,6 +13,7 @@ from ...exceptions import DoubleOError
 from ..answers import SERVER
 from ..context import GatewayContext
 from ..headers import OWN_ID
+from ..http_server import web
 from .one_piece import LARGEST, OnePiece
 
 

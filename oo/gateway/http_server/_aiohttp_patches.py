@@ -40,11 +40,12 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeAlias, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
+from . import web
 from .head_size import HEAD_TOO_LARGE, MAX_URL, HeadSize
 
 logger = logging.getLogger("oo.gateway")

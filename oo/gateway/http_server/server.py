@@ -14,10 +14,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeAlias, cast
 
-from aiohttp import web
-
 from ..._core.io import unwritten
 from ..._core.write_batch import BatchedTransport, WriteBatch
+from . import web
 from ._aiohttp_patches import BaseConnection, BaseServer, Refuse, last_request
 from ._sslproto_patches import BUFFER, TLSConnection
 from .data_rate import MinDataRate

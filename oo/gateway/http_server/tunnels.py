@@ -7,8 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import web
-
+from . import web
 from ._aiohttp_patches import released
 from ._sslproto_patches import can_be_aborted
 from .server import Connection

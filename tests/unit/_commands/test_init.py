@@ -199,5 +199,5 @@ def test_help_loads_nothing_that_is_slow() -> None:
     assert "Usage: oo" in done.stdout
     loaded = set(eval(done.stderr))
     assert {"oo", "click"} <= loaded
-    slow = "aiohttp asyncio cryptography dotenv http platformdirs pluggy requests rich sqlite3 ssl urllib3".split()
+    slow = "aiohttp asyncio cryptography dotenv http json platformdirs pluggy requests rich sqlite3 ssl urllib3".split()
     assert loaded.isdisjoint(slow)

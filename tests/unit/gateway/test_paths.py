@@ -53,7 +53,7 @@ def test_who_has_no_home_is_told_what_to_set(found: str | Exception, monkeypatch
         return Path(found)
 
     monkeypatch.delenv("OO_HOME", raising=False)
-    monkeypatch.setattr(paths, "user_data_path", user_data_path)
+    monkeypatch.setattr(platformdirs, "user_data_path", user_data_path)
     with pytest.raises(StoreError, match="this user has no home directory: set OO_HOME"):
         data_dir()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -65,15 +66,26 @@ def is_free(url: str) -> bool:
     return True
 
 
+UNUSED = "aiohttp.web ctypes difflib importlib.metadata platformdirs pluggy zipfile"
+
+
+def test_a_start_imports_nothing_that_a_gateway_without_plugins_has_no_use_for() -> None:
+    script = f"import sys, oo.gateway.process; print(*sys.modules.keys() & {set(UNUSED.split())})"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}  # which load more
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.split() == []
+
+
 LOOP = """
 import asyncio, gc, sys
 if sys.argv[1] == "without":
     sys.modules["uvloop"] = None
 from oo.gateway import process
 async def main():
+    gc.disable()
     process._spare_garbage_collection()
     loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-    print(loop, gc.get_freeze_count() > 1000, gc.get_threshold()[0] > 700)
+    print(loop, gc.get_freeze_count() > 1000, gc.get_threshold()[0] > 700, gc.isenabled())
 process.run_fast(main())
 """
 
@@ -83,7 +95,7 @@ def test_a_process_answers_on_uvloop_where_it_is_there_and_spares_the_garbage_co
     uvloop: str, loop: str
 ) -> None:
     done = subprocess.run([sys.executable, "-c", LOOP, uvloop], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == [loop, "True", "True"]
+    assert done.stdout.split() == [loop, "True", "True", "True"]
 
 
 @needs_proc

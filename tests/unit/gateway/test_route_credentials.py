@@ -50,6 +50,14 @@ async def test_a_kind_that_no_plugin_adds_is_warned_of(vault: Vault) -> None:
     assert await route_credentials.unknown_kinds(vault, Registry([Plain])) == [other]
 
 
+async def test_the_kinds_that_are_used_are_those_of_any_route_however_they_are_written(vault: Vault) -> None:
+    await vault.put_route(Route("a", UPSTREAM, {"X-Key": "{key}"}, query={"key": "{key}"}))
+    await vault.put_route(
+        Route("b", UPSTREAM, basic="user:{key}", credentials=("jwt alg=HS256 key={key}", "acme {key}"))
+    )
+    assert await route_credentials.used_kinds(vault) == {"header", "query", "basic", "jwt", "acme"}
+
+
 # Each kind that takes a text of one's own, with that text.
 PLACES: dict[str, Any] = {
     "inject": lambda text: Route("r", UPSTREAM, {"Authorization": text, "X-Host-Id": "x"}),

@@ -82,7 +82,7 @@ LOADED = """
 import sys
 from oo.gateway.credentials.registry import Registry
 before = set(sys.modules)
-Registry().load()
+Registry().load(*map(str.split, sys.argv[1:]))
 print(*(set(sys.modules) - before))
 """
 
@@ -92,3 +92,11 @@ def test_what_the_kinds_stand_on_is_imported_before_the_first_call() -> None:
     loaded = set(done.stdout.split())
     assert {f"oo.gateway.credentials.{each.partition('.')[0]}" for each in KINDS.values()} <= loaded
     assert "cryptography.hazmat.primitives.asymmetric.rsa" in loaded
+
+
+def test_of_the_kinds_that_are_named_those_that_are_known_are_imported() -> None:
+    command = [sys.executable, "-c", LOADED, "basic a-plugin-s"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    kinds = {f"oo.gateway.credentials.{each.partition('.')[0]}" for each in KINDS.values()}
+    assert loaded & kinds == {"oo.gateway.credentials.basic"}
