@@ -40,7 +40,7 @@ class Capacity:
         """`calls` at once, and `size` bytes of what they keep."""
         self.max_calls = calls
         self.max_size = size
-        self._share = _share(calls)
+        self._share, self._share_of_size = _share(calls), _share(size)
         self.calls = self.size = 0
         self._tokens: dict[str, _Holding] = {}
 
@@ -68,7 +68,7 @@ class Capacity:
         """Count `more` bytes that a call keeps beside its `own`. Busy if there is no room; 413 if there never will
         be."""
         self.check(own + more)
-        if self._tokens[token_id].size + more > _share(self.max_size):
+        if self._tokens[token_id].size + more > self._share_of_size:
             raise Busy(429, "this token has as many bytes of bodies under way as it may have")
         if self.size + more > self.max_size:
             raise Busy(503, "the gateway has as many bytes of bodies under way as it can hold")
@@ -77,9 +77,8 @@ class Capacity:
 
     def check(self, size: int) -> None:
         """GatewayError (413) for a body that is larger than any that can be kept."""
-        most = _share(self.max_size)
-        if size > most:
-            raise GatewayError(413, f"a body that has to be kept may have {most} bytes", "too large")
+        if size > self._share_of_size:
+            raise GatewayError(413, f"a body that has to be kept may have {self._share_of_size} bytes", "too large")
 
     def give_back(self, token_id: str, size: int) -> None:
         """Count so many bytes of a token less."""

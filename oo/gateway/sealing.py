@@ -93,4 +93,4 @@ def derive(key: bytes, purpose: bytes) -> bytes:
 def associated_data(kind: str, name: str, version: int, key: str) -> bytes:
     """What a sealed value is bound to."""
     parts = [str(part).encode() for part in ("double-o", kind, name, version, key)]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])  # a generator would be entered for each

@@ -95,8 +95,7 @@ class Idempotency:
             raise
         making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
         try:
-            await asyncio.wait([making])
-            return making.result()
+            return await asyncio.shield(making)
         except asyncio.CancelledError:
             making.add_done_callback(_left)
             raise

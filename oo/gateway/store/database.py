@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..._core.files import identity
 from ..._core.pipeline import run_sync
@@ -159,17 +159,17 @@ class Database:
         self.version()
         self.read(lambda records: run_sync(records.read("root", "root", 1)))
 
-    async def write(self, change: Callable[[SQLiteRecords], T]) -> T:
+    def write(self, change: Callable[[SQLiteRecords], T]) -> Coroutine[Any, Any, T]:
         """Make a change, whole or not at all. It is on the disk when this returns."""
-        return await self.keys.with_new(lambda: self._open.changes.write(change), self.learn)
+        return self.keys.with_new(lambda: self._open.changes.write(change), self.learn)
 
-    async def ask(self, work: Work[Q, T], question: Q) -> T:
+    def ask(self, work: Work[Q, T], question: Q) -> Coroutine[Any, Any, T]:
         """The answer to a question, once what it changes is on the disk. See Writer.ask."""
-        return await self.keys.with_new(lambda: self._open.changes.ask(work, question), self.learn)
+        return self.keys.with_new(lambda: self._open.changes.ask(work, question), self.learn)
 
-    async def on_disk(self) -> None:
+    def on_disk(self) -> Coroutine[Any, Any, None]:
         """Wait until what was read so far is on the disk."""
-        await self._open.changes.on_disk()
+        return self._open.changes.on_disk()
 
     async def learn(self) -> list[data_keys.DataKey]:
         """Unwrap the data keys that were added meanwhile. Returns the rows of all."""

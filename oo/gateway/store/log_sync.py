@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..._core.files import synced
-from ..errors import StoreError
+from ..errors import StoreUnavailable
 from .batches import copy_of
 from .kernel_sync import KernelSync, opened
 from .outcomes import Line, Outcome, told
@@ -30,7 +30,7 @@ _OFTEN = 128  # syncs after which `often` is called
 
 class LogSync:
     """Syncs the write-ahead log of a vault, and tells what was committed before that. Where the disk fails, each is
-    told so (StoreError).
+    told so (StoreUnavailable).
 
     The first sync is made on a thread of its own, and so is each after a failure. In between the kernel makes those of
     one event loop where it can (KernelSync).
@@ -71,7 +71,7 @@ class LogSync:
         """Tell all who wait that the disk does not answer."""
         kernel = self._kernel
         left = self._line.leave() + (kernel.line.leave() if kernel is not None else [])
-        told(self._failed(left, StoreError("its disk has not taken it")))
+        told(self._failed(left, "its disk has not taken it"))
 
     def close(self) -> None:
         """Tell the rest, and close the log."""
@@ -92,17 +92,17 @@ class LogSync:
 
     def _sync(self) -> None:
         has_failed, self._has_failed = self._has_failed, False
-        error: Exception | None = None
+        failure: str | None = None
         try:
             if has_failed:
                 self._write_again()
             with nullcontext() if self._is_named else synced(str(self._path.parent)):
                 _SYNC(self._log)
-        except Exception as failure:  # whatever it is: those who wait are told
-            self._has_failed, error = True, failure
+        except Exception as error:  # whatever it is: those who wait are told
+            self._has_failed, failure = True, getattr(error, "strerror", None) or type(error).__name__
         outcomes = self._line.end()
-        told(outcomes if error is None else self._failed(outcomes, error))
-        if error is None and not self._is_named:
+        told(outcomes if failure is None else self._failed(outcomes, failure))
+        if failure is None and not self._is_named:
             self._is_named = True
             self._context = opened()
         self._made()
@@ -118,11 +118,9 @@ class LogSync:
         self._line.add(left)
         self._wanted.put(True)
 
-    def _failed(self, outcomes: list[Outcome], error: Exception) -> list[Outcome]:
-        reason = str(error) if isinstance(error, StoreError) else type(error).__name__
-        if isinstance(error, OSError):
-            reason = error.strerror or reason
-        why = StoreError(f"the vault {self._path} failed: {reason}")
+    def _failed(self, outcomes: list[Outcome], reason: str) -> list[Outcome]:
+        """What each is told, for whom the change may have been made all the same."""
+        why = StoreUnavailable(f"the vault {self._path} failed: {reason}", unsure=True)
         return [(future, None, copy_of(why)) for future, *_ in outcomes]
 
     def _write_again(self) -> None:

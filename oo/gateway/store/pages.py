@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 PAGE = 4096
 """Bytes of a page."""
 
@@ -13,6 +15,7 @@ _MOST = PAGE - 35  # bytes of a row that stay in its leaf, at most
 _LEAST = (PAGE - 12) * 32 // 255 - 23  # bytes that stay there of one that overflows
 
 
+@lru_cache(256)
 def taken(blob: int) -> int:
     """The bytes of the file that a row of an id and a blob of so many bytes takes, among rows of its size.
 

@@ -141,8 +141,9 @@ class failures:  # noqa: N801  # it reads as what it does: `with failures(path):
             raise StoreUnavailable(f"the {self._what} {self._path} has moved") from None
         if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             # A UnicodeDecodeError would quote a piece of the damaged file.
-            said = "it is damaged" if isinstance(error, UnicodeDecodeError) else error
-            raise StoreError(f"the {self._what} {self._path} failed: {said}") from None
+            said = "it is damaged" if isinstance(error, UnicodeDecodeError) else str(error)
+            failure = StoreUnavailable if "locked" in said else StoreError  # others write, for as long as one waits
+            raise failure(f"the {self._what} {self._path} failed: {said}") from None
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from ..errors import StoreError
+from ..errors import StoreError, StoreUnavailable
 from .batches import copy_of
 from .log_sync import LogSync
 from .outcomes import Outcome, told
@@ -204,7 +204,7 @@ class Writer:
             with self._lock:
                 late, self._waiting = self._waiting, []
             why = f"the vault {self._path} failed: another process keeps it locked"
-            told([(future, None, StoreError(why)) for *_, future in late], loop)
+            told([(future, None, StoreUnavailable(why)) for *_, future in late], loop)
         if self._disk.has_waited(_PATIENCE):
             self._disk.give_up()
         if self._waiting or self._has_waited(0) or self._disk.has_waited(0):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from oo.gateway.errors import StoreError
+from oo.gateway.errors import StoreError, StoreUnavailable
 from oo.gateway.store import log_sync, sqlite, writer
 from oo.gateway.store.data_keys import DataKeys
 from oo.gateway.store.kernel_sync import KernelSync
@@ -322,7 +322,7 @@ async def test_a_disk_that_fails_is_told_to_each(held: Held, monkeypatch: pytest
     monkeypatch.setattr(log_sync, "_SYNC", fails)
     tasks = await held.waiting(put("a"), put("b"))
     errors = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(error) for error in errors] == [StoreError] * 2
+    assert [type(error) for error in errors] == [StoreUnavailable] * 2
     assert all("failed: Input/output error" in str(error) for error in errors)
     assert errors[0] is not errors[1]
 
@@ -380,7 +380,7 @@ async def test_however_many_wait_all_are_told_that_it_is_locked(
         other.execute("BEGIN IMMEDIATE")
         tasks = await held.waiting(*(put(str(n)) for n in range(150)))
         errors = await asyncio.gather(*tasks, return_exceptions=True)
-        assert {type(error) for error in errors} == {StoreError}
+        assert {type(error) for error in errors} == {StoreUnavailable}
         assert all("locked" in str(error) for error in errors)
         later = await held.waiting(put("later"))
         other.execute("ROLLBACK")
