@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -30,11 +31,16 @@ class KernelSync:
         """`synced` is called after each sync, `failed` with those who were not told after the one that failed."""
         self.line = Line()
         self.loop = loop
-        self._file = os.open(path, os.O_RDWR)
         self._context = context
         self._synced = synced
         self._failed = failed
-        loop.add_reader(context.fileno, self._look)
+        self._closed = False
+        self._file = os.open(path, os.O_RDWR)
+        try:
+            loop.add_reader(context.fileno, self._look)
+        except BaseException:
+            os.close(self._file)
+            raise
 
     def tell(self, outcomes: list[Outcome]) -> None:
         """Tell what was committed, once it is on the disk."""
@@ -44,20 +50,29 @@ class KernelSync:
 
     def close(self) -> list[Outcome]:
         """Sync no more. Returns those who were not told."""
-        try:
-            self.loop.call_soon_threadsafe(self._leave)
-        except RuntimeError:  # the loop was closed
-            os.close(self._file)
-        return self.line.leave()
+        left = self.line.leave()
+        if not self._closed:
+            self._closed = True
+            os.close(self._file)  # a sync that has begun has its own hold of it
+            with suppress(RuntimeError):  # the loop was closed
+                self.loop.call_soon_threadsafe(self.loop.remove_reader, self._context.fileno)
+            self._wait()
+        return left
+
+    def _wait(self) -> None:
+        """Wait for the sync that has begun, a second at most: until then the kernel keeps what it was asked with."""
+        until = time.monotonic() + 1
+        while self.line.is_busy and not self._context.process_events() and time.monotonic() < until:
+            time.sleep(0.001)
 
     def _begin(self) -> None:
         from caio.linux_aio import Operation
 
         if self.line.begin():
-            self._operation = Operation.fdsync(self._file)
             try:
+                self._operation = Operation.fdsync(self._file)
                 self._context.submit(self._operation)
-            except (OSError, SystemError, ValueError):
+            except Exception:  # the library has one for each number of the system's
                 self._fail()
 
     def _look(self) -> None:
@@ -76,11 +91,10 @@ class KernelSync:
         self._begin()
 
     def _fail(self) -> None:
-        self._failed(self.close())
-
-    def _leave(self) -> None:
-        self.loop.remove_reader(self._context.fileno)
-        os.close(self._file)
+        left = self.line.leave()
+        self.line.end()
+        self.close()
+        self._failed(left)
 
 
 def opened() -> Context | None:

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -55,9 +55,11 @@ class LogSync:
         """Tell what was committed, once it is on the disk. `here` is the event loop that runs here, if one does."""
         if self._context is not None and here is not None:
             context, self._context = self._context, None
-            self._kernel = KernelSync(f"{self._path}-wal", context, here, self._made, self._fail)
-        if self._kernel is not None and self._kernel.loop is here:
-            self._kernel.tell(outcomes)
+            with suppress(OSError):  # no further file can be opened: the thread goes on
+                self._kernel = KernelSync(f"{self._path}-wal", context, here, self._made, self._fail)
+        kernel = self._kernel  # which a close takes away
+        if kernel is not None and kernel.loop is here:
+            kernel.tell(outcomes)
         else:
             self._line.add(outcomes)
             self._wanted.put(True)
@@ -75,8 +77,9 @@ class LogSync:
 
     def close(self) -> None:
         """Tell the rest, and close the log."""
-        if self._kernel is not None:
-            self._line.add(self._kernel.close())
+        kernel, self._kernel, self._context = self._kernel, None, None
+        if kernel is not None:
+            self._line.add(kernel.close())
         for goes_on in (True, False):
             self._wanted.put(goes_on)
         self._thread.join()

@@ -18,41 +18,42 @@ class Line:
         self._lock = threading.Lock()
         self._now: list[Outcome] = []
         self._next: list[Outcome] = []
-        self._began: float | None = None
-
-    @property
-    def is_busy(self) -> bool:
+        self._since: float | None = None
+        self.is_busy = False
         """Whether a sync is being made."""
-        return self._began is not None
 
     def add(self, outcomes: list[Outcome]) -> None:
         """Have them wait for the next."""
         with self._lock:
             self._next += outcomes
+            if outcomes and self._since is None:
+                self._since = time.monotonic()
 
     def begin(self) -> bool:
         """Begin a sync for all who wait; False if nobody does."""
         with self._lock:
             if self._next:
                 self._now, self._next = self._next, []
-                self._began = time.monotonic()
+                self._since, self.is_busy = time.monotonic(), True
         return self.is_busy
 
     def end(self) -> list[Outcome]:
         """End it. Returns those for whom it was made."""
         with self._lock:
-            ended, self._now, self._began = self._now, [], None
+            ended, self._now, self.is_busy = self._now, [], False
+            self._since = time.monotonic() if self._next else None
         return ended
 
     def has_waited(self, seconds: float) -> bool:
-        """Whether a sync is being made, and has been for so long."""
-        began = self._began
-        return began is not None and time.monotonic() - began >= seconds
+        """Whether somebody waits, and the disk has done nothing for so long."""
+        since = self._since
+        return since is not None and time.monotonic() - since >= seconds
 
     def leave(self) -> list[Outcome]:
         """Everybody, who waits no longer."""
         with self._lock:
             left, self._now, self._next = self._now + self._next, [], []
+            self._since = self._since if self.is_busy else None
         return left
 
 

@@ -108,6 +108,35 @@ async def test_a_log_closes_whose_loop_has_ended(path: Path) -> None:
     await asyncio.wait_for(asyncio.to_thread(log.close), 10)
 
 
+async def test_nothing_is_left_of_a_log_that_closes_while_the_kernel_syncs(path: Path) -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = files()
+    for _ in range(20):
+        log = LogSync(path)
+        await made_by_kernel(log, 0)
+        while log._context is None:
+            await asyncio.sleep(0.001)
+        asked = outcome(1)
+        log.tell([asked], asyncio.get_running_loop())
+        log.close()
+        assert await asked[0] == 1
+        del log
+    assert files() <= before + 2
+
+
+async def test_the_thread_goes_on_where_no_file_can_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogSync(path)
+    await made_by_kernel(log, 0)
+    while log._context is None:
+        await asyncio.sleep(0.001)
+    monkeypatch.setattr("oo.gateway.store.kernel_sync.os.open", Mock(side_effect=OSError(24, "Too many open files")))
+    assert [await made_by_kernel(log, n) for n in (1, 2)] == [1, 2]
+    monkeypatch.undo()
+    log.close()
+
+
 @pytest.mark.parametrize("lack", ["the library", "leave of the kernel"])
 async def test_the_thread_syncs_where_the_kernel_does_not(
     path: Path, lack: str, disk: Disk, monkeypatch: pytest.MonkeyPatch
