@@ -30,7 +30,7 @@ _ARGUMENTS = {
     "explain": "; quote the call: oo explain 'GET /v1/models'",
     "secret set": "; a value is never an argument: the command asks for it, or takes --from-file - from a pipe",
 }
-_TOKEN = "; a token is never an argument: set OO_TOKEN, give --token-file, or pipe it in"
+NO_ARGUMENT = "; a token is never an argument: set OO_TOKEN, give --token-file, or pipe it in"
 
 
 class Program(click.Group):
@@ -51,9 +51,9 @@ class Program(click.Group):
             command = "oo" if error.ctx is None else error.ctx.command_path
             # The argument may be a secret, which must not appear in a log.
             usage = _EXTRA.sub(r"\1", error.format_message().rstrip("."))
-            _fail(f"{usage}{_near(error, usage)}{_instead(error)} (see {command} --help)", error.exit_code)
+            fail(f"{usage}{_near(error, usage)}{_instead(error)} (see {command} --help)", error.exit_code)
         except click.ClickException as error:
-            _fail(error.format_message())
+            fail(error.format_message())
         except click.Abort:
             sys.exit(130)  # 128 and SIGINT
         except BrokenPipeError:
@@ -64,7 +64,7 @@ class Program(click.Group):
             if said is None:
                 raise
             _give_up_output()
-            _fail(said)
+            fail(said)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """The commands, in the order in which a new user needs them."""
@@ -106,7 +106,7 @@ def _instead(error: click.UsageError) -> str:
         return ""
     if hint := _ARGUMENTS.get(error.ctx.command_path.partition(" ")[2]):
         return hint
-    return _TOKEN if any(parameter.name == "token_file" for parameter in error.ctx.command.params) else ""
+    return NO_ARGUMENT if any(parameter.name == "token_file" for parameter in error.ctx.command.params) else ""
 
 
 def _give_up_output() -> None:
@@ -121,7 +121,8 @@ def _give_up_output() -> None:
             os.dup2(nowhere.fileno(), 1)
 
 
-def _fail(message: str, code: int = 1) -> NoReturn:
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Report a failure on standard error, and exit."""
     from .._http.request import TOKEN
 
     # A token that was given as an argument is not repeated.

@@ -41,8 +41,7 @@ def audit(
     from ..gateway.audit_log import AUDIT_FILE
     from ..gateway.audit_reader import read
     from ..gateway.open_store import is_postgres, key_home
-    from ..gateway.paths import data_dir
-    from ..gateway.vault import VAULT_FILE
+    from ..gateway.paths import VAULT_FILE, data_dir
 
     path = key_home(place := store_place()) / VAULT_FILE
     if file is None and not path.exists() and not is_postgres(place):

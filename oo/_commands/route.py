@@ -182,6 +182,8 @@ def _named(text: str, mark: str, refusal: str) -> tuple[str, str]:
     if not found:
         # It may be a key, and so is not repeated.
         raise click.ClickException(refusal)
+    if text.endswith(" ") or (mark == ":" and not value):  # as a shell's variable that is not set leaves it
+        raise click.ClickException(f"what is to be injected as {name} ends in nothing: a secret is named as {{name}}")
     return name, value
 
 

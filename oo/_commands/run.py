@@ -12,7 +12,9 @@ from typing import NoReturn
 
 import click
 
+from .._http.request import TOKEN
 from ._caller import allow_option, caller, client_at, only_option, token_from
+from ._errors import NO_ARGUMENT, fail
 from ._proxied import placeholder_option, proxied_command
 from ._values import FilePath
 
@@ -78,12 +80,11 @@ def _start(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn
             _become(command, environment)
         sys.exit(_wait_for(command, environment))
     except OSError as error:
-        click.echo(f"oo: {command[0]}: {error.strerror}", err=True)
+        said = f"{command[0]}: {error.strerror}{NO_ARGUMENT if TOKEN.match(command[0]) else ''}"
         # As env(1) and the shells have it (POSIX, XCU 2.8.2).
-        sys.exit(127 if error.errno == errno.ENOENT else 126)
+        fail(said, 127 if error.errno == errno.ENOENT else 126)
     except ValueError:
-        click.echo("oo: no command can be called that, or take such an argument", err=True)
-        sys.exit(126)
+        fail("no command can be called that, or take such an argument", 126)
 
 
 def _inherited() -> dict[str, str]:

@@ -18,11 +18,12 @@ from pathlib import Path
 from .._core.files import decode_text, lock_dir, owner_of, replace_file
 from .._core.warnings import outside
 from .errors import StoreError
-from .paths import check_home, check_private, expanded, exposed
+from .paths import VAULT_FILE, check_home, check_private, expanded, exposed
 from .sealing import Keyring, MasterKeys
 
 KEY_FILE = "master.key"
 _HEX = re.compile(r"[0-9A-Fa-f]{64}")
+_ELSEWHERE = "put back the one that it was made with, or set OO_MASTER_KEY or OO_MASTER_KEY_FILE"
 _LOCK_TIMEOUT = 30.0  # seconds
 
 
@@ -72,10 +73,11 @@ def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes
             warnings.warn(f"{why}, which is the master key", stacklevel=outside())
         return keys
     if is_named(environ):
-        raise StoreError(
-            f"OO_MASTER_KEY_FILE names {path}, and there is no file: "
-            f"`(umask 077 && openssl rand -base64 32 > FILE)` makes a new key"
-        )
+        makes = "`(umask 077 && openssl rand -base64 32 > FILE)` makes a new key"
+        mend = _ELSEWHERE if (home / VAULT_FILE).exists() else makes
+        raise StoreError(f"OO_MASTER_KEY_FILE names {path}, and there is no file: {mend}")
+    if (home / VAULT_FILE).exists():  # a new key would open nothing
+        raise StoreError(f"the master key of the vault in {home} is not at {path}: {_ELSEWHERE}")
     raise StoreError(f"there is no master key at {path}: run `oo init`, or set OO_MASTER_KEY or OO_MASTER_KEY_FILE")
 
 

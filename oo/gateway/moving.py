@@ -14,11 +14,10 @@ from pathlib import Path
 from . import keyring
 from .errors import StoreError, StoreUnavailable
 from .open_store import is_postgres, key_home, shown
-from .paths import check_home, hand_over, make_home
+from .paths import VAULT_FILE, check_home, hand_over, make_home
 from .store.moving import Source, Target, checked_rows
 from .store.results import RESULTS_FILE
 from .store.sqlite_moving import SQLiteSource, SQLiteTarget
-from .vault import VAULT_FILE
 
 
 async def migrate(source: str, target: str) -> int:

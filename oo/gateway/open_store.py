@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from . import keyring
-from .paths import data_dir, expanded
+from .errors import StoreError
+from .paths import VAULT_FILE, data_dir, expanded
 from .sealing import MasterKeys
 from .store.base import Keeper
-from .vault import VAULT_FILE, Vault
+from .vault import Vault
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _POSTGRES = ("postgres://", "postgresql://")
 
 
 def place_of(given: str | None = None) -> str:
-    """Where the store is: what was given, else `OO_STORE`, else the data directory."""
-    return given or os.environ.get("OO_STORE") or str(data_dir())
+    """Where the store is: what was given, else `OO_STORE`, else the data directory. StoreError for another engine's."""
+    place = given or os.environ.get("OO_STORE") or str(data_dir())
+    if (scheme := _SCHEME.match(place)) and not is_postgres(place):  # the rest of it may hold a password
+        raise StoreError(f"a store is a directory, or postgres://USER@HOST/DATABASE: {scheme[0]} is neither")
+    return place
 
 
 def is_postgres(place: str) -> bool:

@@ -12,6 +12,8 @@ from pathlib import Path
 from .._core.files import is_root, owner_of
 from .errors import StoreError
 
+VAULT_FILE = "vault.db"
+
 
 def data_dir() -> Path:
     """`$OO_HOME`, its `~` expanded, or if it is not set the platform's data directory. StoreError if there is none."""

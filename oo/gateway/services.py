@@ -19,12 +19,12 @@ from .credentials.registry import Registry
 from .errors import StoreError
 from .models import Kind, Rate, Route, SecretRef, Token, Variable, check_name
 from .open_store import is_postgres, key_home, open_store
-from .paths import check_home, hand_over
+from .paths import VAULT_FILE, check_home, hand_over
 from .plugin_settings import merged_settings
 from .route_credentials import KINDS
 from .spending import has_use
 from .store.base import Keeper
-from .vault import VAULT_FILE, Vault
+from .vault import Vault
 
 State = Literal["open", "revoked", "expired", "used up"]
 """What a token is good for."""

@@ -26,6 +26,7 @@ from .errors import StoreError, UnknownKey
 from .freshness import ReadCache
 from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
+from .paths import VAULT_FILE
 from .sealing import MasterKeys
 from .spending import charge, has_use
 from .store import database, sqlite_uses
@@ -37,7 +38,6 @@ from .store.rows import Place
 from .store.sqlite_rows import SQLiteRecords
 
 T = TypeVar("T")
-VAULT_FILE = "vault.db"
 _TOGETHER = 64  # records that are sealed anew in one transaction
 
 

@@ -20,9 +20,10 @@ import pytest
 from oo.gateway.errors import StoreUnavailable
 from oo.gateway.moving import migrate
 from oo.gateway.open_store import is_postgres, open_store
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.postgres import create
 from oo.gateway.sealing import Keyring, new_key
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.vault import Vault
 from tests.support.faults import answer, serving
 from tests.support.load import FAILURES, RING, Load, replicas
 from tests.support.pooler import BINARY, pooling

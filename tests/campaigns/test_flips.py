@@ -20,8 +20,9 @@ import pytest
 
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.sealing import Keyring, new_key
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.vault import Vault
 from tests.support.vaults import claimed, spend
 
 pytestmark = pytest.mark.campaign

@@ -25,7 +25,8 @@ from pathlib import Path
 import pytest
 
 from oo.gateway.models import Denial, Grant, Route
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.paths import VAULT_FILE
+from oo.gateway.vault import Vault
 from tests.support.faults import answer, serving
 from tests.support.processes import Home, Serving, get, kill, needs_proc, until
 from tests.support.waiting import PATIENCE

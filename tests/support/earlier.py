@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 from oo.gateway.models import Route
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.sealing import Keyring
 from oo.gateway.store.base import Keeper
-from oo.gateway.vault import VAULT_FILE
 
 KEY = b"1" * 32
 RING = Keyring([KEY])

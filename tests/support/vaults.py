@@ -12,8 +12,9 @@ import pytest
 
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Kind, Route, SecretRef
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.sealing import Keyring, new_key
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.vault import Vault
 
 CANARY = "canary-5f1e"
 RING = Keyring([new_key()])

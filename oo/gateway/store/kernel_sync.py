@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .outcomes import Line, Outcome, told
+from .outcomes import Line, Outcome, tell
 
 if TYPE_CHECKING:
     from caio.linux_aio import Context
@@ -86,7 +86,7 @@ class KernelSync:
         except SystemError:  # what the kernel says of it
             self._fail()
             return
-        told(self.line.end(), self.loop)
+        tell(self.line.end())
         self._synced()
         self._begin()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..._core.files import synced
 from ..errors import StoreUnavailable
+from ..throttled_log import ThrottledLog
 from .batches import copy_of
 from .kernel_sync import KernelSync, opened
 from .outcomes import Line, Outcome, told
@@ -43,6 +44,7 @@ class LogSync:
         self._count = 0
         self._is_named = False  # whether the disk has the log's own name
         self._has_failed = False
+        self._errors = ThrottledLog()
         self._log = os.open(f"{path}-wal", os.O_RDWR)
         self._line = Line()
         self._context: Context | None = None
@@ -58,7 +60,8 @@ class LogSync:
             with suppress(OSError):  # no further file can be opened: the thread goes on
                 self._kernel = KernelSync(f"{self._path}-wal", context, here, self._made, self._fail)
         kernel = self._kernel  # which a close takes away
-        if kernel is not None and kernel.loop is here:
+        # Who waits on another loop does not wait for this one, which may end.
+        if kernel is not None and all(future.get_loop() is kernel.loop is here for future, *_ in outcomes):
             kernel.tell(outcomes)
         else:
             self._line.add(outcomes)
@@ -124,6 +127,7 @@ class LogSync:
     def _failed(self, outcomes: list[Outcome], reason: str) -> list[Outcome]:
         """What each is told, for whom the change may have been made all the same."""
         why = StoreUnavailable(f"the vault {self._path} failed: {reason}", unsure=True)
+        self._errors.say(str(why))
         return [(future, None, copy_of(why)) for future, *_ in outcomes]
 
     def _write_again(self) -> None:

@@ -20,8 +20,8 @@ def taken(blob: int) -> int:
     """The bytes of the file that a row of an id and a blob of so many bytes takes, among rows of its size.
 
     Ids grow, so a leaf is full once the next row is larger than what is left in it: a row of 2,100 bytes takes a page.
-    Rows of many sizes take what their counts add up to, within a few percent; only tiny ones and almost whole pages in
-    turns take up to twice that.
+    Rows of many sizes take about what their counts add up to; two sizes in turns that do not share a leaf take up to
+    twice that.
     """
     payload = 2 + _varint(2 * blob + 12) + blob
     local, overflow = payload, 0

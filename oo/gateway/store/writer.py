@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from ..errors import StoreError, StoreUnavailable
+from ..throttled_log import ThrottledLog
 from .batches import copy_of
 from .log_sync import LogSync
 from .outcomes import Outcome, told
@@ -50,8 +51,10 @@ class Writer:
         self._seen = 0  # of what waits, a turn of the loop ago
         self._due: asyncio.AbstractEventLoop | None = None  # the loop that is to make what waits
         self._closed = False
+        self._errors = ThrottledLog()
         self._lock = threading.Lock()
         self._free = threading.Lock()  # the connection is used on one thread at a time
+        self._reading = threading.Lock()  # and so is the other
         self._came: float | None = None  # when the thread came for a turn that it has not got
         self._watching: asyncio.AbstractEventLoop | None = None  # the loop that looks after what waits
         # The disk is left to LogSync, where SQLite would wait for it within a commit.
@@ -98,7 +101,8 @@ class Writer:
                     raise
             finally:
                 self._free.release()
-        return read(elsewhere)
+        with self._reading:
+            return read(elsewhere)
 
     async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, which begins its own transactions."""
@@ -123,12 +127,16 @@ class Writer:
         if not self._closed:
             self._closed = True
             # `_make` makes what no turn of a loop came to. The file is never free again.
-            for job in (self._make, self._free.acquire, self._disk.close, self._end, self._turn.close, None):
+            for job in (self._make, self._free.acquire, self._disk.close, self._end_all, self._turn.close, None):
                 self._jobs.put(job)
         while wait and self._thread.is_alive():
             if self._has_waited(_PATIENCE) or self._disk.has_waited(_PATIENCE):
                 break
             self._thread.join(_PATIENCE / 100)
+
+    def _end_all(self) -> None:
+        with self._reading:
+            self._end()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -204,6 +212,7 @@ class Writer:
             with self._lock:
                 late, self._waiting = self._waiting, []
             why = f"the vault {self._path} failed: another process keeps it locked"
+            self._errors.say(why)
             told([(future, None, StoreUnavailable(why)) for *_, future in late], loop)
         if self._disk.has_waited(_PATIENCE):
             self._disk.give_up()

@@ -14,8 +14,9 @@ from oo.gateway import keyring
 from oo.gateway.errors import StoreError
 from oo.gateway.keyring import write_keys
 from oo.gateway.models import SecretRef
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.sealing import Keyring, key_id, new_key
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.vault import Vault
 from tests.support.processes import Home, get, reading, until
 from tests.support.waiting import PATIENCE
 

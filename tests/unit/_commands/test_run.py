@@ -244,6 +244,14 @@ def test_a_name_that_steers_loading_is_refused_unless_allowed(
     assert process("run", "--allow", name, *command, OO_TOKEN=token).stdout == "/nowhere\n"
 
 
+def test_a_token_in_the_place_of_a_command_is_not_repeated(process: Process) -> None:
+    token = "oo_" + "0" * 49
+    for command in ((token,), ("--", token), ("--", f"/tmp/{token}")):
+        result = process("run", *command)
+        assert (result.returncode, token in result.stderr) == (127, False)
+    assert "a token is never an argument" in process("run", token).stderr
+
+
 def test_a_command_that_is_not_there_is_127_and_one_that_cannot_run_126(process: Process, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\n")

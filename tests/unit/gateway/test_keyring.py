@@ -34,6 +34,14 @@ def test_where_there_is_no_key_the_message_says_what_to_do(tmp_path: Path, envir
         load(tmp_path, environ)
 
 
+@pytest.mark.parametrize("environ", [{}, {"OO_MASTER_KEY_FILE": "/no/such/file"}])
+def test_a_vault_that_has_lost_its_key_is_not_given_another(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "vault.db").touch()
+    with pytest.raises(StoreError, match="put back the one that it was made with, or set OO_MASTER_KEY") as caught:
+        load(tmp_path, environ)
+    assert "oo init" not in str(caught.value)
+
+
 @pytest.mark.parametrize("bad", ["x", "AAAA", "é" * 44, text(OLD) + ",short", text(OLD)[:-4], "=" * 44, ","])
 def test_what_is_no_key_is_refused_and_not_repeated(tmp_path: Path, bad: str) -> None:
     with pytest.raises(StoreError, match="OO_MASTER_KEY holds no master key: 32 bytes in base64") as caught:

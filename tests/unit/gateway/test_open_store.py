@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from oo.gateway.errors import StoreError
 from oo.gateway.open_store import is_postgres, key_home, open_store, place_of, shown
 from oo.gateway.sealing import Keyring, new_key
 from oo.gateway.vault import Vault
@@ -55,3 +56,14 @@ def test_the_driver_is_loaded_where_a_database_is_named() -> None:
 def test_a_place_is_shown_without_its_password() -> None:
     assert shown("postgres://me:canary@127.0.0.1/db") == "postgres://127.0.0.1:5432/db"
     assert shown("/home/oo") == "/home/oo/vault.db"
+
+
+@pytest.mark.parametrize(
+    "place", ["mysql://me:hidden@host/db", "redis://host", "postgres:/hidden", "https://host/hidden"]
+)
+def test_another_engine_is_no_directory(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in (place, None):
+        with pytest.raises(StoreError, match="a store is a directory, or postgres://") as caught:
+            place_of(given)
+        assert "hidden" not in str(caught.value)
+        monkeypatch.setenv("OO_STORE", place)

@@ -159,7 +159,7 @@ def test_workers_that_cannot_come_up_end_the_server_with_one_line_each(tmp_path:
         assert served.process.wait(PATIENCE) == 1
         assert "Traceback" not in served.log
         # Of five in a row the two that were killed may be the first.
-        assert served.log.count(f"oo: there is no master key at {home.key}: run `oo init`") >= 2
+        assert served.log.count(f"oo: the master key of the vault in {home.path} is not at {home.key}") >= 2
         assert served.log.endswith("workers in a row did not come up\n")
         # Whoever has the key already needs it no more.
         assert one.get(None).status == 401

@@ -11,8 +11,9 @@ import pytest
 from oo._http.response import MAX_ANSWER
 from oo.gateway.errors import StoreError
 from oo.gateway.models import Denial, Grant, Rate, Route, SecretRef, StoredResponse
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.sealing import Keyring, new_key
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.vault import Vault
 from tests.support.processes import files
 from tests.support.vaults import ALL, CANARY, Kept, claimed
 

@@ -12,11 +12,12 @@ import pytest
 
 from oo.gateway import kept as kept_answers
 from oo.gateway.errors import IntegrityError, StoreError, StoreUnavailable
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.sealing import Keyring, key_id, new_key
 from oo.gateway.store import data_keys, sqlite
 from oo.gateway.store.data_keys import PURPOSES, RESULTS, DataKey, DataKeys
 from oo.gateway.store.rows import Rows
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.vault import Vault
 from tests.support import earlier
 from tests.support.vaults import CANARY, Kept
 

@@ -44,14 +44,17 @@ async def test_the_kernel_makes_the_syncs_of_one_loop(kernel: tuple[LogSync, lis
     assert len(syncs) == 2
 
 
-async def test_the_kernel_tells_those_of_another_loop_on_their_own(kernel: tuple[LogSync, list[int]]) -> None:
-    log, _ = kernel
+async def test_who_waits_on_another_loop_does_not_wait_for_the_one_that_has_the_kernel(
+    kernel: tuple[LogSync, list[int]],
+) -> None:
+    log, syncs = kernel
     here = asyncio.get_running_loop()
 
     async def elsewhere() -> int:
         asked = outcome(1)
         here.call_soon_threadsafe(log.tell, [asked], here)
         value: int = await asyncio.wait_for(asked[0], 10)
+        assert len(syncs) == 2  # the thread's
         return value
 
     assert await asyncio.to_thread(asyncio.run, elsewhere()) == 1

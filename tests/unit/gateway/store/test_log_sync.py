@@ -58,7 +58,9 @@ async def test_the_rest_is_told_when_it_closes(path: Path, disk: Disk) -> None:
     assert await future == 1
 
 
-async def test_each_is_told_of_an_error_of_its_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_is_told_of_an_error_of_its_own_and_the_operator_of_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -68,6 +70,7 @@ async def test_each_is_told_of_an_error_of_its_own(path: Path, monkeypatch: pyte
     errors = await asyncio.gather(*(future for future, *_ in outcomes), return_exceptions=True)
     assert [str(error) for error in errors] == [f"the vault {path} failed: Input/output error"] * 2
     assert errors[0] is not errors[1]
+    assert [record.getMessage() for record in caplog.records] == [str(errors[0])]
     log.close()
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from oo.gateway.errors import IntegrityError
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.store.records import expect
-from oo.gateway.vault import VAULT_FILE, Vault
+from oo.gateway.vault import Vault
 from tests.support.vaults import ALL, CANARY, Kept
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from oo.gateway.errors import StoreError
+from oo.gateway.paths import VAULT_FILE
 from oo.gateway.store import sqlite
 from oo.gateway.store.schema import SCHEMA
-from oo.gateway.vault import VAULT_FILE
 
 
 def test_a_vault_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
