@@ -89,6 +89,7 @@ class Database:
         self._name, self._log = str(path), _log(path)
         self.keys = keys
         self._open = _Connections(path, keys)
+        self._closed = False
         self._replaced = 0
         self._epoch: str | None = None
         self._again = float("-inf")
@@ -183,11 +184,14 @@ class Database:
 
     def close(self) -> None:
         """Close the file, after the changes that were begun."""
+        self._closed = True
         if self._opening is not None:
             self._opening.add_done_callback(_close_unused)
         self._open.changes.close()
 
     def _reopen(self) -> None:
+        if self._closed:  # the last to close removes the log
+            raise StoreError(f"the vault {self.path} was closed")
         if (now := time.monotonic()) < self._again:
             raise StoreUnavailable(f"the vault {self.path} was replaced or removed")
         try:

@@ -50,7 +50,7 @@ class Writer:
         self._waiting: list[Asked] = []
         self._seen = 0  # of what waits, a turn of the loop ago
         self._due: asyncio.AbstractEventLoop | None = None  # the loop that is to make what waits
-        self._closed = False
+        self._closed = self._ended = False
         self._errors = ThrottledLog()
         self._lock = threading.Lock()
         self._free = threading.Lock()  # the connection is used on one thread at a time
@@ -72,10 +72,10 @@ class Writer:
     async def ask(self, work: Work[Q, T], question: Q) -> T:
         """The answer to a question, once what it changes is on the disk. `work` gives the answers to all that wait for
         it, in their order; where it raises, nothing is done of any. It may be called again if another work fails."""
-        self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._lock:
+        with self._lock:  # what is added before the close is made by it
+            self._check_open()
             self._waiting.append((work, question, future))
         self._gather(loop)
         return await future
@@ -124,19 +124,32 @@ class Writer:
     def close(self, *, wait: bool = True) -> None:
         """Take no further change. Returns when those are made that were begun, unless it is told not to wait, or they
         wait for too long."""
-        if not self._closed:
-            self._closed = True
-            # `_make` makes what no turn of a loop came to. The file is never free again.
-            for job in (self._make, self._free.acquire, self._disk.close, self._end_all, self._turn.close, None):
+        with self._lock:
+            was_closed, self._closed = self._closed, True
+        if not was_closed:
+            for job in (self._finish, None):
                 self._jobs.put(job)
         while wait and self._thread.is_alive():
             if self._has_waited(_PATIENCE) or self._disk.has_waited(_PATIENCE):
                 break
             self._thread.join(_PATIENCE / 100)
 
-    def _end_all(self) -> None:
+    def _finish(self) -> None:
+        """Make what no turn of a loop came to, and leave the file, which is never free again."""
+        self._make()
+        self._free.acquire()
+        self._ended = True
+        self._disk.close()
         with self._reading:
             self._end()
+        self._turn.close()
+        self._refuse()
+
+    def _refuse(self) -> None:
+        """Tell those who came while the vault was closed."""
+        with self._lock:
+            late, self._waiting = self._waiting, []
+        told(_failed(late, StoreError(f"the vault {self._path} was closed")))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -170,6 +183,8 @@ class Writer:
             self._gather(loop)
         else:
             self._jobs.put(self._make)
+            if self._ended:  # no job is done any more
+                self._refuse()
 
     def _grows(self) -> bool:
         """Whether more came in the last turn of the loop, so that more may come in the next."""
@@ -227,7 +242,7 @@ class Writer:
                 logger.error("the vault's writer failed: %s", type(error).__name__)  # noqa: TRY400  # one line
 
     def _make(self) -> None:
-        while self._waiting:
+        while self._waiting and not self._ended:
             with self._in_turn():
                 asked = self._next()
                 try:

@@ -295,3 +295,36 @@ async def test_what_sqlite_fails_with_is_a_store_error(vault: Vault) -> None:
     database.writer.close()
     with pytest.raises(StoreError, match=r"vault\.db failed"):
         database.version()
+
+
+async def test_a_vault_that_was_closed_is_not_opened_again(kept: Kept) -> None:
+    vault = Vault(kept.path.parent, lambda: kept.ring)
+    await vault.put_secret("a", "a value")
+    await vault.close()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"vault\.db was closed"):
+            await vault.put_secret("a", "another")
+
+
+def test_threads_that_use_a_vault_which_another_closes_are_told_so(kept: Kept) -> None:
+    for _ in range(20):
+        vault, begun = Vault(kept.path.parent, lambda: kept.ring), threading.Barrier(4)
+        told = list[str]()
+
+        async def use(vault: Vault = vault, begun: threading.Barrier = begun, told: list[str] = told) -> None:
+            begun.wait(PATIENCE)
+            try:
+                while True:
+                    await asyncio.wait_for(vault.put_secret("w", "a value"), PATIENCE)
+            except StoreError as error:
+                told.append(str(error))
+
+        threads = [threading.Thread(target=asyncio.run, args=(use(),)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        begun.wait(PATIENCE)
+        time.sleep(0.01)
+        asyncio.run(vault.close())
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert len(told) == 3
