@@ -72,11 +72,11 @@ def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes
             # A secret that was mounted is often 0444, and nobody else is in there with it.
             warnings.warn(f"{why}, which is the master key", stacklevel=outside())
         return keys
+    is_lost = (home / VAULT_FILE).exists()  # a new key would open nothing
     if is_named(environ):
-        makes = "`(umask 077 && openssl rand -base64 32 > FILE)` makes a new key"
-        mend = _ELSEWHERE if (home / VAULT_FILE).exists() else makes
+        mend = _ELSEWHERE if is_lost else "`(umask 077 && openssl rand -base64 32 > FILE)` makes a new key"
         raise StoreError(f"OO_MASTER_KEY_FILE names {path}, and there is no file: {mend}")
-    if (home / VAULT_FILE).exists():  # a new key would open nothing
+    if is_lost:
         raise StoreError(f"the master key of the vault in {home} is not at {path}: {_ELSEWHERE}")
     raise StoreError(f"there is no master key at {path}: run `oo init`, or set OO_MASTER_KEY or OO_MASTER_KEY_FILE")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
+from oo.gateway.store.log_sync import LogSync
 from oo.gateway.store.outcomes import Outcome
+from tests.support.waiting import PATIENCE
 
 
 class Disk:
@@ -20,6 +23,14 @@ class Disk:
         self.begun.set()
         assert self.go.wait(10)
         self.syncs += 1
+
+
+async def until_kernel_syncs(log: LogSync) -> None:
+    """Wait until a log whose first sync was made leaves the next to the kernel."""
+    until = time.monotonic() + PATIENCE
+    while log._context is None:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.001)
 
 
 def outcome(value: Any, error: Exception | None = None) -> Outcome:

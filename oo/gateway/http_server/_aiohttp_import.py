@@ -12,9 +12,9 @@ def import_for_us_alone() -> None:
     refused. They are a tenth of a start, and 2 MiB.
     """
     # It hides the base class's, which is there again when it is deleted.
-    ssl.SSLContext.set_default_verify_paths = _read_nothing  # type: ignore[assignment]
+    ssl.SSLContext.set_default_verify_paths = _read_nothing  # type: ignore[assignment]  # in the place of one in C
     try:
-        import aiohttp  # noqa: F401
+        import aiohttp  # noqa: F401  # the import is what is wanted
     finally:
         del ssl.SSLContext.set_default_verify_paths
 

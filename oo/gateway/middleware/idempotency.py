@@ -90,7 +90,7 @@ class Idempotency:
             request, digest = await _digested(request)
             if not await claim.bind(digest):
                 raise Conflict(409, "another request with this Idempotency-Key is under way")
-        except BaseException:
+        except BaseException:  # cancelled too: whoever repeats it may make it
             await claim.release()
             raise
         making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
@@ -105,7 +105,7 @@ class Idempotency:
     async def _make(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         try:
             response = await call_next(request)
-        except BaseException:
+        except BaseException:  # cancelled too: whoever repeats it may make it
             await claim.release()
             raise
         if not is_kept(response.status):

@@ -61,7 +61,7 @@ class LogSync:
                 self._kernel = KernelSync(f"{self._path}-wal", context, here, self._made, self._fail)
         kernel = self._kernel  # which a close takes away
         # Who waits on another loop does not wait for this one, which may end.
-        if kernel is not None and all(future.get_loop() is kernel.loop is here for future, *_ in outcomes):
+        if kernel is not None and kernel.loop is here and all(future.get_loop() is here for future, *_ in outcomes):
             kernel.tell(outcomes)
         else:
             self._line.add(outcomes)

@@ -30,12 +30,13 @@ class Line:
                 self._since = time.monotonic()
 
     def begin(self) -> bool:
-        """Begin a sync for all who wait; False if nobody does."""
+        """Begin a sync for all who wait; False if nobody does, or one is being made."""
         with self._lock:
-            if self._next:
-                self._now, self._next = self._next, []
-                self._since, self.is_busy = time.monotonic(), True
-        return self.is_busy
+            if self.is_busy or not self._next:
+                return False
+            self._now, self._next = self._next, []
+            self._since, self.is_busy = time.monotonic(), True
+            return True
 
     def end(self) -> list[Outcome]:
         """End it. Returns those for whom it was made."""

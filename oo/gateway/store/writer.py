@@ -106,7 +106,6 @@ class Writer:
 
     async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, which begins its own transactions."""
-        self._check_open()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def make() -> None:
@@ -118,32 +117,34 @@ class Writer:
                 outcome = future, None, error
             self._disk.tell([outcome])
 
-        self._jobs.put(make)
+        with self._lock:  # as in `ask`
+            self._check_open()
+            self._jobs.put(make)
         return await future
 
     def close(self, *, wait: bool = True) -> None:
         """Take no further change. Returns when those are made that were begun, unless it is told not to wait, or they
         wait for too long."""
-        with self._lock:
-            was_closed, self._closed = self._closed, True
-        if not was_closed:
-            for job in (self._finish, None):
-                self._jobs.put(job)
+        with self._lock:  # so that no work comes between these
+            if not self._closed:
+                self._closed = True
+                # `_make` makes what no turn of a loop came to.
+                ends = self._leave, self._disk.close, self._end_reading, self._turn.close, self._refuse
+                for job in (self._make, *ends, None):
+                    self._jobs.put(job)
         while wait and self._thread.is_alive():
             if self._has_waited(_PATIENCE) or self._disk.has_waited(_PATIENCE):
                 break
             self._thread.join(_PATIENCE / 100)
 
-    def _finish(self) -> None:
-        """Make what no turn of a loop came to, and leave the file, which is never free again."""
-        self._make()
+    def _leave(self) -> None:
+        """Leave the file, which is never free again."""
         self._free.acquire()
         self._ended = True
-        self._disk.close()
+
+    def _end_reading(self) -> None:
         with self._reading:
             self._end()
-        self._turn.close()
-        self._refuse()
 
     def _refuse(self) -> None:
         """Tell those who came while the vault was closed."""

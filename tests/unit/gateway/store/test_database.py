@@ -323,7 +323,7 @@ def test_threads_that_use_a_vault_which_another_closes_are_told_so(kept: Kept) -
         for thread in threads:
             thread.start()
         begun.wait(PATIENCE)
-        time.sleep(0.01)
+        time.sleep(0.01)  # in which some of their changes are under way
         asyncio.run(vault.close())
         for thread in threads:
             thread.join(PATIENCE)

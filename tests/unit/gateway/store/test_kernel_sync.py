@@ -12,7 +12,9 @@ import pytest
 
 from oo.gateway.store import log_sync
 from oo.gateway.store.log_sync import LogSync
-from tests.support.disks import Disk, outcome
+from tests.support.disks import Disk, outcome, until_kernel_syncs
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the thread makes all syncs elsewhere")
 
 
 @pytest.fixture
@@ -23,9 +25,7 @@ async def kernel(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[t
     log, first = LogSync(path), outcome(0)
     log.tell([first], asyncio.get_running_loop())
     await first[0]
-    async with asyncio.timeout(10):
-        while log._context is None:
-            await asyncio.sleep(0.001)
+    await until_kernel_syncs(log)
     yield log, syncs
     log.close()
 
@@ -72,7 +72,8 @@ async def test_whom_the_kernel_fails_the_thread_serves_with_the_log_written_agai
     asked, next_one = outcome(2), outcome(3)
     assert log._kernel is not None
     if moment == "asked":
-        os.dup2(os.open(os.devnull, os.O_RDWR), log._kernel._file)  # which takes no sync
+        with open(os.devnull, "r+b") as null:
+            os.dup2(null.fileno(), log._kernel._file)  # which takes no sync
     log.tell([asked], asyncio.get_running_loop())
     if moment == "answered":
         failing = SimpleNamespace(get_value=Mock(side_effect=SystemError("Input/output error")))
@@ -89,8 +90,7 @@ async def test_whom_the_kernel_has_not_told_is_told_when_the_log_closes(path: Pa
     disk.go.set()
     log.tell([first])
     await first[0]
-    while log._context is None:
-        await asyncio.sleep(0.001)
+    await until_kernel_syncs(log)
     log.tell([asked], asyncio.get_running_loop())
     log.close()
     assert await asked[0] == 1
@@ -102,8 +102,7 @@ async def test_a_log_closes_whose_loop_has_ended(path: Path) -> None:
 
     async def leave() -> None:
         await made_by_kernel(log, 0)
-        while log._context is None:
-            await asyncio.sleep(0.001)
+        await until_kernel_syncs(log)
         log.tell([outcome(1)], asyncio.get_running_loop())
 
     await asyncio.to_thread(asyncio.run, leave())
@@ -119,8 +118,7 @@ async def test_nothing_is_left_of_a_log_that_closes_while_the_kernel_syncs(path:
     for _ in range(20):
         log = LogSync(path)
         await made_by_kernel(log, 0)
-        while log._context is None:
-            await asyncio.sleep(0.001)
+        await until_kernel_syncs(log)
         asked = outcome(1)
         log.tell([asked], asyncio.get_running_loop())
         log.close()
@@ -132,8 +130,7 @@ async def test_nothing_is_left_of_a_log_that_closes_while_the_kernel_syncs(path:
 async def test_the_thread_goes_on_where_no_file_can_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = LogSync(path)
     await made_by_kernel(log, 0)
-    while log._context is None:
-        await asyncio.sleep(0.001)
+    await until_kernel_syncs(log)
     monkeypatch.setattr("oo.gateway.store.kernel_sync.os.open", Mock(side_effect=OSError(24, "Too many open files")))
     assert [await made_by_kernel(log, n) for n in (1, 2)] == [1, 2]
     monkeypatch.undo()
