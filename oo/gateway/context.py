@@ -17,6 +17,8 @@ from .models import Kind, Route
 if TYPE_CHECKING:
     import ssl
 
+    from .background import Caller
+
 
 class GatewayContext(Context):
     """A call's context in the gateway.
@@ -49,6 +51,7 @@ class GatewayContext(Context):
         head: seconds until the head of an answer was there whose body follows.
         ended: why the call was ended before its answer was whole: "revoked", "expired".
         hang_up: closes the caller's connection at once.
+        caller: whoever has asked, where the call has come by a connection.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
     """
 
@@ -84,6 +87,7 @@ class GatewayContext(Context):
     ended: str | None = None
     head: float | None = None
     hang_up: Callable[[], object] | None = None
+    caller: Caller | None = None
     bytes_in: int = 0
     bytes_out: int = 0
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -313,14 +312,20 @@ class RecordKeeper(ABC):
         return await token_rows.find(records, fingerprint(self._token_key, token)) if is_token(token) else None
 
     def _call(self, key: str) -> bytes:
-        return self._hashed(key.encode())
+        return _call(self._token_key, key)
 
     def _hashed(self, data: bytes) -> bytes:
-        return hmac.digest(self._token_key, data, "sha256")
+        return sealing.keyed_hash(self._token_key, data)
 
 
 async def _replace(seen: Sequence[data_keys.DataKey], wanted: Sequence[data_keys.DataKey], records: Records) -> bool:
     return await data_keys.replace(records.rows, seen, wanted)
+
+
+@lru_cache(1024)
+def _call(token_key: bytes, key: str) -> bytes:
+    """What an idempotency key is known by: it is asked for when a call is claimed, and when it was made."""
+    return sealing.keyed_hash(token_key, key.encode())
 
 
 def kept_as(token: str) -> bytes:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .errors import IntegrityError
@@ -88,6 +90,19 @@ def key_id(key: bytes) -> str:
 def derive(key: bytes, purpose: bytes) -> bytes:
     """A key for one purpose (HKDF-SHA256, RFC 5869)."""
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=purpose).derive(key)
+
+
+def keyed_hash(key: bytes, data: bytes) -> bytes:
+    """A hash of what may be guessed, which tells nothing without the key (HMAC-SHA256, RFC 2104)."""
+    mac = _begun(key).copy()
+    mac.update(data)
+    return mac.finalize()
+
+
+@lru_cache(4)
+def _begun(key: bytes) -> HMAC:
+    # OpenSSL takes several times as long for a new one as for a copy.
+    return HMAC(key, hashes.SHA256())
 
 
 def associated_data(kind: str, name: str, version: int, key: str) -> bytes:

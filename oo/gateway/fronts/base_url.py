@@ -16,7 +16,7 @@ from ..context import GatewayContext
 from ..endpoints import PREFIX, endpoint_of, with_slash
 from ..errors import CALLER_LEFT
 from ..http_server import web
-from ..http_server._aiohttp_patches import has_begun, last_request, refused_target
+from ..http_server._aiohttp_patches import connection_of, has_begun, last_request, refused_target
 from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
 from ..http_server.tunnels import tunnel_of
 from ..middleware.error_responses import failure_response
@@ -84,6 +84,7 @@ def _context(received: web.BaseRequest) -> GatewayContext:
     context = GatewayContext()
     context.started = time.monotonic()
     context.peer = received.remote
+    context.caller = connection_of(received)
     context.destination = tunnel_of(received)
     if received.transport is not None:
         context.hang_up = received.transport.abort

@@ -8,6 +8,7 @@
 | RequestHandler._request_count              | tell whether the bytes that came completed a request's head          |
 | RequestHandler._messages, _ErrInfo         | count pipelined requests; find a parse error queued behind a request |
 | RequestHandler._waiter                     | tell whether the connection waits for a request                      |
+| RequestHandler._task_handler               | cancel a call when its caller leaves, unless it is held              |
 | RequestHandler._current_request            | fail the body that is being read                                     |
 | _ErrInfo as a message, HttpProcessingError | refuse a head that is too large, in its turn                         |
 | RequestHandler._reading_paused             | do not resume what was not paused                                    |
@@ -69,7 +70,7 @@ class BaseServer(web.Server):
 class BaseConnection(web.RequestHandler):
     """A RequestHandler that quotes nothing of its input, fails the body that has broken, and shows its state."""
 
-    __slots__ = ("_body", "_head", "_length_known", "_refuse", "_refused")
+    __slots__ = ("_body", "_head", "_length_known", "_refuse", "_refused", "is_held")
 
     def __init__(self, server: BaseServer, refuse: Refuse) -> None:
         super().__init__(server, **server.handler_settings())
@@ -78,6 +79,13 @@ class BaseConnection(web.RequestHandler):
         self._head = HeadSize()
         self._body: StreamReader | None = None  # of the last request
         self._length_known = False
+        self.is_held = False
+        """Whether the call under way goes on when its caller leaves."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the caller has left."""
+        return self.transport is None
 
     @property
     def request_count(self) -> int:
@@ -99,8 +107,15 @@ class BaseConnection(web.RequestHandler):
         return self._loop.call_later(seconds, callback)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        answering = self._task_handler
         super().connection_lost(exc)
         self._body = None  # which holds the connection
+        if answering is not None and not self.is_held:
+            answering.cancel()  # an upstream call that nobody waits for is not completed
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        if not self.is_held:  # that is another's to end
+            await super().shutdown(timeout)
 
     def data_received(self, data: bytes) -> None:
         if len(data) <= _SLICE:
@@ -227,9 +242,14 @@ class BaseConnection(web.RequestHandler):
                 body.feed_eof()  # so that nothing is read of it after the answer
 
 
+def connection_of(request: web.BaseRequest) -> BaseConnection:
+    """By which connection a request has come."""
+    return cast("BaseConnection", request.protocol)
+
+
 def refused_target(request: web.BaseRequest) -> str:
     """What has come of the target of a request that is refused before it is parsed; "" where nobody knows."""
-    return cast("BaseConnection", request.protocol)._head.target
+    return connection_of(request)._head.target
 
 
 async def send_continue(request: web.BaseRequest) -> None:

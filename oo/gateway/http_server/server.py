@@ -58,10 +58,8 @@ class Server(BaseServer):
 
     def __init__(self, answer: Answer, refuse: Refuse, limit: int | None = None) -> None:
         """`limit` is how many connections it holds at most, if that is fewer than it could."""
-        # Cancelled when the caller disconnects: an upstream call that nobody waits for is not completed.
         super().__init__(
             self._answered,
-            handler_cancellation=True,
             keepalive_timeout=KEEPALIVE_TIMEOUT,
             access_log=None,
             auto_decompress=False,

@@ -93,14 +93,12 @@ class Idempotency:
         except BaseException:  # cancelled too: whoever repeats it may make it
             await claim.release()
             raise
-        making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
-        try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            making.add_done_callback(_left)
-            raise
-        finally:
-            del making  # its error holds this frame
+        caller = gateway_context(request).caller
+        response = await self._background.held(self._make(claim, request, call_next), caller)
+        if caller is not None and caller.has_left:
+            response.abort()
+            raise asyncio.CancelledError
+        return response
 
     async def _make(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         try:
@@ -144,9 +142,3 @@ async def _digested(request: Request) -> tuple[Request, bytes]:
     elif body is not None:
         digest.update(body)
     return request, digest.digest()
-
-
-def _left(making: asyncio.Task[Response]) -> None:
-    """Leave a response that nobody waits for."""
-    if not making.cancelled() and making.exception() is None:
-        making.result().abort()

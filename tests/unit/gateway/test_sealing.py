@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import base64
+import hmac
 
 import pytest
 
 from oo.gateway.errors import IntegrityError
-from oo.gateway.sealing import Keyring, derive, key_id, new_key
+from oo.gateway.sealing import Keyring, derive, key_id, keyed_hash, new_key
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -81,3 +82,9 @@ def test_a_ring_tells_its_keys_in_their_order_and_may_be_empty(ring: Keyring) ->
 def test_keys_for_two_purposes_differ() -> None:
     assert len({derive(OLD, b"one"), derive(OLD, b"other"), derive(NEW, b"one")}) == 3
     assert derive(OLD, b"one") == derive(OLD, b"one")
+
+
+@pytest.mark.parametrize("data", [b"", b"key", b"x" * 1000])
+def test_a_keyed_hash_is_the_standards(data: bytes) -> None:
+    for key in (OLD, NEW, OLD):
+        assert keyed_hash(key, data) == hmac.digest(key, data, "sha256")

@@ -57,6 +57,7 @@ def test_a_server_keeps_its_loop_and_its_settings() -> None:
         "_messages",
         "_waiter",
         "_current_request",
+        "_task_handler",
         "_message_tail",
         "_keepalive_handle",
         "_force_close",
@@ -78,6 +79,8 @@ def test_a_connection_says_whether_it_is_http_yet() -> None:
         ("handle_error", ["self", "request", "status", "exc", "message"]),
         ("finish_response", ["self", "request", "resp", "start_time"]),
         ("close", ["self"]),
+        ("connection_lost", ["self", "exc"]),
+        ("shutdown", ["self", "timeout"]),
     ],
 )
 def test_a_method_that_is_overridden_or_called_takes_what_it_did(name: str, expected: list[str]) -> None:
@@ -86,6 +89,7 @@ def test_a_method_that_is_overridden_or_called_takes_what_it_did(name: str, expe
 
 def test_what_is_awaited_of_a_connection_is_a_coroutine() -> None:
     assert inspect.iscoroutinefunction(web.RequestHandler.finish_response)
+    assert inspect.iscoroutinefunction(web.RequestHandler.shutdown)
     assert not inspect.iscoroutinefunction(web.RequestHandler.handle_error)
 
 

@@ -127,6 +127,35 @@ async def test_a_connection_is_idle_between_two_requests() -> None:
     assert states == [(1, 0, 0), (1, 0, 0), (1, 0, 1)]
 
 
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_call_that_is_held_outlives_its_caller_and_the_server(held: bool) -> None:
+    begun, go, ended = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def answers(request: web.BaseRequest) -> web.StreamResponse:
+        connection: Any = request.protocol
+        connection.is_held = held
+        begun.set()
+        try:
+            await go.wait()
+        except asyncio.CancelledError:
+            ended.set_result("cancelled")
+            raise
+        ended.set_result(connection.has_left)
+        return web.Response(text="ok")
+
+    server = Server(answers, refuse)
+    sock = bound("127.0.0.1", 0)
+    await server.listen(sock)
+    _, writer = await asyncio.open_connection(*sock.getsockname())
+    writer.write(RAW)
+    await begun.wait()
+    await server.end()
+    assert ended.done() is not held
+    go.set()
+    assert await ended == (True if held else "cancelled")
+    writer.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 @pytest.mark.parametrize(("files", "connections"), [(256, 32), (1024, 416), (64, 16), (10**6, MAX_CONNECTIONS)])
 def test_each_connection_leaves_a_file_for_an_upstreams(

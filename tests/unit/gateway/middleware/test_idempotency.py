@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from oo.gateway.middleware.idempotency import Idempotency
 from oo.gateway.models import Denial, Route, StoredResponse
 from tests.support.calls import call, through
 from tests.support.stores import LenientStore
+from tests.support.waiting import PATIENCE
 
 ROUTE = Route("r", "http://x.example", timeout=1.0)
 
@@ -221,12 +223,35 @@ async def test_a_call_is_completed_for_a_caller_that_has_left(scripted: Any) -> 
             await go.wait()
             return await super().send(request)
 
+    request, caller = keyed(), SimpleNamespace(is_held=False, has_left=False)
+    gateway_context(request).caller = caller
     chain = Pipeline([Idempotency(mine, background)], Slow([scripted]), LoopIO())
-    asking = asyncio.ensure_future(chain.handle(keyed()))
+    asking = asyncio.ensure_future(chain.handle(request))
     await begun.wait()
-    asking.cancel()
+    assert caller.is_held
+    caller.has_left = True
+    go.set()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    go.set()
+    assert not caller.is_held
     await background.close()
     assert mine.settled == [StoredResponse(200, (), b"whole")]
+
+
+async def test_a_call_that_is_still_under_way_when_the_gateway_stops_frees_its_key() -> None:
+    mine, background, begun = store(7.0), Background(), asyncio.Event()
+
+    class Endless(oo.testing.MockTransport):
+        async def send(self, request: oo.Request) -> oo.Response:
+            begun.set()
+            await asyncio.sleep(PATIENCE)
+            return await super().send(request)
+
+    request = keyed()
+    gateway_context(request).caller = SimpleNamespace(is_held=False, has_left=True)
+    asking = asyncio.ensure_future(
+        Pipeline([Idempotency(mine, background)], Endless([b"end"]), LoopIO()).handle(request)
+    )
+    await begun.wait()
+    await background.close()
+    assert (asking.cancelled(), mine.settled) == (True, [None])
