@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from .._core.io import retrieved
@@ -48,16 +49,18 @@ class Background:
         """What a coroutine returns, which goes on where whoever waits for it is cancelled."""
         return await asyncio.shield(self.spawn(work))
 
-    async def held(self, work: Coroutine[Any, Any, T], caller: Caller | None) -> T:
-        """What a coroutine returns, which goes on where its caller leaves: in the task that is there, since one of its
-        own would cost a keyed call a twentieth of its time."""
+    @contextmanager
+    def held(self, caller: Caller | None) -> Iterator[None]:
+        """Have what the block does go on where its caller leaves: in the task that is there, since one of its own would
+        cost a keyed call a twentieth of its time."""
         task = asyncio.current_task()
         if caller is None or task is None:
-            return await work
+            yield
+            return
         caller.is_held = True
         self._tasks.add(task)
         try:
-            return await work
+            yield
         finally:
             caller.is_held = False
             self._tasks.discard(task)

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
+from typing import Any
 
 from .errors import StoreError
 from .models import Denial, StoredResponse
@@ -100,15 +101,15 @@ class Claim:
         """Note that the call was made, and store the response for repeats; None for one that is not to be stored.
         Whoever is cancelled meanwhile leaves it done."""
         flows = response is not None and not isinstance(response.body, bytes)
-        await self._ended(self._end(made=True, response=response), flows=flows)
+        await self._shielded(self._end(made=True, response=response), flows=flows)
 
     async def release(self) -> None:
         """Free the key. Whoever is cancelled meanwhile leaves it done."""
-        await self._ended(self._end(made=False))
+        await self._shielded(self._end(made=False))
 
-    async def _ended(self, ending: Coroutine[None, None, None], *, flows: bool = False) -> None:
+    def _shielded(self, ending: Coroutine[Any, Any, None], *, flows: bool = False) -> Awaitable[None]:
         # The store does what it was asked for whoever was cancelled; what comes before that is another's to shield.
-        await (asyncio.shield(ending) if flows or self._renewing is not None else ending)
+        return asyncio.shield(ending) if flows or self._renewing is not None else ending
 
     async def _extend(self) -> bool:
         asked = time.monotonic()

@@ -132,21 +132,21 @@ class RecordKeeper(ABC):
     async def cors(self) -> frozenset[str]:
         return await self._kept(("cors", ""), things.origins)
 
-    async def result(
+    def result(
         self, token_id: str, key: str, digest: bytes
-    ) -> StoredResponse | Literal["taken", "other", "gone"] | None:
-        return await self._calls.result(token_id, self._call(key), self._hashed(digest))
+    ) -> Coroutine[Any, Any, StoredResponse | Literal["taken", "other", "gone"] | None]:
+        return self._calls.result(token_id, self._call(key), self._hashed(digest))
 
-    async def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> bool:
-        return await self._calls.renew(token_id, self._call(key), fence, seconds)
+    def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> Coroutine[Any, Any, bool]:
+        return self._calls.renew(token_id, self._call(key), fence, seconds)
 
-    async def complete(
+    def complete(
         self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
-    ) -> None:
-        await self._calls.complete(token_id, self._call(key), fence, self._hashed(digest), response)
+    ) -> Coroutine[Any, Any, None]:
+        return self._calls.complete(token_id, self._call(key), fence, self._hashed(digest), response)
 
-    async def release(self, token_id: str, key: str, fence: bytes) -> None:
-        await self._calls.release(token_id, self._call(key), fence)
+    def release(self, token_id: str, key: str, fence: bytes) -> Coroutine[Any, Any, None]:
+        return self._calls.release(token_id, self._call(key), fence)
 
     # What its owner asks.
 

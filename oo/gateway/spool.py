@@ -125,12 +125,18 @@ async def spooled(body: Body, place: Place, see: Callable[[bytes], object] = len
         return body
     if body.length:
         place.check(body.length)
-    spool, here = Spool(place), body.here()
-    if here is not None:
-        see(here)
-        await spool.write(here)
-    else:
-        async for piece in body:
-            see(piece)
-            await spool.write(piece)
+    spool = Spool(place)
+    async for piece in body:
+        see(piece)
+        await spool.write(piece)
     return SpooledBody(spool)
+
+
+async def kept(body: Body, place: Place, see: Callable[[bytes], object] = len) -> bytes | Body:
+    """The same bytes, such that they can be read again: as bytes where they have come whole, else `spooled`."""
+    here = None if body.replayable else body.here()
+    if here is None:
+        return await spooled(body, place, see)
+    place.keep(len(here))
+    see(here)
+    return here

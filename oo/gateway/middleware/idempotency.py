@@ -24,7 +24,7 @@ from ..errors import Conflict
 from ..kept import is_kept
 from ..models import Denial, StoredResponse
 from ..recording import Recording
-from ..spool import Spool, spooled
+from ..spool import Spool, kept
 from ..store.base import Store
 from .authorize import granted
 
@@ -86,36 +86,28 @@ class Idempotency:
             await self._claims.wait(token_id, key, waits, left)
 
     async def _first(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
-        try:
-            request, digest = await _digested(request)
-            if not await claim.bind(digest):
-                raise Conflict(409, "another request with this Idempotency-Key is under way")
-        except BaseException:  # cancelled too: whoever repeats it may make it
-            await claim.release()
-            raise
-        caller = gateway_context(request).caller
-        response = await self._background.held(self._make(claim, request, call_next), caller)
-        if caller is not None and caller.has_left:
+        context = gateway_context(request)
+        with self._background.held(context.caller):
+            try:
+                request, digest = await _digested(request)
+                if not await claim.bind(digest):
+                    raise Conflict(409, "another request with this Idempotency-Key is under way")
+                response = await call_next(request)
+            except BaseException:  # cancelled too: whoever repeats it may make it
+                await claim.release()
+                raise
+            if not is_kept(response.status):
+                await claim.release()
+            elif response.stream is None:
+                await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
+            else:
+                recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(context.place))
+                self._background.spawn(recording.run(), context.place)
+                response = recording.response
+        if context.caller is not None and context.caller.has_left:
             response.abort()
             raise asyncio.CancelledError
         return response
-
-    async def _make(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
-        try:
-            response = await call_next(request)
-        except BaseException:  # cancelled too: whoever repeats it may make it
-            await claim.release()
-            raise
-        if not is_kept(response.status):
-            await claim.release()
-            return response
-        if response.stream is None:
-            await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
-            return response
-        place = gateway_context(request).place
-        recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(place))
-        self._background.spawn(recording.run(), place)
-        return recording.response
 
 
 def _replayed(found: StoredResponse, request: Request) -> Response:
@@ -138,7 +130,7 @@ async def _digested(request: Request) -> tuple[Request, bytes]:
     digest = hashlib.sha256("\0".join((request.method, of_route(request).name, request.url, "")).encode())
     body = request.body
     if isinstance(body, Body):
-        request = request.replace(body=await spooled(body, gateway_context(request).place, digest.update))
+        request = request.replace(body=await kept(body, gateway_context(request).place, digest.update))
     elif body is not None:
         digest.update(body)
     return request, digest.digest()

@@ -11,7 +11,7 @@ from ...exceptions import DoubleOError
 from ...middleware.retry import Retry
 from ..context import gateway_context
 from ..models import Route
-from ..spool import IN_MEMORY, spooled
+from ..spool import IN_MEMORY, kept
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})  # RFC 9110, 9.2.2
 
@@ -65,7 +65,7 @@ async def _with_small_body_kept(request: Request) -> Request:
         return request
     if request.method not in _IDEMPOTENT or gateway_context(request).websocket:
         return request
-    return request.replace(body=await spooled(body, gateway_context(request).place))
+    return request.replace(body=await kept(body, gateway_context(request).place))
 
 
 def is_repeatable(request: Request) -> bool:

@@ -62,19 +62,23 @@ async def test_closing_waits_a_moment_and_no_longer(monkeypatch: pytest.MonkeyPa
 async def test_what_is_held_goes_on_in_its_callers_task() -> None:
     background, caller = Background(), SimpleNamespace(is_held=False, has_left=False)
 
-    async def work() -> tuple[bool, object]:
-        return caller.is_held, asyncio.current_task()
-
-    assert await background.held(work(), caller) == (True, asyncio.current_task())
-    assert not caller.is_held
-    assert await background.held(work(), None) == (False, asyncio.current_task())
+    with background.held(caller):
+        assert (caller.is_held, background._tasks) == (True, {asyncio.current_task()})
+    assert (caller.is_held, background._tasks) == (False, set())
+    with background.held(None):
+        assert background._tasks == set()
     await background.close()
 
 
 async def test_what_is_held_is_cancelled_when_the_gateway_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_GRACE", 0.01)
     background, caller = Background(), SimpleNamespace(is_held=False, has_left=True)
-    making = asyncio.ensure_future(background.held(asyncio.Event().wait(), caller))
+
+    async def endless() -> None:
+        with background.held(caller):
+            await asyncio.Event().wait()
+
+    making = asyncio.create_task(endless())
     await asyncio.sleep(0)
     await background.close()
     assert (making.cancelled(), caller.is_held) == (True, False)

@@ -13,7 +13,7 @@ from oo._http.body import Body, read_whole
 from oo.gateway import spool as module
 from oo.gateway.capacity import Busy, Capacity
 from oo.gateway.errors import GatewayError
-from oo.gateway.spool import Spool, spooled
+from oo.gateway.spool import Spool, kept, spooled
 
 PIECE = b"0123456789abcdef" * 4096  # 64 KiB
 LARGE = 40  # pieces: more than is kept in memory
@@ -62,8 +62,29 @@ async def test_two_read_a_file_at_the_same_time(capacity: Capacity) -> None:
 
 async def test_what_is_here_is_taken_at_once(capacity: Capacity) -> None:
     seen: list[bytes] = []
-    body = await spooled(Here(flowing()), capacity.take("a"), seen.append)
-    assert (body.here(), seen) == (b"all of it", [b"all of it"])
+    place = capacity.take("a")
+    assert await kept(Here(flowing()), place, seen.append) == b"all of it"
+    assert (seen, place.size) == ([b"all of it"], 9)
+    place.release()
+    assert capacity.size == 0
+
+
+async def test_what_flows_is_spooled_where_it_is_to_be_kept(capacity: Capacity) -> None:
+    place = capacity.take("a")
+    body = await kept(flowing(b"once"), place)
+    assert isinstance(body, Body)
+    assert await kept(body, place) is body  # it can be read again
+    assert (await read_whole(body), place.size) == (b"once", 4)
+
+
+async def test_what_is_here_and_has_no_room_is_refused(capacity: Capacity) -> None:
+    class Large(Body):
+        def here(self) -> bytes:
+            return bytes(13 << 20)
+
+    with pytest.raises(GatewayError) as refused:
+        await kept(Large(flowing()), capacity.take("a"))
+    assert refused.value.status == 413
 
 
 async def test_what_can_be_read_again_is_not_copied(capacity: Capacity) -> None:
