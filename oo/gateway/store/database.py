@@ -23,7 +23,7 @@ from .moving import MOVED, unavailable
 from .records import begin
 from .schema import SCHEMA, upgrade
 from .sqlite_rows import SQLiteRecords, SQLiteRows
-from .writer import Work, Writer
+from .writer import Peek, Work, Writer
 
 T = TypeVar("T")
 Q = TypeVar("Q")
@@ -164,9 +164,9 @@ class Database:
         """Make a change, whole or not at all. It is on the disk when this returns."""
         return self.keys.with_new(lambda: self._open.changes.write(change), self.learn)
 
-    def ask(self, work: Work[Q, T], question: Q) -> Coroutine[Any, Any, T]:
+    def ask(self, work: Work[Q, T], question: Q, peek: Peek[T] | None = None) -> Coroutine[Any, Any, T]:
         """The answer to a question, once what it changes is on the disk. See Writer.ask."""
-        return self.keys.with_new(lambda: self._open.changes.ask(work, question), self.learn)
+        return self.keys.with_new(lambda: self._open.changes.ask(work, question, peek), self.learn)
 
     def on_disk(self) -> Coroutine[Any, Any, None]:
         """Wait until what was read so far is on the disk."""

@@ -35,12 +35,14 @@ class KeyedCalls:
 
     async def claim(self, judged: Judged, call: bytes, seconds: float) -> bytes | Denial | Literal["taken"]:
         """Claim a call and count a use, both or neither. See Store.claim."""
-        if self.is_known(judged.token.id, call):
-            return "taken"  # a repeat does not wait for the writer
         fence = new_fence()
         claiming = claim_rows.Claiming(judged, call, fence, seconds)
+
+        def repeated() -> Literal["taken"] | None:
+            return "taken" if self.is_known(judged.token.id, call) else None  # a repeat does not wait for a turn
+
         try:
-            return await self._database.ask(claim_rows.claim_all, claiming) or fence
+            return await self._database.ask(claim_rows.claim_all, claiming, repeated) or fence
         except asyncio.CancelledError:
             # It is claimed all the same, and what is asked from here on is done after that.
             self._rest.run(self.release(judged.token.id, call, fence))

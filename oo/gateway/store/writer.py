@@ -28,7 +28,8 @@ Q = TypeVar("Q")
 _PATIENCE = 10.0  # seconds that a change waits for a turn, which a process that was stopped may keep
 _MOST = 64  # changes that share a transaction: other processes wait for its end
 Work = Callable[[SQLiteRecords, list[Q]], Sequence[T]]
-Asked = tuple[Work[Any, Any], Any, "asyncio.Future[Any]"]
+Peek = Callable[[], "T | None"]
+Asked = tuple[Work[Any, Any], Any, "Peek[Any] | None", "asyncio.Future[Any]"]
 
 
 class Writer:
@@ -69,14 +70,15 @@ class Writer:
         """What `change` returns, once it is on the disk. It is made even if whoever waits is cancelled."""
         return await self.ask(lambda records, _: (change(records),), None)
 
-    async def ask(self, work: Work[Q, T], question: Q) -> T:
+    async def ask(self, work: Work[Q, T], question: Q, peek: Peek[T] | None = None) -> T:
         """The answer to a question, once what it changes is on the disk. `work` gives the answers to all that wait for
-        it, in their order; where it raises, nothing is done of any. It may be called again if another work fails."""
+        it, in their order; where it raises, nothing is done of any. It may be called again if another work fails.
+        Where the file is not free, `peek` is called first, and what it gives is the answer unless that is None."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:  # what is added before the close is made by it
             self._check_open()
-            self._waiting.append((work, question, future))
+            self._waiting.append((work, question, peek, future))
         self._gather(loop)
         return await future
 
@@ -183,9 +185,28 @@ class Writer:
                 self._free.release()
             self._gather(loop)
         else:
+            self._peek(loop)
             self._jobs.put(self._make)
             if self._ended:  # no job is done any more
                 self._refuse()
+
+    def _peek(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer what can be answered by reading alone. Each is asked once."""
+        with self._lock:
+            asked = [each for each in self._waiting if each[2] is not None]
+            self._waiting = [each for each in self._waiting if each[2] is None]
+        outcomes: list[Outcome] = []
+        for work, question, peek, future in asked:
+            try:
+                found = None if peek is None else peek()
+            except StoreError:  # the thread says what is wrong
+                found = None
+            if found is None:
+                with self._lock:
+                    self._waiting.append((work, question, None, future))
+            else:
+                outcomes.append((future, found, None))
+        told(outcomes, loop)
 
     def _grows(self) -> bool:
         """Whether more came in the last turn of the loop, so that more may come in the next."""
@@ -271,7 +292,7 @@ class Writer:
         try:
             with failures(self._path), begun(self._records.db):
                 for culprit, group in groups.items():
-                    answers = culprit(self._records, [question for _, question, _ in group])
+                    answers = culprit(self._records, [question for _, question, *_ in group])
                     made += [(future, answer, None) for (*_, future), answer in zip(group, answers, strict=True)]
                 culprit = None
         except Exception as error:

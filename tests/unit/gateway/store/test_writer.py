@@ -102,6 +102,34 @@ async def test_nothing_is_told_before_the_commit(kept: Kept, held: Held) -> None
     await asyncio.gather(holding, *tasks)
 
 
+async def test_what_reading_alone_can_answer_waits_for_no_turn(kept: Kept, held: Held) -> None:
+    peeks: list[str] = []
+
+    def peek(name: str, found: int | None) -> Any:
+        def look() -> int | None:
+            peeks.append(name)
+            if name == "fails":
+                raise StoreError("no")
+            return found
+
+        return look
+
+    def count(records: SQLiteRecords, asked: Any) -> list[int]:
+        return [put(name)(records) for name in asked]
+
+    holding = await held.hold()
+    known = asyncio.create_task(held.writer.ask(count, "known", peek("known", 7)))
+    others = [asyncio.create_task(held.writer.ask(count, name, peek(name, None))) for name in ("new", "fails")]
+    assert await known == 7
+    await held.waiting(put("later"))
+    assert (peeks, [each.done() for each in others]) == (["known", "new", "fails"], [False, False])
+    held.go.set()
+    assert await asyncio.gather(*others) == [1, 1]
+    await holding
+    assert await held.writer.ask(count, "free", peek("free", 7)) == 1
+    assert (names(kept) - {"later"}, len(peeks)) == ({"new", "fails", "free"}, 3)
+
+
 async def test_a_change_that_fails_takes_no_other_with_it(kept: Kept, held: Held) -> None:
     holding = await held.hold()
     bad = lambda records: records.db.execute("nonsense")  # noqa: E731
