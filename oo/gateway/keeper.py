@@ -135,7 +135,8 @@ class RecordKeeper(ABC):
     def result(
         self, token_id: str, key: str, digest: bytes
     ) -> Coroutine[Any, Any, StoredResponse | Literal["taken", "other", "gone"] | None]:
-        return self._calls.result(token_id, self._call(key), self._hashed(digest))
+        by = self._token_key
+        return self._calls.result(token_id, _call(by, key), sealing.keyed_hash(by, digest))
 
     def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> Coroutine[Any, Any, bool]:
         return self._calls.renew(token_id, self._call(key), fence, seconds)
@@ -143,7 +144,8 @@ class RecordKeeper(ABC):
     def complete(
         self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> Coroutine[Any, Any, None]:
-        return self._calls.complete(token_id, self._call(key), fence, self._hashed(digest), response)
+        by = self._token_key
+        return self._calls.complete(token_id, _call(by, key), fence, sealing.keyed_hash(by, digest), response)
 
     def release(self, token_id: str, key: str, fence: bytes) -> Coroutine[Any, Any, None]:
         return self._calls.release(token_id, self._call(key), fence)
@@ -203,7 +205,7 @@ class RecordKeeper(ABC):
         if ttl is not None and not abs(ttl) <= MAX_TTL:  # NaN is refused too
             raise StoreError("a token lasts 100 years at most")
         token, now = new_token(), self._now()
-        hashed = self._hashed(token.encode())
+        hashed = sealing.keyed_hash(self._token_key, token.encode())
         identity = _identity(hashed)
         expires = None if ttl is None else now + ttl
         record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex(), 0, concurrency)
@@ -313,9 +315,6 @@ class RecordKeeper(ABC):
 
     def _call(self, key: str) -> bytes:
         return _call(self._token_key, key)
-
-    def _hashed(self, data: bytes) -> bytes:
-        return sealing.keyed_hash(self._token_key, data)
 
 
 async def _replace(seen: Sequence[data_keys.DataKey], wanted: Sequence[data_keys.DataKey], records: Records) -> bool:

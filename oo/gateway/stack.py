@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from .._core.io import IO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport
@@ -192,9 +193,9 @@ class _End:
         self.store = StoreTransport(store, audit)
         self.upstream = UpstreamTransport(store)
 
-    async def send(self, request: Request) -> Response:
+    def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         transport = self.store if gateway_context(request).route is None else self.upstream
-        return await transport.send(request)
+        return transport.send(request)
 
     async def close(self) -> None:
         await self.upstream.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from http import HTTPStatus
 from typing import cast
 
 from aiohttp import HttpVersion11
@@ -52,7 +51,7 @@ class Front:
                 response = await self._stack.handle(request)
                 if context.is_last:
                     last_request(received)
-                if response.status == HTTPStatus.SWITCHING_PROTOCOLS and caller is not None:
+                if response.status == 101 and caller is not None:
                     return await caller.relay(response)
                 return await relay(received, response)
             return whole_answer(self._stack.refuse(request))

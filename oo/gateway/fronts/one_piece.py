@@ -48,11 +48,11 @@ class OnePiece(web.StreamResponse):
 
     def _message(self, request: web.BaseRequest) -> bytes:
         headers, body, status, version = self._headers, self._piece, self._status, request.version
-        if status == HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6
+        if status == 204:  # RFC 9110, 8.6
             headers.popall("Content-Length", None)
         elif "Content-Length" not in headers and (body or (status != 304 and request.method != "HEAD")):
             headers["Content-Length"] = str(len(body))
-        if request.method == "HEAD" or status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        if request.method == "HEAD" or status in (204, 304):
             body = b""
         elif body:
             headers.setdefault("Content-Type", "application/octet-stream")  # RFC 9110, 8.3

@@ -37,9 +37,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import islice
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from aiohttp import StreamReader
 from aiohttp.http import HttpProcessingError
@@ -136,12 +136,17 @@ class BaseConnection(web.RequestHandler):
         response.force_close()
         return response
 
-    async def finish_response(
+    def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send the answer. One that goes before the whole body has come is the connection's last (RFC 9112, 9.6)."""
         if request.content.is_eof():
-            return await super().finish_response(request, resp, start_time)
+            return super().finish_response(request, resp, start_time)
+        return self._finish_early(request, resp, start_time)
+
+    async def _finish_early(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
         resp.force_close()
         # The rest is still received, lest a reset overtake the answer. It isn't parsed: a body of one-byte chunks would
         # hold up all other callers.
@@ -244,7 +249,7 @@ class BaseConnection(web.RequestHandler):
 
 def connection_of(request: web.BaseRequest) -> BaseConnection:
     """By which connection a request has come."""
-    return cast("BaseConnection", request.protocol)
+    return request.protocol  # type: ignore[return-value]  # Server makes no other
 
 
 def refused_target(request: web.BaseRequest) -> str:

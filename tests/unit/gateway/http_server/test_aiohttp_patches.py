@@ -21,8 +21,8 @@ RAW = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 # What is ours of the names that begin with an underscore.
 OWN = set(
-    "_body _count_rest _fail_bodies _has_come_whole _head _is_full _length_known _parse _refuse _refuse_head "
-    "_refused".split()
+    "_body _count_rest _fail_bodies _finish_early _has_come_whole _head _is_full _length_known _parse _refuse "
+    "_refuse_head _refused".split()
 )
 
 

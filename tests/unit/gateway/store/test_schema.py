@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from oo.gateway.sealing import keyed_hash
 from oo.gateway.store import schema, sqlite
 from oo.gateway.vault import Vault
 from tests.support.vaults import ALL, CANARY, Kept, claimed
@@ -27,7 +28,7 @@ async def earlier(kept: Kept, count: int) -> tuple[str, str]:
         token = await vault.issue("route", "route-a")
         identity = vault.id_of(token)
         calls = [vault._call(f"k{n}") for n in range(count)]
-        digest = vault._hashed(b"digest")
+        digest = keyed_hash(vault._token_key, b"digest")
     with closing(sqlite3.connect(kept.path)) as db, db:
         db.executescript(EARLIER)
         key = kept.ring.current
