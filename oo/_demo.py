@@ -25,7 +25,8 @@ from .gateway.app import Gateway
 from .gateway.models import Kind, Route, SecretRef
 from .gateway.store.base import Keeper
 from .hooks import ClientInfo, Slot, hookimpl
-from .middleware import SecretCache, default_chain, default_middleware
+from .middleware import SecretCache, default_middleware
+from .middleware.default import default_chain
 from .testing import BackgroundLoop, temporary_vault
 
 Claim = tuple[str, bool]

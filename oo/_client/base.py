@@ -20,8 +20,9 @@ from .._core.validation import check_seconds, check_whole
 from .._core.warnings import outside
 from .._http import urls
 from .._http.request import MAX_BODY_BYTES
-from ..middleware import SecretCache, default_chain, shared_cache
+from ..middleware.default import default_chain, shared_cache
 from ..middleware.retry import Retry
+from ..middleware.secret_cache import SecretCache
 from .operations import DEFAULT_TIMEOUT, Gate, RequestFactory, perform
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def _of_client() -> tuple[list[Plugin], list[Middleware]]:
     from .._core.slots import ClientInfo, compose
     from .._http.urls import DEFAULT_BASE_URL
     from .._plugins import plugins
-    from ..middleware import default_chain
+    from ..middleware.default import default_chain
 
     # Compose the chain first: it leaves out a plugin whose hook fails, with a warning.
     chain = compose(default_chain(), plugins.middleware(ClientInfo(DEFAULT_BASE_URL, True, 0)))

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -102,6 +101,8 @@ def _admin(
     settings: ServeSettings, given: socket.socket | None, stack: ExitStack
 ) -> tuple[socket.socket, ServeSettings]:
     """The socket for administrators, and the settings with a place for what is counted."""
+    from tempfile import TemporaryDirectory
+
     import prometheus_client  # noqa: F401  # what is missing is said before anything listens
 
     from ..gateway.listening import UnixPath, bound_at, listen

@@ -6,7 +6,6 @@ plain text. Whether an escape is one depends on nothing before it, so a text may
 
 from __future__ import annotations
 
-import html
 import re
 from binascii import unhexlify
 from bisect import bisect_right
@@ -100,6 +99,8 @@ def _undo(run: bytes) -> bytes:
     if run.startswith(b"\\"):
         return run[1::2].translate(_SHORT)
     if run.count(b";") == 1:
+        import html  # whose names are most of a MiB
+
         return html.unescape(run.decode()).encode("utf-8", "surrogatepass") or run  # "" for what is no character
     return b"".join(map(_UNDONE.__getitem__, run.replace(b";", b";\n").split()))
 

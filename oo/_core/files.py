@@ -8,7 +8,6 @@ import errno
 import os
 import re
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -105,8 +104,10 @@ def decode_text(data: bytes) -> str:
 
 
 def _replace(path: str, content: bytes, owner: tuple[int, int] | None, mode: int) -> None:
+    from tempfile import mkstemp  # which brings shutil, and that its compressors
+
     folder = os.path.dirname(path) or "."
-    handle, temporary = tempfile.mkstemp(prefix=".oo-", dir=folder)  # beside its target: the rename is atomic
+    handle, temporary = mkstemp(prefix=".oo-", dir=folder)  # beside its target: the rename is atomic
     try:
         with os.fdopen(handle, "wb") as file:
             # By its descriptor: in a folder of somebody else's, the name may be another file's by now.

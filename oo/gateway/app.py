@@ -20,12 +20,13 @@ from .errors import StoreError
 from .fronts.base_url import Front
 from .http_server.server import Server, connection_limit
 from .listening import SETTLE, bound, hand_on, url_of
-from .metrics import Metrics
 from .stack import Stack
 from .store.base import Store
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .metrics import Metrics
 
 
 class Gateway:

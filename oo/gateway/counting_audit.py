@@ -4,10 +4,13 @@ the same moments."""
 from __future__ import annotations
 
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from .audit_log import Audit
 from .context import GatewayContext
-from .metrics import Metrics
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 
 class CountingAudit:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from .metrics import Metrics
 from .store.base import Store, WatchedStore
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 Method: TypeAlias = Callable[..., Awaitable[Any]]
 

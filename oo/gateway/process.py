@@ -14,18 +14,15 @@ from collections.abc import Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import _plugins
 from .._core.pipeline import Middleware
-from ..middleware.tracing import Tracing
-from . import admin_listener, logs, trace_export
+from . import logs, trace_export
 from .app import Gateway, gateway_info, kinds_with
 from .audit_log import AuditLog
 from .errors import StoreError
 from .listening import is_loopback
-from .metrics import Metrics
-from .middleware.access_log import AccessLog
 from .open_store import open_store
 from .paths import data_dir as find_home
 from .route_credentials import used_kinds
@@ -36,6 +33,9 @@ from .store.base import Keeper, Store
 from .throttled_log import ThrottledLog
 from .tls_files import TLSFiles, server_context
 from .trusted_proxies import TrustedProxies
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 logger = logging.getLogger("oo.gateway")
 _FAILURE = "the event loop met a failure: "
@@ -57,6 +57,8 @@ def preflight(home: Path, settings: ServeSettings) -> None:
     if settings.traces:
         trace_export.check()
     if settings.metrics_token_file is not None:
+        from . import admin_listener
+
         admin_listener.read_token(settings.metrics_token_file)
     settings.audit.check(home)
     TrustedProxies(settings.audit.proxies)
@@ -130,7 +132,7 @@ class Worker:
         self._settings = settings
         self._ready = ready
         self._tls = None if settings.tls is None else TLSFiles(*settings.tls)
-        self._metrics = Metrics(Path(settings.metrics_dir)) if settings.metrics_dir else None
+        self._metrics = _metrics(settings)
         self._stop, self._hurry, self._stops = asyncio.Event(), asyncio.Event(), StopSignals()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -179,6 +181,8 @@ class Worker:
         )
 
     def _administrators(self, gateway: Gateway, sock: socket.socket) -> AbstractAsyncContextManager[None]:
+        from . import admin_listener
+
         token = admin_listener.read_token(self._settings.metrics_token_file)
         tls = None if self._tls is None or is_loopback(sock) else self._tls.context
         return admin_listener.listening(gateway, sock, tls, token, Path(self._settings.metrics_dir))
@@ -249,8 +253,25 @@ def _spare_garbage_collection() -> None:
     gc.enable()
 
 
+def _metrics(settings: ServeSettings) -> Metrics | None:
+    if not settings.metrics_dir:
+        return None
+    from .metrics import Metrics
+
+    return Metrics(Path(settings.metrics_dir))
+
+
 def _watchers(settings: ServeSettings) -> list[Middleware]:
-    return [*([Tracing()] if settings.traces else ()), *([AccessLog()] if settings.access_log else ())]
+    watchers: list[Middleware] = []
+    if settings.traces:
+        from ..middleware.tracing import Tracing
+
+        watchers.append(Tracing())
+    if settings.access_log:
+        from .middleware.access_log import AccessLog
+
+        watchers.append(AccessLog())
+    return watchers
 
 
 async def _look_for_files(errors: LoopErrorLog) -> None:

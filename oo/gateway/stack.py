@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._core.io import IO, LoopIO
 from .._core.pipeline import Middleware, Pipeline, Transport
@@ -21,7 +21,6 @@ from .elsewhere import Elsewhere
 from .entrance import Entrance
 from .errors import GatewayError
 from .metered_store import metered
-from .metrics import Metrics
 from .middleware.allow import Allow
 from .middleware.audit import WriteAudit
 from .middleware.authorize import Authorize
@@ -44,6 +43,9 @@ from .open_calls import OpenCalls, OpenTunnel
 from .store.base import Store
 from .store_transport import StoreTransport
 from .upstream import UpstreamTransport
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 _CALLS = 4096  # at once, unless told
 _OF_ROUTES = (

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from .._core.pipeline import Middleware
-from .._core.slots import Slot, compose
-from .auth import BearerAuth
-from .cache import Cache
-from .error_mapping import ErrorMapping
-from .log import Logging
-from .metrics import Metrics
-from .retry import Retry
-from .secret_cache import SecretCache
-from .tracing import Tracing
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .auth import BearerAuth
+    from .cache import Cache
+    from .default import default_middleware, shared_cache
+    from .error_mapping import ErrorMapping
+    from .log import Logging
+    from .metrics import Metrics
+    from .retry import Retry
+    from .secret_cache import SecretCache
+    from .tracing import Tracing
+
+_HOME = {
+    "BearerAuth": "auth",
+    "Cache": "cache",
+    "ErrorMapping": "error_mapping",
+    "Logging": "log",
+    "Metrics": "metrics",
+    "Retry": "retry",
+    "SecretCache": "secret_cache",
+    "Tracing": "tracing",
+    "default_middleware": "default",
+    "shared_cache": "default",
+}
 
 __all__ = [
     "BearerAuth",
@@ -26,45 +41,13 @@ __all__ = [
     "shared_cache",
 ]
 
-_shared = SecretCache()
 
+def __getattr__(name: str) -> object:
+    # As in `oo`: a gateway needs one of them.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-def shared_cache() -> SecretCache:
-    """The one store of every default stack in this process, blocking and async."""
-    return _shared
-
-
-def default_chain(
-    *,
-    retries: int = 0,
-    backoff_factor: float = 0.5,
-    logging: bool = False,
-    cache: SecretCache | None = None,
-) -> list[Middleware | Slot]:
-    """The default chain of a client, outermost first, with the slots of plugins in their places."""
-    chain: list[Middleware | Slot] = [
-        Slot.CALL,
-        Cache(shared_cache() if cache is None else cache),
-        Slot.FETCH,
-        Retry(retries, backoff_factor),
-        Slot.ATTEMPT,
-        ErrorMapping(),
-        BearerAuth(),
-        Slot.WIRE,
-    ]
-    return [Logging(), *chain] if logging else chain
-
-
-def default_middleware(
-    *,
-    retries: int = 0,
-    backoff_factor: float = 0.5,
-    logging: bool = False,
-    cache: SecretCache | None = None,
-) -> list[Middleware]:
-    """The default chain, outermost first, as a list to edit and pass on as `Client(middleware=...)`.
-
-    `cache` is the store to use instead of the process's shared one.
-    """
-    chain = default_chain(retries=retries, backoff_factor=backoff_factor, logging=logging, cache=cache)
-    return compose(chain, {})
+    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,44 +1,27 @@
-"""The default chain, as a list of one's own."""
-
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
 from oo import middleware
-from oo.middleware import Cache, Retry, SecretCache, default_middleware, shared_cache
-
-CHAIN = ["Cache", "Retry", "ErrorMapping", "BearerAuth"]
 
 
-@pytest.mark.parametrize(("logging", "chain"), [(False, CHAIN), (True, ["Logging", *CHAIN])])
-def test_the_chain_is_in_this_order_outermost_first(logging: bool, chain: list[str]) -> None:
-    assert [type(each).__name__ for each in default_middleware(logging=logging)] == chain
+@pytest.mark.parametrize("name", middleware.__all__)
+def test_each_name_is_there_once_it_is_asked_for(name: str) -> None:
+    found = getattr(middleware, name)
+    assert found.__name__ == name
+    assert found.__module__ == f"oo.middleware.{middleware._HOME[name]}"
 
 
-def test_a_chain_is_its_callers_to_edit() -> None:
-    first = default_middleware()
-    first.clear()
-    assert len(default_middleware()) == len(CHAIN)
+def test_a_name_that_is_none_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match=r"'oo\.middleware' has no attribute 'Cahce'"):
+        middleware.Cahce  # noqa: B018
 
 
-def test_chains_share_one_store_unless_they_are_given_another() -> None:
-    def store(**settings: SecretCache) -> SecretCache:
-        cache = default_middleware(**settings)[0]  # type: ignore[arg-type]  # cache is the one setting here
-        assert isinstance(cache, Cache)
-        return cache.store
-
-    assert store() is store() is shared_cache()
-    own = SecretCache()
-    assert store(cache=own) is own is not shared_cache()
-
-
-def test_the_settings_of_retry_are_passed_on() -> None:
-    retry = default_middleware(retries=3, backoff_factor=0.25)[1]
-    expected = Retry(3, 0.25)
-    assert isinstance(retry, Retry)
-    assert (retry.retries, retry.backoff_factor) == (expected.retries, expected.backoff_factor) == (3, 0.25)
-
-
-def test_every_name_is_there_once_and_sorted() -> None:
-    assert middleware.__all__ == sorted(set(middleware.__all__))
-    assert all(getattr(middleware, name) is not None for name in middleware.__all__)
+def test_one_middleware_brings_no_other() -> None:
+    script = "import sys, oo.middleware; oo.middleware.Retry; print([n for n in sys.modules if 'cache' in n])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "oo.middleware" not in done.stdout
+    assert "cachetools" not in done.stdout
