@@ -1,17 +1,11 @@
-"""RequestsTransport: the blocking transport, over requests' adapter.
+"""RequestsTransport: the blocking transport, over the pools of requests' adapter (`adapter.py`).
 
-What this leans on inside the adapter and its manager of pools; `_urllib3_patches.py` has a table for the connections:
+What this leans on; `adapter.py` has a table for the adapter, `_urllib3_patches.py` one for the connections:
 
 | name | why |
 |---|---|
-| urllib3 `PoolManager.pool_classes_by_scheme` | the adapter makes these pools |
-| urllib3 `PoolManager.pools`, requests `HTTPAdapter.proxy_manager` | closing ends the waiting for a connection |
 | urllib3 loggers `urllib3.connection`, `urllib3.connectionpool` | no query in what they log |
 | http.client `HTTPConnection._tunnel`: the text of its OSError | which status a proxy refused a tunnel with |
-| requests `HTTPAdapter.init_poolmanager`, `proxy_manager_for` | the adapter makes these pools |
-| requests `HTTPAdapter.build_response` | no cookies or charsets are looked at |
-| requests `HTTPAdapter.build_connection_pool_key_attributes`, `cert_verify` | one SSLContext for all connections |
-| requests `PreparedRequest._cookies`, its `headers` of another type | a request is filled in without `prepare()` |
 """
 
 from __future__ import annotations
@@ -21,37 +15,29 @@ import os
 import re
 import threading
 import time
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest
-from requests import Response as Answer
-from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, RequestException, Timeout
-from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
-from urllib3.poolmanager import ProxyManager
-from urllib3.util import SKIP_HEADER
+from urllib3.exceptions import InvalidHeader as HTTPInvalidHeader
 
-from .._core.pipeline import iterate_sync
-from .._http.body import Body
-from .._http.headers import Headers, validated_headers
+from .._http.headers import Headers
 from .._http.request import Request, limits, timed_out
 from .._http.response import Response
 from .._http.urls import UNIX, is_localhost_name
 from ..exceptions import DoubleOError
-from ._urllib3_patches import POOLS, Exchange, check_urllib3, thread
+from ._urllib3_patches import Exchange, check_urllib3, thread
+from .adapter import Adapter
 from .connecting import resolve
 from .exchange import MAX_CONNECTIONS, connection_limit, is_streaming
 from .localhost_names import SUFFIX, is_here
 from .network_errors import causes, closed, invalid_http, is_closed_connection, network_error, on_the_way, proxy_refusal
 from .proxy_env import Proxies
-from .reader import ACCEPT_ENCODING, CHUNK, Framing, outgoing, streamed, unsent, whole
+from .reader import CHUNK, Framing, streamed, unsent, whole
 from .trust import Certificate, Trust, Verify
-from .unix_sockets import HOST, as_http
 
 _REFUSED = re.compile("Tunnel connection failed: ([0-9]{3})")
 _ERRORS = (RequestException, HTTPError, OSError, ValueError)
@@ -97,9 +83,7 @@ class RequestsTransport:
         while True:
             try:
                 thread.sending = True
-                answer = self._adapter.send(
-                    _prepared(request, exchange), stream=True, timeout=until - now, verify=True, proxies=proxies
-                )
+                answer = self._adapter.answer(request, exchange, until - now, proxies)
             except Exception as error:
                 unread = unsent(request.body)
                 if unread is None and not isinstance(error, _ERRORS):
@@ -110,7 +94,7 @@ class RequestsTransport:
                 break
             finally:
                 thread.sending = False
-            return await self._response(answer, request, _Source(answer.raw, exchange, request, limit, proxy))
+            return await self._response(answer, request, _Source(answer, exchange, request, limit, proxy))
         # Outside the except: the foreign error holds the request, and so the token, and must not become the
         # context.
         try:
@@ -122,16 +106,16 @@ class RequestsTransport:
         """Close the pooled connections."""
         self._adapter.close()
 
-    async def _response(self, answer: Answer, request: Request, source: _Source) -> Response:
+    async def _response(self, answer: Any, request: Request, source: _Source) -> Response:
         try:
-            if source.proxy is not None and answer.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-                raise on_the_way(proxy_refusal(answer.status_code), request, source.proxy)
-            headers = Headers(answer.raw.headers.items())
-            framing = Framing(answer.raw.headers.getlist)
+            if source.proxy is not None and answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                raise on_the_way(proxy_refusal(answer.status), request, source.proxy)
+            headers = Headers(answer.headers.items())
+            framing = Framing(answer.headers.getlist)
             if request.stream_response:
-                return Response(answer.status_code, headers, request=request, stream=streamed(source, framing))
+                return Response(answer.status, headers, request=request, stream=streamed(source, framing))
             body = await whole(source, framing, request.max_body_bytes)
-            return Response(answer.status_code, headers, body, request=request)
+            return Response(answer.status, headers, body, request=request)
         except BaseException:  # interrupted too: the rest of the answer is on its connection
             source.abort()
             raise
@@ -190,39 +174,6 @@ class _Source:
         self._raw.release_conn()
 
 
-def _prepared(request: Request, exchange: Exchange) -> PreparedRequest:
-    # Filled in by hand: the URL is built and checked already, and `prepare()` would take it apart again.
-    prepared = PreparedRequest()
-    prepared.method = request.method
-    prepared.url = as_http(request.url) if request.url.startswith(UNIX) else request.url
-    body = request.body
-    prepared.body = iterate_sync(_in_time(body, exchange)) if isinstance(body, Body) else body  # type: ignore[assignment]  # the adapter sends an iterator as it comes
-    # http.client writes text as Latin-1, so this comes out as UTF-8. A CaseInsensitiveDict would drop a repeated field.
-    headers = HTTPHeaderDict()
-    for name, value in validated_headers(request.headers):
-        headers.add(name, value if value.isascii() else value.encode().decode("latin-1"))
-    if request.url.startswith(UNIX):
-        headers["Host"] = HOST
-    headers.setdefault("Accept-Encoding", ACCEPT_ENCODING)
-    headers.setdefault("User-Agent", SKIP_HEADER)
-    length = body.length if isinstance(body, Body) else None if body is None else len(body)
-    if length is not None:
-        headers["Content-Length"] = str(length)
-    elif body is not None:
-        pass  # the adapter sends what has no length in chunks
-    elif request.method in ("POST", "PUT", "PATCH"):
-        headers["Content-Length"] = "0"
-    prepared.headers = headers  # type: ignore[assignment]  # a mapping without case is all that the adapter asks for
-    prepared._cookies = None  # type: ignore[attr-defined]  # requests' own, which its stubs leave out
-    return prepared
-
-
-async def _in_time(body: Body, exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    async for piece in outgoing(body):
-        exchange.left()  # a socket's timeout bounds one piece, not all of them
-        yield piece
-
-
 def _translated(error: Exception, limit: str) -> DoubleOError:
     for cause in causes(error):
         # A thread waited in vain for one of the pool's connections.
@@ -233,56 +184,9 @@ def _translated(error: Exception, limit: str) -> DoubleOError:
         if (status := refused_tunnel(cause)) is not None:
             return proxy_refusal(status)
     # requests' own exceptions are OSErrors, and some of them ValueErrors too.
-    if isinstance(error, (InvalidHeader, ValueError)):
+    if isinstance(error, (InvalidHeader, HTTPInvalidHeader, ValueError)):
         return invalid_http()
     return network_error(error)
-
-
-class Adapter(HTTPAdapter):
-    """requests' adapter over these pools, the way through a proxy included."""
-
-    def __init__(self, trust: Trust, connections: int) -> None:
-        self._trust = trust
-        super().__init__(pool_maxsize=connections, pool_block=True)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
-        if proxy.startswith("https:"):
-            kwargs["proxy_ssl_context"] = self._trust.context
-        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = POOLS
-        return manager
-
-    def close(self) -> None:
-        # urllib3 closes a pool when nobody holds it any more; a thread that waits for a connection does.
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118  # it cannot be iterated
-                if (pool := manager.pools.get(key)) is not None:
-                    pool.close()
-        super().close()
-
-    def build_connection_pool_key_attributes(self, request: PreparedRequest, *_verify: Any, **_cert: Any) -> Any:
-        url = urlsplit(request.url or "")
-        host = {"scheme": url.scheme, "host": url.hostname, "port": url.port}
-        if url.scheme != "https":
-            return host, {}
-        context = self._trust.context
-        tls = {"ssl_context": context, "cert_reqs": context.verify_mode}
-        # Whether a host's name counts is for the context to say, as it is in asyncio.
-        return host, tls if context.check_hostname else {**tls, "assert_hostname": False}
-
-    def cert_verify(self, *args: Any) -> None:
-        # Its own has certifi's file read again for each connection.
-        pass
-
-    def build_response(self, req: PreparedRequest, resp: Any) -> Answer:
-        # Its own reads the cookies and the charset, which are not used here: a server could make it stumble over them.
-        answer = Answer()
-        answer.status_code, answer.raw, answer.request = resp.status, resp, req
-        return answer
 
 
 def refused_tunnel(error: BaseException) -> int | None:
