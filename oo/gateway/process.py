@@ -28,7 +28,7 @@ from .paths import data_dir as find_home
 from .route_credentials import used_kinds
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
-from .stop_signals import HURRY, StopSignals
+from .stop_signals import DRAIN, HURRY, StopSignals
 from .store.base import Keeper, Store
 from .throttled_log import ThrottledLog
 from .tls_files import TLSFiles, server_context
@@ -141,7 +141,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(errors := LoopErrorLog())
         self._tasks.append(asyncio.create_task(_look_for_files(errors)))
-        for number in (signal.SIGINT, signal.SIGTERM, *((HURRY,) if self.reread is None else ())):
+        for number in (signal.SIGINT, signal.SIGTERM, *((DRAIN, HURRY) if self.reread is None else ())):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt
                 loop.add_signal_handler(number, self._end, number)
         async with AsyncExitStack() as stack:
@@ -200,8 +200,9 @@ class Worker:
             task.cancel()
 
     def _end(self, number: int) -> None:
-        # A signal may be sent to the supervisor and to its workers, which then have it twice.
         supervised = self.reread is None
+        if supervised and number not in (DRAIN, HURRY):
+            return  # it was sent to all of a group, and the supervisor passes it on when the port is handed over
         self._stops.note()
         if number == HURRY if supervised else self._stops.count > 1:
             self._hurry.set()
@@ -294,7 +295,7 @@ async def _outlive(parent: int) -> None:
     # A supervisor that was killed can't tell its workers.
     while os.getppid() == parent:  # noqa: ASYNC110  # the system has no event for it
         await asyncio.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), DRAIN)
 
 
 async def _supervised(worker: Worker, parent: int) -> None:

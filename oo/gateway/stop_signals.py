@@ -7,8 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 
+DRAIN = signal.SIGTERM if sys.platform == "win32" else signal.SIGUSR2
+"""What tells a worker to end when its calls have. Its supervisor alone sends it; SIGINT and SIGTERM may go to all of a
+group, and a worker that stopped listening by itself would have nobody accept what still comes."""
+
 HURRY = signal.SIGINT if sys.platform == "win32" else signal.SIGUSR1
-"""What tells a worker to end at once. Its supervisor alone sends it; SIGINT and SIGTERM may go to all of a group."""
+"""What tells a worker to end at once, its supervisor alone too."""
 
 TOGETHER = 0.5
 """Seconds within which signals are one: a group of processes is told, and again by one of it that passes it on."""

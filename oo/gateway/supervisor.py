@@ -21,7 +21,7 @@ from .listening import SETTLE, give_way
 from .sd_notify import ServiceManager
 from .serve_settings import ServeSettings
 from .shared_counts import bury
-from .stop_signals import HURRY, StopSignals
+from .stop_signals import DRAIN, HURRY, StopSignals
 from .throttled_log import ThrottledLog
 
 logger = logging.getLogger("oo.gateway")
@@ -48,9 +48,9 @@ class _Worker:
             with contextlib.suppress(BlockingIOError):
                 self.is_ready = bool(os.read(self.pipe, 1))
 
-    def retire(self, number: int = signal.SIGTERM) -> None:
+    def retire(self, number: int = DRAIN) -> None:
         """Have it end when its calls have, or with HURRY at once."""
-        grace = self.settings.grace if number == signal.SIGTERM else 0
+        grace = self.settings.grace if number == DRAIN else 0
         self.kill_at = time.monotonic() + grace + _STOP_TIMEOUT
         self.process.send_signal(number)
 

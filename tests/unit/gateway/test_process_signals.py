@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import oo
-from tests.support.processes import OO, Home, get, needs_proc, until
+from tests.support.processes import OO, Home, children, get, needs_proc, until
 from tests.support.waiting import PATIENCE
 
 pytestmark = needs_proc
@@ -203,14 +203,17 @@ def test_a_plugins_settings_are_read_again(tmp_path: Path, workers: str) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what waits on a socket that is closed is reset")
+@pytest.mark.parametrize("all_told", [False, True], ids=["", "each told"])
 @pytest.mark.parametrize(
     "options",
     [[], ["--workers", "2"], ["--reuse-port"], ["--reuse-port", "--workers", "2"], ["--uds", "{}/oo.sock"]],
     ids=["one", "two", "shared", "two shared", "uds"],
 )
 def test_who_connects_as_it_ends_is_answered_or_refused_and_never_reset(
-    home: Home, token: str, tmp_path: Path, options: list[str]
+    home: Home, token: str, tmp_path: Path, options: list[str], all_told: bool
 ) -> None:
+    if all_told and "--workers" not in options:
+        pytest.skip("there is one process")
     request = f"GET /api/secret HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
     answers: Counter[bytes] = Counter()
 
@@ -234,7 +237,8 @@ def test_who_connects_as_it_ends_is_answered_or_refused_and_never_reset(
             address: Any = str(tmp_path / "oo.sock") if on_path else ("127.0.0.1", int(url.rpartition(":")[2]))
             calling = [pool.submit(call_until_refused) for _ in range(6)]
             until(lambda: sum(answers.values()) > 100)
-            process.terminate()
+            for pid in (*(children(process.pid) if all_told else ()), process.pid):  # systemd's KillMode=control-group
+                os.kill(pid, signal.SIGTERM)
             for each in calling:
                 each.result(PATIENCE)
             assert process.wait(PATIENCE) == 0

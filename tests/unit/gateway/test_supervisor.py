@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from oo.gateway.models import Route
+from oo.gateway.stop_signals import HURRY
 from tests.support.faults import READ, SILENCE, head, serving
 from tests.support.processes import Home, Serving, get, is_running, kill, needs_proc, until
 from tests.support.waiting import PATIENCE, SOON
@@ -158,6 +160,11 @@ def is_refused(served: Serving) -> bool:
     return False
 
 
+def send(number: int, processes: list[int]) -> None:
+    for pid in processes:
+        os.kill(pid, number)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_signals_that_come_together_cut_nothing(home: Home, workers: str) -> None:
     with (
@@ -197,11 +204,32 @@ def test_a_worker_that_is_told_twice_by_its_manager_drains_all_the_same(home: Ho
     with serving([READ, STREAM, SILENCE]) as upstream, home.serve("--workers", "2", "--grace", "2") as served:
         until(lambda: len(served.workers()) == 2)
         with under_way(home, served, upstream.url):
-            for pid in (served.process.pid, *served.workers()):  # systemd's KillMode=control-group
-                os.kill(pid, number)
+            send(number, [served.process.pid, *served.workers()])  # systemd's KillMode=control-group
             began = time.monotonic()
             assert served.process.wait(PATIENCE) == 0
             assert time.monotonic() - began > 1.5
+
+
+def is_up(pid: int) -> bool:
+    """Whether a worker takes its supervisor's signals, the last of which is HURRY."""
+    (caught,) = re.findall(r"SigCgt:\t(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught, 16) >> HURRY - 1 & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_ends_by_its_supervisor_alone_and_with_it(home: Home, token: str, number: int) -> None:
+    with home.serve("--workers", "2") as served:
+        until(lambda: len(served.workers()) == 2 and all(map(is_up, served.workers())))
+        workers = served.workers()
+        send(number, workers)
+        time.sleep(1)
+        assert {served.get(token).status for _ in range(20)} == {200}
+        assert served.workers() == workers
+        kill(served.process.pid)
+        send(number, workers)
+        served.process.wait()
+        until(lambda: not any(map(is_running, workers)))
+        assert "another takes its place" not in served.log
 
 
 def test_a_worker_that_does_not_end_is_killed(home: Home, token: str) -> None:
