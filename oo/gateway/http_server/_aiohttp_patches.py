@@ -152,10 +152,14 @@ class BaseConnection(web.RequestHandler):
         # hold up all other callers.
         self.close()
         sent = await super().finish_response(request, resp, start_time)
-        if self.transport is not None and self.transport.can_write_eof():
-            with contextlib.suppress(OSError):  # the caller has disconnected
-                self.transport.write_eof()
+        with contextlib.suppress(OSError):  # the caller has disconnected
+            self.write_eof()
         return sent
+
+    def write_eof(self) -> None:
+        """Say that the answer was the last; what the caller sends is received all the same."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def log_exception(self, *_what: object, exc_info: object = None) -> None:
         logger.error("a connection failed: %s", type(exc_info).__name__)

@@ -9,6 +9,7 @@
 | SSLProtocol._on_handshake_complete,           | send the alert of a handshake that failed, which asyncio drops    |
 | _outgoing (_sslpipe._outgoing on 3.10),       |                                                                   |
 | _transport                                    |                                                                   |
+| _sslobj, _incoming (of _sslpipe on 3.10)      | say that nothing more is sent, and receive all the same           |
 | _SSLProtocolTransport._force_close, on 3.10   | what an outer connection is aborted by, where TLS is within TLS   |
 
 tests/unit/gateway/http_server/test_sslproto_patches.py asserts that each of them is there. Python 3.10 has no such
@@ -18,6 +19,7 @@ buffer: what it keeps of a connection is not to be set, and is less.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import sys
 from asyncio import sslproto
@@ -70,13 +72,29 @@ class TLSConnection(sslproto.SSLProtocol):
         if transport is not None:
             transport.abort()
 
-    def _send_alert(self) -> None:
-        pipe: Any = self if hasattr(self, "_outgoing") else self._sslpipe  # type: ignore[attr-defined]  # Python 3.10's
+    def write_eof(self) -> None:
+        """Say that nothing more is sent (RFC 8446, 6.1), and receive all the same."""
+        pipe = self._pipe
         transport: Any = self._transport
-        alert = pipe._outgoing.read()
+        talk = getattr(pipe, "_sslobj", None)
+        if talk is None or transport is None:
+            return
+        came = pipe._incoming.read()  # of which `unwrap` would have OpenSSL read nothing more
+        with contextlib.suppress(ssl.SSLError):  # the peer's own has not come
+            talk.unwrap()
+        pipe._incoming.write(came)
+        transport.write(pipe._outgoing.read())
+
+    def _send_alert(self) -> None:
+        transport: Any = self._transport
+        alert = self._pipe._outgoing.read()
         if alert and transport is not None:
             transport.write(alert)
             transport.close()
+
+    @property
+    def _pipe(self) -> Any:
+        return self if hasattr(self, "_outgoing") else self._sslpipe  # type: ignore[attr-defined]  # Python 3.10's
 
 
 def can_be_aborted(transport: asyncio.Transport) -> None:

@@ -101,10 +101,11 @@ class Server(BaseServer):
 
         def lost() -> None:
             self._encrypted.discard(made)
+            connection.tls = None  # which holds it
             self.untrack(connection)
             ended()
 
-        made = TLSConnection(connection, tls, HEADER_TIMEOUT, lost, self._buffer)
+        made = connection.tls = TLSConnection(connection, tls, HEADER_TIMEOUT, lost, self._buffer)
         self._encrypted.add(made)
         return made
 
@@ -210,13 +211,14 @@ class Server(BaseServer):
 class Connection(BaseConnection):
     """A caller's connection, aborted when a head or the reading of an answer takes too long."""
 
-    __slots__ = ("_head_timer", "_rate", "carrier", "server", "tunnel")
+    __slots__ = ("_head_timer", "_rate", "carrier", "server", "tls", "tunnel")
 
     def __init__(self, server: Server, refuse: Refuse) -> None:
         super().__init__(server, refuse)
         self.server = server
         self.tunnel: object | None = None  # in which it is
         self.carrier: asyncio.Transport | None = None  # what the tunnel is over
+        self.tls: TLSConnection | None = None  # which its own transport is of
         self._head_timer: asyncio.TimerHandle | None = None
         self._rate: MinDataRate | None = None
 
@@ -257,6 +259,12 @@ class Connection(BaseConnection):
         if self._rate is not None:
             self._rate.stop()
         super().resume_writing()
+
+    def write_eof(self) -> None:
+        super().write_eof()
+        if self.tls is not None and self.transport is not None:  # whose transport cannot
+            cast("BatchedTransport", self.transport).flush()
+            self.tls.write_eof()
 
     def taken(self) -> asyncio.Transport:
         """What it is over, for another protocol; all that was answered is written."""

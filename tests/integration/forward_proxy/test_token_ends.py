@@ -11,7 +11,7 @@ import pytest
 from oo.gateway.open_calls import OpenTunnel
 from tests.support.private_hosts import OpenAIOverTLS
 from tests.support.tunnels import Proxied, answer_of, head_of
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, SOON
 
 pytestmark = pytest.mark.usefixtures("loops")
 
@@ -67,5 +67,6 @@ def test_what_is_under_way_in_it_is_answered(
         gateway.run(gateway.vault.revoke(gateway.vault.id_of(token)))
         status, body = answer_of(tls)
         assert (status, json.loads(body)["error"]["message"]) == (403, "the token was not accepted: it was revoked")
+        tls.settimeout(SOON)
         assert tls.recv(1) == b""
     assert left == ["tunnel"]

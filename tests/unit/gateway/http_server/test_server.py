@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from aiohttp import web
 from oo.gateway.http_server import server as server_module
 from oo.gateway.http_server.server import MAX_CONNECTIONS, Server
 from oo.gateway.listening import bound
+from tests.support.certificates import self_signed
+from tests.support.waiting import SOON
 
 RAW = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -182,3 +186,19 @@ def test_it_holds_as_many_as_it_is_told_if_it_can(
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (64, 64))
     assert server_module.connection_limit(most) == connections
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+async def test_the_end_of_an_answer_that_goes_before_the_body_shows_at_once(
+    server: Server, is_encrypted: bool, tmp_path: Path
+) -> None:
+    certificate = self_signed(tmp_path, "127.0.0.1")
+    trusted = ssl.create_default_context(cafile=certificate.file)
+    sock = bound("127.0.0.1", 0)
+    address = sock.getsockname()
+    await server.listen(sock, certificate.server if is_encrypted else None)
+    reader, writer = await asyncio.open_connection(*address, ssl=trusted if is_encrypted else None)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), SOON)).endswith(b"\r\n\r\nok")
+    writer.close()
+    await server.end()

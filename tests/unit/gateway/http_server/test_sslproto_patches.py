@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import ssl
 import sys
 import time
 from asyncio import sslproto
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from oo.gateway.http_server._sslproto_patches import BUFFER, TLSConnection, can_be_aborted
 from tests.support.certificates import self_signed
+from tests.support.waiting import SOON
 
 
 def test_each_name_is_there() -> None:
@@ -21,7 +24,7 @@ def test_each_name_is_there() -> None:
     assert {"loop", "app_protocol", "sslcontext", "waiter", "server_side", "ssl_handshake_timeout"} <= set(arguments)
     assert callable(sslproto.SSLProtocol._on_handshake_complete)
     source = inspect.getsource(sslproto)
-    for name in ("_outgoing", "self._transport", "_wakeup_waiter"):
+    for name in ("_outgoing", "_incoming", "_sslobj", "self._transport", "_wakeup_waiter"):
         assert name in source
     if sys.version_info >= (3, 11):
         assert "bytearray(self.max_size)" in source
@@ -40,16 +43,24 @@ class Echo(asyncio.Protocol):
         self.transport.close()  # of which Python 3.10 warns else
 
 
+class Taking(Echo):
+    def __init__(self) -> None:
+        self.got = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.got += len(data)
+
+
 class Listening:
     """A listener over TLS. `made` holds its connections, `failed` counts those that came to nothing."""
 
-    def __init__(self, directory: Path, patience: float = 10) -> None:
+    def __init__(self, directory: Path, patience: float = 10, protocol: type[Echo] = Echo) -> None:
         self.certificate = self_signed(directory, "127.0.0.1")
         self.patience, self.made, self.failed = patience, list[TLSConnection](), 0
-        self.buffer = bytearray(BUFFER)
+        self.buffer, self.protocol = bytearray(BUFFER), protocol
 
     def _connection(self) -> TLSConnection:
-        made = TLSConnection(Echo(), self.certificate.server, self.patience, self._fail, self.buffer)
+        made = TLSConnection(self.protocol(), self.certificate.server, self.patience, self._fail, self.buffer)
         self.made.append(made)
         return self.made[-1]
 
@@ -75,6 +86,37 @@ async def test_it_carries_tls_with_a_small_buffer(tmp_path: Path) -> None:
     writer.close()
     await writer.wait_closed()
     await _until(lambda: listening.failed == 1)  # as it does for every connection that is lost
+    listening.server.close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_what_says_that_nothing_more_is_sent_receives_all_the_same(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    listening = Listening(tmp_path, protocol=Taking)
+    address = ("127.0.0.1", await listening.start())
+    context = ssl.create_default_context(cafile=listening.certificate.file)
+    context.maximum_version = version
+
+    def begun() -> ssl.SSLSocket:
+        caller = context.wrap_socket(socket.create_connection(address, SOON), server_hostname="127.0.0.1")
+        caller.sendall(b"1")
+        return caller
+
+    with await asyncio.to_thread(begun) as caller:
+        (made,) = listening.made
+        protocol: Any = made._app_protocol
+        await _until(lambda: protocol.got == 1)
+        protocol.transport.pause_reading()
+        caller.sendall(b"2")
+        await asyncio.sleep(0.1)  # until it has come, and was not read
+        made.write_eof()
+        assert await asyncio.to_thread(caller.recv, 1) == b""
+        caller.sendall(b"3")
+        protocol.transport.resume_reading()
+        await _until(lambda: protocol.got == 3)
+    await _until(lambda: listening.failed == 1)
+    made.write_eof()  # there is nobody any more
     listening.server.close()
 
 
