@@ -17,9 +17,13 @@ class Configured(click.Command):
     the option's name), and that before the file."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Note the arguments, for `again`."""
+        """Note the arguments, for `again`. What is refused is named as where it stands: a variable, the file."""
         ctx.meta[_ARGUMENTS] = list(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            error.param_hint = _place(ctx, error.param) or error.param_hint
+            raise
 
 
 class FromEnvironment(click.Option):
@@ -70,6 +74,15 @@ def load(context: click.Context, _option: click.Parameter, path: str | None) -> 
         found[name] = _value(options[name], value, f"{path}: {key}")
     context.default_map = {**(context.default_map or {}), **found}
     return path
+
+
+def _place(context: click.Context, option: click.Parameter | None) -> str | None:
+    """Where the value of an option stands, if it is no argument."""
+    name = "" if option is None else option.name or ""
+    source = context.get_parameter_source(name)
+    if source is click.core.ParameterSource.ENVIRONMENT:
+        return f"{context.auto_envvar_prefix}_{name.upper()}"
+    return f"{name} in {context.params['config']}" if source is click.core.ParameterSource.DEFAULT_MAP else None
 
 
 def _parse(text: str) -> dict[str, Any]:

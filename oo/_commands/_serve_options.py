@@ -10,6 +10,7 @@ import click
 
 from ._audit_options import audit_settings
 from ._config import FromEnvironment
+from ._values import Number, WholeNumber
 
 if TYPE_CHECKING:
     from ..gateway.serve_settings import ServeSettings
@@ -20,7 +21,7 @@ _MODE = re.compile(r"0?[0-7]{3}")
 
 def _mode(_context: click.Context, _option: click.Parameter, given: str) -> int:
     if not _MODE.fullmatch(given):
-        raise click.BadParameter("a mode such as 0600 or 0660 is expected")
+        raise click.BadParameter(f"{given!r} is no mode such as 0600 or 0660")
     return int(given, 8)
 
 
@@ -30,7 +31,7 @@ _ADDRESS = [
         "--port",
         default=3001,
         show_default=True,
-        type=click.IntRange(0, 65535),
+        type=WholeNumber(0, 65535),
         cls=FromEnvironment,
         help="The port; 0 takes a free one.",
     ),
@@ -39,7 +40,7 @@ _ADDRESS = [
         "--uds-mode", default="0600", show_default=True, callback=_mode, help="Who may connect to it: its file's mode."
     ),
     click.option("--reuse-port", is_flag=True, help="Let another `oo serve` listen on the same port, to take over."),
-    click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on that port."),
+    click.option("--workers", default=1, show_default=True, type=WholeNumber(1, 64), help="Processes on that port."),
     click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="A certificate chain (PEM)."),
     click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM)."),
     click.option("--behind-tls-proxy", is_flag=True, help="Something in front of this speaks TLS with the callers."),
@@ -49,12 +50,12 @@ _LIMITS = [
         "--grace",
         default=30.0,
         show_default=True,
-        type=click.FloatRange(0, 86400),
+        type=Number(0, 86400),
         metavar="SECONDS",
         help="What calls under way are given when the gateway is told to end.",
     ),
     click.option(
-        "--max-conns", type=click.IntRange(1, 65536), help="Connections that a worker holds at once; 4096 unless told."
+        "--max-conns", type=WholeNumber(1, 65536), help="Connections that a worker holds at once; 4096 unless told."
     ),
 ]
 _PROXY = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -14,6 +15,22 @@ if TYPE_CHECKING:
     from ..gateway.models import Rate
 
 T = TypeVar("T")
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in a range. What is none is answered with the range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number of a text."""
+        return _within(self, "whole number", super().convert, value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range. What is none, nan too, is answered with the range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number of a text."""
+        return _within(self, "number", super().convert, value, param, ctx)
 
 
 class FilePath(click.Path):
@@ -68,6 +85,17 @@ def instant_ago(_context: click.Context, _option: click.Parameter, text: str | N
     from ..gateway.audit_filter import instant
 
     return None if text is None else _ruled(lambda given: instant(given, time.time()), text)
+
+
+def _within(kind: click.IntRange | click.FloatRange, what: str, convert: Callable[..., Any], *given: Any) -> Any:
+    try:
+        number = convert(*given)
+    except click.BadParameter:
+        number = math.nan
+    if not math.isnan(number):
+        return number
+    bounds = f"above {kind.min}" if kind.max is None else f"from {kind.min} to {kind.max}"
+    raise click.BadParameter(f"{given[0]!r} is no {what} {bounds}", given[2], given[1])
 
 
 def _ruled(rule: Callable[[str], T], text: str) -> T:

@@ -9,7 +9,7 @@ import click
 
 from ._caller import caller, client_at, token_from
 from ._output import emit, on_terminal, printable
-from ._values import opened
+from ._values import Number, opened
 
 
 @click.command()
@@ -18,7 +18,7 @@ from ._values import opened
 @click.option("--system", metavar="TEXT", help="What the model is told of its part, before anything is said.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=300.0,
     show_default=True,
     metavar="SECONDS",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._output import as_json, emit, moment, on_terminal, printable, show, table
-from ._values import text_file
+from ._values import WholeNumber, text_file
 from ._vault import add_rm, warn, with_vault
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def secret_versions(name: str, as_json: bool) -> None:
 @click.option(
     "--to",
     "version",
-    type=click.IntRange(1, 2**31 - 1),
+    type=WholeNumber(1, 2**31 - 1),
     metavar="VERSION",
     help="The version to return to; the one before the current, unless told.",
 )

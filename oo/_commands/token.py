@@ -11,7 +11,7 @@ import click
 
 from ._output import as_json, check_output, emit, moment, table
 from ._signals import PutOff
-from ._values import duration, rate
+from ._values import WholeNumber, duration, rate
 from ._vault import with_vault
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def token() -> None:
 @token.command("issue")
 @_things("Open", multiple=False)
 @click.option("--ttl", type=duration, metavar="24h", help="How long it opens: a number with s, m, h or d.")
-@click.option("--uses", type=click.IntRange(1, 10**9), metavar="N", help="How often it opens.")
+@click.option("--uses", type=WholeNumber(1, 10**9), metavar="N", help="How often it opens.")
 @click.option("--rate", type=rate, metavar="60/m", help="How often it opens in a time: by s, m, h or d.")
-@click.option("--concurrency", type=click.IntRange(1, 10**6), metavar="N", help="How many calls at once it opens for.")
+@click.option("--concurrency", type=WholeNumber(1, 10**6), metavar="N", help="How many calls at once it opens for.")
 @click.option("--label", default="", metavar="TEXT", help="A note for `oo token list`.")
 @as_json
 def token_issue(

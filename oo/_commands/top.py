@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._output import on_terminal, print_json, table
-from ._values import text_file
+from ._values import Number, text_file
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -23,7 +23,7 @@ _ROWS = 15  # of each table that is drawn
 @click.command()
 @click.option("--admin", default="127.0.0.1:3002", show_default=True, metavar="ADDRESS", help="As `oo serve --admin`.")
 @click.option("--token-file", metavar="FILE", help="Where the token of --metrics-token-file stands; - for a pipe.")
-@click.option("--interval", default=2.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds.")
+@click.option("--interval", default=2.0, show_default=True, type=Number(0.1, 3600), help="Seconds.")
 @click.option("--once", is_flag=True, help="Look twice, print, and end; so it does where there is no terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, once.")
 def top(admin: str, token_file: str | None, interval: float, once: bool, as_json: bool) -> None:

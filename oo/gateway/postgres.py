@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _CONNECTIONS = 6  # of one process, besides one for epochs and one for the lease
 _RESTARTS = 5  # of a judgement whose token's terms were changed meanwhile
 _KEEPS, _PAUSE = 50, 0.02  # of keeping a new version while others change something; seconds between two, at most
@@ -110,8 +111,11 @@ class PostgresStore(RecordKeeper):
 
     async def warnings(self) -> list[str]:
         found = await super().warnings()
-        if os.environ.get("OO_STORE_REPLICATED"):
+        said = os.environ.get("OO_STORE_REPLICATED", "").lower()
+        if said in _YES:
             return found  # its storage keeps copies by itself, as some clouds have it
+        if said not in _NO:
+            found = [*found, f"OO_STORE_REPLICATED is {said!r}, which counts as 0: 1 or 0 is expected"]
         names, commit = await self._connections.run(lambda db: db.fetchrow(_STANDBYS), writes=False)
         if names and commit not in ("local", "off"):
             return found

@@ -13,10 +13,7 @@ class TrustedProxies:
     """The addresses and networks of proxies whose X-Forwarded-For counts. StoreError for what is neither."""
 
     def __init__(self, named: Sequence[str] = ()) -> None:
-        try:
-            self._networks = [ipaddress.ip_network(network.strip("[]"), strict=False) for network in named]
-        except ValueError:
-            raise StoreError("a trusted proxy is an address or a network, such as 10.0.0.0/8") from None
+        self._networks = [_network(text) for text in named]
 
     def __bool__(self) -> bool:
         return bool(self._networks)
@@ -54,3 +51,10 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
     mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:10.0.0.1, where a socket takes both families
     return mapped or address
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text.strip("[]"), strict=False)
+    except ValueError:
+        raise StoreError(f"a trusted proxy is an address or a network, such as 10.0.0.0/8, not {text!r}") from None

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from oo._commands._config import Configured, FromEnvironment, again, config_option
+from oo._commands._values import Number
 from oo.gateway.errors import StoreError
 
 
@@ -16,7 +17,7 @@ def run(*arguments: str, then: Any = None, **env: str) -> Any:
     got: list[Any] = []
 
     @click.command(cls=Configured, context_settings={"auto_envvar_prefix": "OO"})
-    @click.option("--grace", default=30.0, type=click.FloatRange(0))
+    @click.option("--grace", default=30.0, type=Number(0, 99))
     @click.option("--name", default="none")
     @click.option("--more", multiple=True)
     @click.option("--flag", is_flag=True)
@@ -86,6 +87,24 @@ def test_a_file_that_is_not_there_is_said(file: Path) -> None:
     assert "cannot be read: No such file" in run("--config", str(file))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "env", "place"),
+    [
+        (["--grace", "x"], {}, "'--grace'"),
+        ([], {"OO_GRACE": "x"}, "OO_GRACE"),
+        (["--config", "FILE"], {}, "grace in FILE"),
+        ([], {"OO_CONFIG": "FILE"}, "grace in FILE"),
+    ],
+)
+def test_a_value_that_is_refused_is_named_as_where_it_stands(
+    arguments: list[str], env: dict[str, str], place: str, file: Path
+) -> None:
+    file.write_text("grace = 'x'\n")
+    named = [part.replace("FILE", str(file)) for part in arguments]
+    said = run(*named, **{name: value.replace("FILE", str(file)) for name, value in env.items()})
+    assert said == f"Invalid value for {place.replace('FILE', str(file))}: 'x' is no number from 0 to 99"
+
+
 def test_what_a_command_was_given_can_be_read_again(file: Path) -> None:
     file.write_text("grace = 5\n")
     found: list[Any] = []
@@ -94,7 +113,7 @@ def test_what_a_command_was_given_can_be_read_again(file: Path) -> None:
         file.write_text("grace = 6\nname = 'new'\n")
         found.append(reread())
         file.write_text("grace = 'x'\n")
-        with pytest.raises(StoreError, match="not a valid float"):
+        with pytest.raises(StoreError, match=r"grace in .*gateway\.toml: 'x' is no number"):
             reread()
 
     run("--config", str(file), "--flag", then=then)

@@ -54,7 +54,7 @@ def test_a_mode_is_octal(mode: str, bits: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--uds-mode", "rw"), "a mode such as 0600"),
+        (("--uds-mode", "rw"), "'rw' is no mode such as 0600"),
         (("--tls-cert", __file__), "go together"),
         (("--grace", "-1"), "-1"),
         (("--max-conns", "0"), "0"),

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from oo._commands._values import Number, WholeNumber
 from tests.support.command import CANARY, Inside, environment_of, refused, value_of
 
 
@@ -55,3 +57,23 @@ def test_a_standard_input_that_is_closed_is_one_line(command: str, vault: Inside
 
 def test_a_folder_is_no_file(vault: Inside, inside: Inside, tmp_path: Path) -> None:
     assert "Is a directory" in refused(inside("secret", "set", "key", "--from-file", str(tmp_path)), 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (WholeNumber(1, 64), "2.5", "'2.5' is no whole number from 1 to 64"),
+        (WholeNumber(1, 64), "65", "'65' is no whole number from 1 to 64"),
+        (Number(0, 5), "abc", "'abc' is no number from 0 to 5"),
+        (Number(0, 5), "nan", "'nan' is no number from 0 to 5"),
+        (Number(0, min_open=True), "0", "'0' is no number above 0"),
+    ],
+)
+def test_what_is_no_number_is_told_which_are(kind: click.ParamType, text: str, said: str) -> None:
+    with pytest.raises(click.BadParameter) as refused:
+        kind.convert(text, None, None)
+    assert refused.value.message == said
+
+
+def test_a_number_is_what_it_is() -> None:
+    assert (WholeNumber(1, 64).convert("64", None, None), Number(0, 5).convert("0.5", None, None)) == (64, 0.5)

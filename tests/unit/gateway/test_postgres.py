@@ -49,6 +49,16 @@ async def test_a_store_without_a_standby_is_warned_of(store: PostgresStore, monk
     assert await store.warnings() == []
 
 
+@pytest.mark.parametrize(("word", "count"), [("yes", 0), ("0", 1), ("FALSE", 1), ("perhaps", 2)])
+async def test_whether_storage_keeps_copies_is_a_yes_or_a_no(
+    word: str, count: int, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OO_STORE_REPLICATED", word)
+    found = await store.warnings()
+    assert len(found) == count
+    assert (count == 2) == any("OO_STORE_REPLICATED is 'perhaps'" in warning for warning in found)
+
+
 async def test_those_who_miss_at_once_share_a_look(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[object] = []
     read = store._read

@@ -83,7 +83,10 @@ def test_the_audit_goes_to_standard_output_and_tells_whom_a_proxy_speaks_for(
     ("options", "said"),
     [
         (("--audit", "none/audit"), "oo: the audit none/audit cannot be written: No such file or directory"),
-        (("--trust-proxy", "proxy.example"), "oo: a trusted proxy is an address or a network, such as 10.0.0.0/8"),
+        (
+            ("--trust-proxy", "proxy.example"),
+            "oo: a trusted proxy is an address or a network, such as 10.0.0.0/8, not 'proxy.example'",
+        ),
     ],
 )
 def test_settings_of_the_audit_that_do_not_work_are_one_line(home: Home, options: tuple[str, ...], said: str) -> None:
