@@ -14,6 +14,9 @@ as_json: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
 )
 """The --json option of a command that lists."""
 
+_WORD = 24  # characters of a word that are not parted
+_LEAST = 2  # columns that are shown, however narrow a terminal is
+
 
 def emit(text: str | bytes, newline: bool = True) -> None:
     """Print a command's result at once, as UTF-8 in any locale. OSError if standard output is closed or full."""
@@ -86,19 +89,49 @@ def _draw(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    def named(column: str) -> str:
+        return column.replace("_", " ")
+
     # Names and labels are data, so rich must not read [markup] in them.
     console = Console(markup=False, highlight=False)
     if not rows:
         console.print("nothing yet")
         return
-    shown = [column for column in columns if any(_text(row[column]) for row in rows)]
+    cells = {column: [_text(row[column], "%Y-%m-%d %H:%M") for row in rows] for column in columns}
+    shown = [column for column in columns if any(cells[column])]
+    left_out: list[str] = []
+    while (widths := _widths([[named(column), *cells[column]] for column in shown], console.width)) is None:
+        if len(shown) <= _LEAST:
+            widths = [None] * len(shown)
+            break
+        left_out.insert(0, named(shown.pop()))
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
-    for column in shown:
+    for column, width in zip(shown, widths, strict=True):
         # The first column is what other commands take: a name or an id.
-        drawn.add_column(column.replace("_", " "), no_wrap=column == columns[0], overflow="fold")
-    for row in rows:
-        drawn.add_row(*(_text(row[column], "%Y-%m-%d %H:%M") for column in shown))
+        drawn.add_column(named(column), no_wrap=column == columns[0], overflow="fold", width=width)
+    for texts in zip(*(cells[column] for column in shown), strict=True):
+        drawn.add_row(*texts)
     console.print(drawn)
+    if left_out:
+        console.print(f"not shown, for want of room: {', '.join(left_out)}")
+
+
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int | None] | None:
+    """The width of each column of texts, the first whole and no word of the others cut; None if there is no room."""
+    from rich.cells import cell_len
+
+    whole = [max(cell_len(line) for text in column for line in text.splitlines()) for column in columns]
+    words = [max(cell_len(word) for text in column for word in text.split()) for column in columns]
+    least = [whole[0], *(min(word, _WORD) for word in words[1:])]
+    spare = room - 3 * len(columns) + 1 - sum(least)  # three between two, and one at either end
+    if spare < 0:
+        return None
+    widths: list[int | None] = []
+    for most, width in zip(whole, least, strict=True):
+        more = min(most - width, spare)
+        widths.append(width + more)
+        spare -= more
+    return widths
 
 
 def _text(value: Any, times: str = "") -> str:
@@ -109,7 +142,8 @@ def _text(value: Any, times: str = "") -> str:
     if isinstance(value, datetime):
         return value.strftime(times) if times else _iso(value)
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
+        texts = [_text(each) for each in value]
+        return ("\n" if times and any(" " in text for text in texts) else ", ").join(texts)
     return printable(f"{value:g}" if isinstance(value, float) else str(value))
 
 

@@ -213,7 +213,8 @@ def route_list(as_json: bool) -> None:
         "credentials",
         "tls",
     )
-    table(with_vault(read), columns + more, as_json, shown=(*columns, "credentials"))
+    shown = ("name", "upstream", "inject", "credentials", "allow", "secrets", "private", "timeout")
+    table(with_vault(read), columns + more, as_json, shown)
 
 
 @route.command("show")

@@ -109,3 +109,27 @@ def test_an_output_that_is_full_is_one_line(command: tuple[str, ...], kept: Insi
             [sys.executable, "-m", "oo", *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
         )
     assert (done.returncode, done.stderr) == (1, "oo: No space left on device\n")
+
+
+def test_a_list_that_is_too_wide_leaves_whole_columns_out(vault: Inside) -> None:
+    vault("secret", "set", "key", "--from-file", "-", input=CANARY)
+    names, allowed = ("openai-europe-production", "openai-europe-staging"), (
+        "POST /v1/chat/completions",
+        "GET /v1/models",
+    )
+    for name in names:
+        vault(
+            *("route", "set", name, "--upstream", "https://api.openai.com", "--inject", "Authorization: Bearer {key}"),
+            *("--allow", allowed[0], "--allow", allowed[1]),
+        )
+    with Terminal("route", "list", columns=80, NO_COLOR="1") as terminal:
+        assert terminal.end() == 0
+    for row in names:
+        assert f" {row} " in terminal.shown
+    assert terminal.shown.count("https://api.openai.com ") == terminal.shown.count(" Authorization ") == 2
+    assert "not shown, for want of room: allow, secrets, private, timeout\r\n" in terminal.shown
+    with Terminal("route", "list", columns=130, NO_COLOR="1") as terminal:
+        assert terminal.end() == 0
+    assert "not shown" not in terminal.shown
+    for text in (*allowed, "timeout"):
+        assert terminal.shown.count(text) == (1 if text == "timeout" else 2)
