@@ -21,15 +21,18 @@ _VAULT = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
 @contextmanager
 def creating(path: Path, schema: str, pragmas: Iterable[str] = _VAULT) -> Iterator[sqlite3.Connection]:
-    """Make a file with mode 0600 and what the block puts into it, whole or not at all; FileExistsError if it exists."""
-    handle, unnamed = tempfile.mkstemp(prefix=".oo-", dir=path.parent)
+    """Make a file with mode 0600 and what the block puts into it, whole or not at all. FileExistsError if it exists, or
+    another OSError, which names it, if it cannot be made."""
+    with _naming(path):
+        handle, unnamed = tempfile.mkstemp(prefix=".oo-", dir=path.parent)
     os.close(handle)
     try:
         with closing(writer(Path(unnamed), pragmas)) as db, transaction(db):
             for statement in schema.split(";"):
                 db.execute(statement)
             yield db
-        os.link(unnamed, path)
+        with _naming(path):
+            os.link(unnamed, path)
     finally:
         os.unlink(unnamed)
 
@@ -144,6 +147,15 @@ class failures:  # noqa: N801  # it reads as what it does: `with failures(path):
             said = "it is damaged" if isinstance(error, UnicodeDecodeError) else str(error)
             failure = StoreUnavailable if "locked" in said else StoreError  # others write, for as long as one waits
             raise failure(f"the {self._what} {self._path} failed: {said}") from None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """An OSError of the block names the path that was asked for, not the one that is taken on the way."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -36,6 +38,20 @@ def test_a_file_is_not_made_over_another(path: Path) -> None:
         pass
     assert list(path.parent.iterdir()) == [path]
     assert values(path) == [("a", "1")]
+
+
+def test_a_file_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_paths: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", "temporary")  # a file system without hard links
+
+    with pytest.raises(FileNotFoundError) as missing, sqlite.creating(tmp_path / "none" / "copy", SCHEMA):
+        pass
+    assert missing.value.filename == str(tmp_path / "none" / "copy")
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(PermissionError) as unlinked, sqlite.creating(tmp_path / "copy", SCHEMA):
+        pass
+    assert (unlinked.value.filename, unlinked.value.filename2) == (str(tmp_path / "copy"), None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_transaction_is_all_or_nothing(path: Path) -> None:
