@@ -8,7 +8,7 @@ from .answers import json_answer
 from .audit_log import Audit
 from .context import gateway_context
 from .endpoints import READY
-from .errors import StoreError, Unauthorized
+from .errors import StoreError, StoreMoved, Unauthorized
 from .store.base import Store
 
 
@@ -51,6 +51,8 @@ class StoreTransport:
             return "draining"
         try:
             await self._store.check()
+        except StoreMoved:
+            return "the store has moved"
         except StoreError:
             return "the store fails"
         return "" if self._audit is None or self._audit.is_writable() else "the audit cannot be written"

@@ -15,12 +15,19 @@ from ...exceptions import DoubleOError
 from ..answers import json_answer
 from ..context import gateway_context
 from ..endpoints import PREFIX
-from ..errors import GatewayError, StoreUnavailable, Unauthorized, UpstreamFailed
+from ..errors import GatewayError, StoreMoved, StoreUnavailable, Unauthorized, UpstreamFailed
 from ..refusals import refusal
+from ..throttled_log import ThrottledLog
 
 logger = logging.getLogger("oo.gateway")
 
 _UNAVAILABLE = GatewayError(503, "the store does not answer at the moment", "unavailable", {"Retry-After": "1"})
+_MOVED = GatewayError(
+    503,
+    "the store has moved: whoever keeps this gateway starts it with the new place",
+    "unavailable",
+    {"Retry-After": "1"},
+)
 _HERE = os.path.dirname(os.path.dirname(__file__))
 """The gateway's own code."""
 
@@ -31,6 +38,9 @@ class ErrorResponses:
     A streamed response, but for a WebSocket's or a tunnel's, is passed on when its first piece has come, so that one
     which breaks off before is a 502 or a 504. A ConnectionError is the caller's own, who gets nothing any more.
     """
+
+    def __init__(self) -> None:
+        self._errors = ThrottledLog()
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         try:
@@ -43,6 +53,9 @@ class ErrorResponses:
             return error_response(request, error)
         except DoubleOError as error:
             return error_response(request, UpstreamFailed("the call failed", error))
+        except StoreMoved as error:
+            self._errors.say(str(error))  # its place is for who keeps the gateway alone
+            return error_response(request, _MOVED)
         except StoreUnavailable:
             return error_response(request, _UNAVAILABLE)
         except ConnectionError:

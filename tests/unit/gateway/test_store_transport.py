@@ -8,6 +8,7 @@ import oo
 from oo.gateway.audit_log import Audit
 from oo.gateway.context import GatewayContext
 from oo.gateway.errors import GatewayError, Unauthorized
+from oo.gateway.store.moving import unavailable
 from oo.gateway.store_transport import StoreTransport
 from tests.support.stores import LenientStore, Notes
 
@@ -18,6 +19,11 @@ class Full(LenientStore):
 
     async def environment(self, name: str) -> dict[str, str] | None:
         return {"NAME": name}
+
+
+class Moved(LenientStore):
+    async def check(self) -> None:
+        raise unavailable("id /elsewhere")
 
 
 def asked(endpoint: str) -> oo.Request:
@@ -50,6 +56,7 @@ async def test_what_it_has_not_is_the_same_401_as_any(endpoint: str) -> None:
         (LenientStore(), None, False, "ready"),
         (LenientStore(), Notes(), False, "ready"),
         (LenientStore("check"), None, False, "the store fails"),
+        (Moved(), None, False, "the store has moved"),
         (LenientStore(), Notes(GatewayError(503, "full", "full")), False, "the audit cannot be written"),
         (LenientStore(), None, True, "draining"),
     ],

@@ -47,9 +47,11 @@ class Lease:
         self._renewing: asyncio.Task[None] | None = None
         self._begun = asyncio.Event()
         self._errors = ThrottledLog()
+        self._moved = ""
 
     async def check(self) -> None:
-        """Return if this process may answer callers; StoreUnavailable if no write of it was confirmed for a second."""
+        """Return if this process may answer callers; StoreUnavailable if no write of it was confirmed for a second,
+        StoreMoved if the store says so."""
         if time.monotonic() <= self._until:
             return
         if self._renewing is None:
@@ -58,6 +60,8 @@ class Lease:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._begun.wait(), LASTS)
         if time.monotonic() > self._until:
+            if self._moved:
+                raise StoreMoved(self._moved)
             raise StoreUnavailable("the store has confirmed no write of this replica for a second")
 
     async def acknowledged(self, version: int) -> None:
@@ -85,9 +89,11 @@ class Lease:
             try:
                 pause = await self._renew()
             except StoreError as error:
-                if not isinstance(error, StoreMoved):  # which answers all the same, and says so to each
+                # A store that has moved answers all the same, and whoever asks it is told and logs it.
+                self._moved = str(error) if isinstance(error, StoreMoved) else ""
+                if not self._moved:
                     self._lost()
-                self._errors.say(f"the lease of this replica is not renewed: {error}")
+                    self._errors.say(f"the lease of this replica is not renewed: {error}")
             self._begun.set()
             await asyncio.sleep(pause)
 

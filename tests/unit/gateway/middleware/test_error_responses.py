@@ -9,6 +9,7 @@ from oo._http.body import Body
 from oo.gateway.context import gateway_context
 from oo.gateway.errors import GatewayError, StoreUnavailable
 from oo.gateway.middleware.error_responses import ErrorResponses
+from oo.gateway.store.moving import unavailable
 from tests.support.calls import call, through
 
 CANARY = "canary-in-an-error"
@@ -37,6 +38,20 @@ async def test_an_error_becomes_a_response(
     assert answer.headers.get("X-Why") == ("y" if status == 403 else None)
     assert ("RuntimeError" in caplog.text) is (status == 500)
     assert CANARY not in caplog.text
+
+
+async def test_a_store_that_has_moved_is_said_and_its_place_stands_in_the_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errors = ErrorResponses()
+    for _ in range(2):
+        answer, _ = await through(errors, call(endpoint="secret"), unavailable(f"id /{CANARY}"))
+        assert (answer.status, answer.headers.get("Retry-After")) == (503, "1")
+        assert answer.json()["error"].startswith("the store has moved: ")
+        assert CANARY not in str(answer.json())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the store has moved to /{CANARY}: name that one with --store or OO_STORE"
+    ]
 
 
 async def test_a_proxied_calls_error_has_openais_shape() -> None:
