@@ -13,11 +13,12 @@ from .._http.response import Response
 from .answers import SERVER
 from .context import gateway_context
 from .destinations import hosts_of, tokens_of
-from .errors import GatewayError, Unauthorized
+from .errors import GatewayError, NoToken, Unauthorized
 from .middleware.authorize import granted
 from .models import Denial, Grant
 from .reach import NoRoute, reach, routes_of
 from .store.base import Store
+from .token_places import AUTHORIZATION
 
 if TYPE_CHECKING:
     from .leaves import Leaves
@@ -71,6 +72,8 @@ class Entrance:
     async def _certificates(self, request: Request) -> Response:
         """The certificates that the holder of some tokens has to trust, for the hosts of their routes."""
         context = gateway_context(request)
+        if "Authorization" not in request.headers:
+            raise NoToken(AUTHORIZATION)
         tokens = tokens_of(request.headers.get("Authorization", ""))
         hosts: list[str] = []
         denial: Denial | None = Denial("no token")

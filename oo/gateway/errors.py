@@ -70,9 +70,15 @@ class Unauthorized(GatewayError):
     """The token opens nothing here. Whoever holds a genuine one is told the `reason`; of any other the answer is the
     same, so that it doesn't tell what exists."""
 
-    def __init__(self, outcome: str, reason: str = "") -> None:
-        message = "the token was not accepted" + (f": {reason}" if reason else "")
-        super().__init__(401, message, outcome, {"WWW-Authenticate": "Bearer"})
+    def __init__(self, outcome: str, reason: str = "", *, said: str = "the token was not accepted") -> None:
+        super().__init__(401, said + (f": {reason}" if reason else ""), outcome, {"WWW-Authenticate": "Bearer"})
+
+
+class NoToken(Unauthorized):
+    """No token was sent, which tells nobody what exists. `place` is where it belongs."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__("no token", f"it belongs into {place}", said="no token was sent")
 
 
 class AuditFailed(GatewayError):

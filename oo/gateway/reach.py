@@ -56,7 +56,8 @@ async def reach(store: Store, destination: Destination) -> Reached:
         raise NoRoute(destination, *first)
     if denial.reason or destination.tunnelled:
         raise Unauthorized(denial.why, denial.reason)
-    raise GatewayError(407, "the proxy's password is no token that is known here", denial.why, CHALLENGE)
+    said = "is no token that is known here" if destination.tokens else "(Proxy-Authorization) is to be a token"
+    raise GatewayError(407, f"the proxy's password {said}", denial.why, CHALLENGE)
 
 
 async def routes_of(store: Store, grant: Grant) -> list[Route]:

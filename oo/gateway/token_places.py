@@ -16,11 +16,18 @@ PROTOCOLS = "sec-websocket-protocol"
 """The header in which a browser's program has its token, since it can set no other for a WebSocket: behind a dot, as in
 `openai-insecure-api-key.TOKEN`."""
 
-HEADERS = frozenset({"api-key", "authorization", "private-token", PROTOCOLS, "x-api-key", "x-goog-api-key"})
+_OF_SDKS = ("x-api-key", "api-key", "x-goog-api-key", "private-token")
+HEADERS = frozenset({"authorization", PROTOCOLS, *_OF_SDKS})
 """The headers in which a token may stand, in small letters."""
 
 PARAMETER = "key"
 """The parameter of the query in which a token may stand."""
+
+AUTHORIZATION = "the header Authorization, as 'Bearer oo_...'"
+"""Where a token belongs, for who sent none."""
+
+SDKS = f"{AUTHORIZATION}, or where an SDK puts its API's key: {', '.join(_OF_SDKS)}, ?{PARAMETER}="
+"""Where a token for a route belongs."""
 
 _MAY_NAME = re.compile(rf"(?:^|&)(?:{PARAMETER}|[^=&]*[%+])")
 _SIGNER = re.compile(r"\bCredential=([^/,\s]+)/")  # AWS Signature 4: the id of the access key

@@ -8,11 +8,11 @@ from ..._core.pipeline import CallNext
 from ..._http.request import Request
 from ..._http.response import Response
 from ..context import GatewayContext, gateway_context
-from ..errors import GatewayError, Unauthorized
+from ..errors import GatewayError, NoToken, Unauthorized
 from ..models import Denial, Grant, Kind
 from ..reach import Reached, inside, reach
 from ..store.base import Store
-from ..token_places import take_token
+from ..token_places import AUTHORIZATION, SDKS, take_token
 from .idempotency_key import idempotency_key
 
 _KINDS: dict[str, Kind] = {"secret": "secret", "env": "env", "proxy": "route"}
@@ -44,7 +44,7 @@ class Authorize:
             reached = await reach(self._store, context.destination)
             context.token, request = reached.token, inside(request, reached.upstream)
         if not context.token:
-            raise Unauthorized("no token")
+            raise NoToken(SDKS if kind == "route" else AUTHORIZATION)
         if kind == "route" and not context.websocket:
             context.key = idempotency_key(request)
         outcome = await self._store.authorize(context.token, kind, key=context.key)

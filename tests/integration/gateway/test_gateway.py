@@ -54,9 +54,12 @@ def test_health_tells_only_that_it_is_up(gateway: oo.testing.LocalGateway) -> No
 def test_whatever_is_wrong_with_a_token_the_401_is_the_same(gateway: oo.testing.LocalGateway, path: str) -> None:
     tokens = [gateway.secret("a", "value"), gateway.environment("e", {}), gateway.route("r", "http://127.0.0.1:9")]
     wrong = {"/api/secret": 1, "/api/env": 2, "/api/proxy/v1/models": 0}[path]
-    bad = [None, "", "x", tokens[wrong][:-1] + "!", "oo_" + "A" * 49]
+    bad = ["x", tokens[wrong][:-1] + "!", "oo_" + "A" * 49]
     answers = [ask(gateway.url, "GET", path, token)[::2] for token in bad]
     assert answers == [(401, unauthorized(path))] * len(bad)
+    none = [ask(gateway.url, "GET", path, token)[::2] for token in (None, "")]
+    assert none == [(401, none[0][1])] * 2
+    assert "no token was sent" in str(none[0][1])
 
 
 def test_the_upstream_sees_the_real_key_and_the_caller_never_does(

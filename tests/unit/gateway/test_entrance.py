@@ -12,7 +12,7 @@ from oo.gateway.authority_keeping import rotate_authority
 from oo.gateway.context import GatewayContext
 from oo.gateway.destinations import Destination
 from oo.gateway.entrance import Entrance
-from oo.gateway.errors import GatewayError, Unauthorized
+from oo.gateway.errors import GatewayError, NoToken, Unauthorized
 from oo.gateway.models import Route
 from oo.gateway.reach import NoRoute
 from oo.gateway.vault import Vault
@@ -94,7 +94,9 @@ async def test_the_certificates_are_for_the_hosts_of_the_tokens(vault: Vault, to
     await rotate_authority(vault)
     answer = await entrance.send(asking(f"Bearer oo_no,{bundle},{token}"))
     assert answer.body.count(b"BEGIN CERTIFICATE") == 2
-    for wrong in ("", "Bearer oo_no", f"Bearer {await vault.issue('secret', 'a')}"):
+    with pytest.raises(NoToken):
+        await entrance.send(asking(""))
+    for wrong in ("Basic", "Bearer oo_no", f"Bearer {await vault.issue('secret', 'a')}"):
         with pytest.raises(Unauthorized):
             await entrance.send(asking(wrong))
 

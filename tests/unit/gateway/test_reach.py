@@ -53,6 +53,8 @@ async def test_one_that_is_unknown_is_asked_for_or_refused(vault: Vault, tunnell
         with pytest.raises(GatewayError) as caught:
             await reach(vault, to(*shown, tunnelled=tunnelled))
         assert caught.value.status == (401 if tunnelled else 407)
+        if not tunnelled:
+            assert ("is to be a token" in str(caught.value)) is (shown == ())
 
 
 async def test_the_holder_of_a_genuine_one_is_told_why(vault: Vault, tokens: list[str]) -> None:

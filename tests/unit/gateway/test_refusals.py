@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
-from oo.gateway.errors import GatewayError, Unauthorized
+from oo.gateway.errors import GatewayError, NoToken, Unauthorized
 from oo.gateway.refusals import refusal
 
 
@@ -41,5 +43,7 @@ def test_any_other_is_refused_as_ever(endpoint: str) -> None:
 
 
 def test_who_holds_no_token_is_told_nothing_by_the_code() -> None:
-    refused = [refusal(Unauthorized(outcome), "proxy") for outcome in ("unknown", "malformed", "no token", "gone")]
-    assert refused == [refused[0]] * 4
+    refused = [refusal(Unauthorized(outcome), "proxy") for outcome in ("unknown", "malformed", "gone")]
+    assert refused == [refused[0]] * 3
+    none = cast("dict[str, dict[str, str]]", refusal(NoToken("a header"), "proxy"))["error"]
+    assert none == {**refused[0]["error"], "message": "no token was sent: it belongs into a header"}

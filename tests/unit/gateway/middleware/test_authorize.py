@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from oo.gateway.context import gateway_context
-from oo.gateway.errors import GatewayError
+from oo.gateway.errors import GatewayError, NoToken
 from oo.gateway.middleware.authorize import Authorize
 from oo.gateway.models import Denial, Grant, Kind, Route
 from oo.gateway.tokens import new_token
@@ -59,7 +59,7 @@ async def test_a_token_in_the_query_opens_a_route_alone_and_goes_no_further(endp
     token = new_token()
     store, request = Door(), call("GET", f"/x?key={token}&a=1", endpoint=endpoint)
     if not opened:
-        with pytest.raises(GatewayError, match="not accepted"):
+        with pytest.raises(NoToken):
             await through(Authorize(store), request)
         return
     _, (sent,) = await through(Authorize(store), request)
@@ -91,6 +91,16 @@ async def test_a_call_without_one_token_asks_nobody(fields: list[str]) -> None:
     with pytest.raises(GatewayError) as caught:
         await through(Authorize(store), call("GET", "/x", *[("Authorization", field) for field in fields]))
     assert (caught.value.status, caught.value.outcome, store.asked) == (401, "no token", [])
+
+
+@pytest.mark.parametrize(("endpoint", "in_query"), [("proxy", True), ("secret", False), ("env", False)])
+async def test_who_sent_no_token_is_told_where_it_belongs(endpoint: str, in_query: bool) -> None:
+    with pytest.raises(NoToken) as caught:
+        await through(Authorize(Door()), call("GET", "/x", endpoint=endpoint))
+    said = "no token was sent: it belongs into the header Authorization, as 'Bearer oo_...'"
+    assert caught.value.message.startswith(said)
+    assert caught.value.message.endswith("x-api-key, api-key, x-goog-api-key, private-token, ?key=") is in_query
+    assert caught.value.headers == {"WWW-Authenticate": "Bearer"}
 
 
 @pytest.mark.parametrize(
