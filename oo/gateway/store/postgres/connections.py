@@ -7,13 +7,15 @@ asked for it has left, and what does not answer in time has its socket closed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from ...._core.io import retrieved
 from ...errors import StoreError, StoreUnavailable
+from .failures import in_words
 from .place import Place
 
 T = TypeVar("T")
@@ -36,6 +38,7 @@ _LOST = (
     asyncpg.QueryCanceledError,
 )
 _NONE = "there is no store at {}: run `oo init`"
+_SILENT = "the store at {} does not answer: {}"
 _SAME = "SELECT 1 / (pg_backend_pid() = {})::int"
 _CHECK = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery()"
 
@@ -102,7 +105,7 @@ class Connections:
         except _UNDONE:
             raise
         except _LOST as error:
-            failure = _named(error) if loop.time() < late.when() else "TimeoutError"
+            failure = in_words(error if loop.time() < late.when() else asyncio.TimeoutError())
             self.drop()
             connection.terminate()
         except asyncpg.PostgresError as error:
@@ -112,7 +115,7 @@ class Connections:
             self._busy.discard(connection)
             if not connection.is_closed():
                 self._idle.append(connection)
-        raise StoreUnavailable(f"the store at {self._place} does not answer: {failure}", unsure=writes)
+        raise StoreUnavailable(_SILENT.format(self._place, failure), unsure=writes)
 
     async def _taken(self) -> Connection:
         while self._idle:
@@ -144,6 +147,20 @@ async def connect(place: Place) -> Connection:
     return connection
 
 
+@asynccontextmanager
+async def connected(place: Place) -> AsyncIterator[Connection]:
+    """A connection of the block's own; what fails on it is a StoreUnavailable, or a StoreError."""
+    connection = await connect(place)
+    try:
+        yield connection
+    except _LOST as error:
+        raise StoreUnavailable(_SILENT.format(place, in_words(error))) from None
+    except asyncpg.PostgresError as error:
+        raise _refused(error, place) from None
+    finally:
+        connection.terminate()
+
+
 async def _connected(place: Place, **options: int) -> Connection:
     failure = ""
     attrs = "read-write" if len(place.hosts) > 1 else "any"
@@ -151,10 +168,8 @@ async def _connected(place: Place, **options: int) -> Connection:
     try:
         connection: Connection = await asyncpg.connect(**settings, timeout=CONNECT, target_session_attrs=attrs)
         return connection
-    except (*_LOST, asyncpg.TargetServerAttributeNotMatched) as error:
-        failure = _named(error)
-    except asyncpg.PostgresError as error:
-        failure = _refusal(error)
+    except (*_LOST, asyncpg.TargetServerAttributeNotMatched, asyncpg.PostgresError) as error:
+        failure = in_words(error)
     except ValueError:
         raise StoreError(f"the store {place} cannot be reached like that") from None
     raise StoreUnavailable(f"the store at {place} cannot be reached: {failure}")
@@ -184,21 +199,10 @@ async def _in_time(asking: Awaitable[T], place: Place) -> T:
     try:
         return await asyncio.wait_for(asking, CONNECT)
     except _LOST as error:
-        raise StoreUnavailable(f"the store at {place} does not answer: {_named(error)}") from None
-
-
-def _named(error: BaseException) -> str:
-    """What kind of failure it was. The words of an engine may quote what it was sent."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
-
-
-def _refusal(error: asyncpg.PostgresError) -> str:
-    return f"{type(error).__name__} ({getattr(error, 'sqlstate', None)})"
+        raise StoreUnavailable(_SILENT.format(place, in_words(error))) from None
 
 
 def _refused(error: asyncpg.PostgresError, place: Place) -> StoreError:
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)):
         return StoreUnavailable(_NONE.format(place))
-    return StoreError(f"the store at {place} refused: {_refusal(error)}")
+    return StoreError(f"the store at {place} refused: {in_words(error)}")

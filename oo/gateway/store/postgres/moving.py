@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from ...errors import StoreError
 from ..moving import CAME, MOVED, Counter, Made, Meta, Record, Row
 from . import schema
-from .connections import Connection, Connections, connect
+from .connections import Connection, Connections, connected
 from .place import Place
 
 _BATCH = 256  # rows that are sent at once
@@ -52,22 +52,19 @@ class PostgresSource:
         await self._mark("DELETE FROM oo.meta WHERE name = 'moved'")
 
     async def rows(self) -> AsyncGenerator[Row, None]:
-        connection = await connect(self._place)
-        try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                for row in await connection.fetch("SELECT name, value FROM oo.meta WHERE name <> 'schema'"):
-                    yield Meta(*row)
-                for row in await connection.fetch(_RECORDS):
-                    yield Record(*row)
-                for row in await connection.fetch(
-                    "SELECT hash, id, used, tat FROM oo.tokens JOIN oo.uses USING (hash)"
-                ):
-                    yield Counter(*row)
-                for row in await connection.fetch(f"{_MADE} ORDER BY token, at"):
-                    pieces = await connection.fetch(_PIECES, *row[:3]) if row[6] else ()
-                    yield Made._make((*row, tuple(piece[0] for piece in pieces)))
-        finally:
-            connection.terminate()
+        async with (
+            connected(self._place) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            for row in await connection.fetch("SELECT name, value FROM oo.meta WHERE name <> 'schema'"):
+                yield Meta(*row)
+            for row in await connection.fetch(_RECORDS):
+                yield Record(*row)
+            for row in await connection.fetch("SELECT hash, id, used, tat FROM oo.tokens JOIN oo.uses USING (hash)"):
+                yield Counter(*row)
+            for row in await connection.fetch(f"{_MADE} ORDER BY token, at"):
+                pieces = await connection.fetch(_PIECES, *row[:3]) if row[6] else ()
+                yield Made._make((*row, tuple(piece[0] for piece in pieces)))
 
     async def close(self) -> None:
         await self._connections.close()
@@ -90,14 +87,11 @@ class PostgresTarget:
         self._place = place
 
     async def came(self) -> str | None:
-        connection = await connect(self._place)
-        try:
+        async with connected(self._place) as connection:
             if not await schema.exists(connection):
                 return None
             came: str | None = await connection.fetchval("SELECT value FROM oo.meta WHERE name = $1", CAME)
             return came or ""
-        finally:
-            connection.terminate()
 
     async def fill(self, rows: AsyncIterator[Row]) -> int:
         if await self.came() is not None:

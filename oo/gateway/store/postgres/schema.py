@@ -9,7 +9,7 @@ from __future__ import annotations
 from ...errors import StoreError
 from ...sealing import MasterKeys
 from ..records import begin
-from .connections import Connection, connect
+from .connections import Connection, connected
 from .place import Place
 from .rows import PostgresRows
 
@@ -111,15 +111,12 @@ GRANT EXECUTE ON FUNCTION oo.keep_version TO gateway;
 
 async def create(place: Place, masters: MasterKeys) -> None:
     """Make a new store; StoreError if there is one."""
-    connection = await connect(place)
-    try:
+    async with connected(place) as connection:
         if await exists(connection):
             raise StoreError(f"there is a store at {place} already")
         async with connection.transaction():
             await make_tables(connection)
             await begin(PostgresRows(connection), masters)
-    finally:
-        connection.terminate()
 
 
 async def make_tables(connection: Connection) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from oo.gateway.errors import StoreError, StoreUnavailable
 from oo.gateway.store.postgres import connections as connecting
-from oo.gateway.store.postgres.connections import Connection, Connections, connect
+from oo.gateway.store.postgres.connections import Connection, Connections, connect, connected
 from oo.gateway.store.postgres.place import parse
 from tests.support.faults import SILENCE, nobody, serving
 from tests.support.postgres import free_port, say
@@ -172,7 +172,7 @@ async def test_an_engine_that_may_lose_what_it_acknowledges_is_refused(
     await say(place, f"ALTER DATABASE {name} SET {setting} = {value}")
     if said is None:
         connections = Connections(parse(place))
-        with pytest.raises(StoreUnavailable, match="ReadOnly"):
+        with pytest.raises(StoreUnavailable, match="takes no writes"):
             await connections.run(lambda db: db.execute("INSERT INTO oo.meta VALUES ('x', 'y')"))
         await connections.close()
     else:
@@ -197,10 +197,29 @@ async def test_what_an_engine_says_of_itself_is_looked_at(
 
 
 async def test_a_database_or_user_that_is_none_is_said(place: str) -> None:
-    with pytest.raises(StoreUnavailable, match=r"InvalidCatalogNameError \(3D000\)"):
+    with pytest.raises(StoreUnavailable, match=r"no such database: create it .* \(3D000\)"):
         await connect(parse(place.rpartition("/")[0] + "/none"))
-    with pytest.raises(StoreError, match="cannot be"):
+    with pytest.raises(StoreError, match="connection refused: does PostgreSQL listen there"):
         await connect(parse(f"postgres://127.0.0.1:{free_port()}/db?passfile=/nowhere&sslmode=disable"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "said"),
+    [
+        ("SELECT canary FROM oo.meta", StoreError, "refused: its tables are not those of this version (42703)"),
+        ("SELECT 1 FROM oo.canary", StoreUnavailable, "run `oo init`"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", StoreUnavailable, "does not answer: "),
+    ],
+)
+async def test_what_fails_on_a_connection_of_ones_own_is_said(
+    place: str, statement: str, kind: type[StoreError], said: str
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        async with connected(parse(place)) as connection:
+            await connection.execute(statement)
+    assert type(caught.value) is kind
+    assert said in str(caught.value)
+    assert "canary" not in str(caught.value)
 
 
 async def test_what_is_abandoned_is_not_waited_for(connections: Connections) -> None:

@@ -21,7 +21,7 @@ async def test_a_store_is_made_whole_or_not_at_all(postgres: str) -> None:
     try:
         assert not await exists(connection)
         await say(postgres, "CREATE SCHEMA oo; CREATE TABLE oo.replicas (id text)")
-        with pytest.raises(asyncpg.DuplicateTableError):
+        with pytest.raises(StoreError, match="has something of those names already"):
             await create(parse(postgres), Keyring([new_key()]))
         assert not await exists(connection)
         await say(postgres, "DROP TABLE oo.replicas")
@@ -72,7 +72,7 @@ async def test_a_role_of_gateways_answers_callers_and_changes_nothing_of_an_owne
             gateway.remove("secret", "a"),
             gateway.rollback("a", 1),
         ):
-            with pytest.raises(StoreError, match="InsufficientPrivilegeError"):
+            with pytest.raises(StoreError, match="the role may not do that"):
                 await refused
         epoch = (await gateway._epochs.current()).version
         for of, version in ((epoch - 1, 3), (epoch, 2), (epoch, 4), (epoch + 1, 3)):
