@@ -11,7 +11,7 @@ import click
 
 from ._output import on_terminal, printable
 from ._values import instant_ago
-from ._vault import store_place
+from ._vault import store_place, warn
 
 _COLUMNS = ("event", "label", "operation", "target", "method", "path", "outcome", "status", "ms")
 
@@ -48,8 +48,14 @@ def audit(
         raise click.ClickException(f"there is no vault at {path}: run `oo init`")
     wanted = AuditFilter(since, token, route, outcome)
     short = on_terminal() and not as_json
-    for line, found in wanted.lines(read(file or data_dir() / AUDIT_FILE, follow)):
+    kept, matched = file or data_dir() / AUDIT_FILE, False
+    if follow:
+        warn(wanted.mistyped())
+    for line, found in wanted.lines(read(kept, follow)):
         click.echo(_short(found) if short else line)
+        matched = True
+    if not matched:
+        warn(wanted.unmatched(read(kept)) if kept.exists() else [f"there is no audit at {kept}"])
 
 
 def _short(line: Mapping[str, Any]) -> str:
