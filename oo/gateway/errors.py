@@ -78,7 +78,7 @@ class NoToken(Unauthorized):
     """No token was sent, which tells nobody what exists. `place` is where it belongs."""
 
     def __init__(self, place: str) -> None:
-        super().__init__("no token", f"it belongs into {place}", said="no token was sent")
+        super().__init__("no token", f"it belongs in {place}", said="no token was sent")
 
 
 class AuditFailed(GatewayError):

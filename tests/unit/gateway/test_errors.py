@@ -17,7 +17,7 @@ def test_an_error_says_one_thing_to_the_caller_and_another_to_the_audit() -> Non
     ("error", "status", "message", "outcome"),
     [
         (Unauthorized("revoked"), 401, "the token was not accepted", "revoked"),
-        (NoToken("a header"), 401, "no token was sent: it belongs into a header", "no token"),
+        (NoToken("a header"), 401, "no token was sent: it belongs in a header", "no token"),
         (Conflict(422, "used with another request"), 422, "used with another request", "idempotency conflict"),
         (UpstreamFailed("it failed", oo.DoubleOError("why", reason="tls")), 502, "it failed: why", "upstream tls"),
         (UpstreamFailed("it", oo.DoubleOError("slow", reason="timeout")), 504, "it: slow", "upstream timeout"),

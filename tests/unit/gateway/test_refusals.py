@@ -46,4 +46,4 @@ def test_who_holds_no_token_is_told_nothing_by_the_code() -> None:
     refused = [refusal(Unauthorized(outcome), "proxy") for outcome in ("unknown", "malformed", "gone")]
     assert refused == [refused[0]] * 3
     none = cast("dict[str, dict[str, str]]", refusal(NoToken("a header"), "proxy"))["error"]
-    assert none == {**refused[0]["error"], "message": "no token was sent: it belongs into a header"}
+    assert none == {**refused[0]["error"], "message": "no token was sent: it belongs in a header"}

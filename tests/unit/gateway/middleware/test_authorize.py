@@ -97,7 +97,7 @@ async def test_a_call_without_one_token_asks_nobody(fields: list[str]) -> None:
 async def test_who_sent_no_token_is_told_where_it_belongs(endpoint: str, in_query: bool) -> None:
     with pytest.raises(NoToken) as caught:
         await through(Authorize(Door()), call("GET", "/x", endpoint=endpoint))
-    said = "no token was sent: it belongs into the header Authorization, as 'Bearer oo_...'"
+    said = "no token was sent: it belongs in the header Authorization, as 'Bearer oo_...'"
     assert caught.value.message.startswith(said)
     assert caught.value.message.endswith("x-api-key, api-key, x-goog-api-key, private-token, ?key=") is in_query
     assert caught.value.headers == {"WWW-Authenticate": "Bearer"}
