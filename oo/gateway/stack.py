@@ -17,7 +17,6 @@ from .capacity import Capacity
 from .context import GatewayContext, gateway_context
 from .counting_audit import CountingAudit
 from .credentials.registry import Registry
-from .elsewhere import Elsewhere
 from .entrance import Entrance
 from .errors import GatewayError
 from .metered_store import metered
@@ -136,11 +135,16 @@ class Stack:
         self._chain: list[Middleware | Slot] = [*watchers, *chain]
         self._io = io
         self.compose(offers or {})
-        blind = Elsewhere(capacity, self._calls, audit) if elsewhere else None
+        blind = self._blind(capacity, audit) if elsewhere else None
         # What is no HTTP cannot be waited for, and no plugin is asked.
         outer = self._chain[: self._chain.index(Slot.CALL)]
         self._malformed = Pipeline(compose(outer, {}), _Malformed(), io)
         self._entrance = Pipeline(compose(outer, {}), Entrance(store, blind), io)
+
+    def _blind(self, capacity: Capacity, audit: Audit | None) -> Transport:
+        from .elsewhere import Elsewhere
+
+        return Elsewhere(capacity, self._calls, audit)
 
     def compose(self, offers: Mapping[Slot, Sequence[Middleware]]) -> None:
         """Put the middlewares of plugins into their slots, for the calls that begin from here on."""
