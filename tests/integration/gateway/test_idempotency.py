@@ -28,6 +28,7 @@ from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import BODY, CLOSE, READ, SILENCE, Endless, FaultServer, answer, head, serving
 from tests.support.listening import Listener, shut
+from tests.support.processes import until
 from tests.support.stores import Notes
 from tests.support.upstream import OpenAI
 from tests.support.waiting import PATIENCE
@@ -179,6 +180,30 @@ def test_a_caller_that_leaves_finds_the_result_when_it_comes_again(gateway: Loca
         threading.Timer(0.05, held.go.set).start()
         assert charge(gateway.url, token) == (201, {"number": 1})
         assert (len(upstream.requests), upstream.left) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 10\r\n\r\nhalf",
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        b"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+    ],
+    ids=["length", "chunks", "continue"],
+)
+def test_a_caller_that_leaves_halfway_through_its_body_frees_its_key(gateway: LocalGateway, framing: bytes) -> None:
+    notes = Notes()
+    with serving(reply=Counting()) as upstream, BackgroundLoop() as background:
+        token = gateway.route("r", upstream.url)
+        url = background.enter(Gateway(gateway.vault, audit=notes)).url
+        place = urlsplit(url)
+        with socket.create_connection((place.hostname, place.port)) as caller:
+            fields = b"Host: x\r\nAuthorization: Bearer %b\r\nIdempotency-Key: k\r\n" % token.encode()
+            caller.sendall(b"POST /api/proxy/charge HTTP/1.1\r\n" + fields + framing)
+            until(lambda: notes.begun)
+        until(lambda: notes.ended)
+        assert charge(url, token) == (201, {"number": 1})
+        assert (notes.outcomes, len(upstream.requests)) == (["left", "allowed"], 1)
 
 
 @pytest.mark.parametrize("before", [0.0, 0.05], ids=["within", "before"])
