@@ -12,6 +12,7 @@ What this leans on inside the adapter and its manager of pools:
 | requests `HTTPAdapter.init_poolmanager`, `proxy_manager_for` | the adapter makes these pools |
 | requests `HTTPAdapter.send`, `max_retries` | what it does with a pool is done here |
 | requests `HTTPAdapter.build_response` | no cookies or charsets are looked at |
+| requests `HTTPAdapter.request_url` | a target goes as it is |
 | requests `HTTPAdapter.build_connection_pool_key_attributes`, `cert_verify` | one SSLContext for all connections |
 | requests `PreparedRequest._cookies`, its `headers` of another type | a request is filled in without `prepare()` |
 """
@@ -106,6 +107,10 @@ class Adapter(HTTPAdapter):
         tls = {"ssl_context": context, "cert_reqs": context.verify_mode}
         # Whether a host's name counts is for the context to say, as it is in asyncio.
         return tls if context.check_hostname else {**tls, "assert_hostname": False}
+
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:
+        # requests 2.32.3 takes the first of two slashes away.
+        return super().request_url(request, proxies) if proxies else _place(request.url or "").target
 
     def cert_verify(self, *args: Any) -> None:
         # Its own has certifi's file read again for each connection.

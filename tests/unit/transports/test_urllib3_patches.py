@@ -41,6 +41,7 @@ def parameters(function: Any) -> list[str]:
         (HTTPAdapter.build_connection_pool_key_attributes, ["self", "request", "verify", "cert"]),
         (HTTPAdapter.cert_verify, ["self", "conn", "url", "verify", "cert"]),
         (HTTPAdapter.build_response, ["self", "req", "resp"]),
+        (HTTPAdapter.request_url, ["self", "request", "proxies"]),
         (HTTPAdapter.proxy_manager_for, ["self", "proxy", "proxy_kwargs"]),
         (HTTPAdapter.get_connection_with_tls_context, ["self", "request", "verify", "proxies", "cert"]),
         (HTTPAdapter.send, ["self", "request", "stream", "timeout", "verify", "cert", "proxies"]),
