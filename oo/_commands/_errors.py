@@ -123,8 +123,8 @@ def _give_up_output() -> None:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Report a failure on standard error, and exit."""
-    from .._http.request import TOKEN
+    from .._http.request import without_tokens
 
     # A token that was given as an argument is not repeated.
-    click.echo(f"oo: {printable(' '.join(TOKEN.sub('oo_***', message).split()))}", err=True)
+    click.echo(f"oo: {printable(' '.join(without_tokens(message).split()))}", err=True)
     sys.exit(code)

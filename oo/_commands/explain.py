@@ -58,6 +58,6 @@ def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
 
 
 def _say(what: str, word: str) -> None:
-    from .._http.request import TOKEN
+    from .._http.request import without_tokens
 
-    click.echo(printable(f"{what:9} {TOKEN.sub('oo_***', word)}"))  # a token may stand in the path by mistake
+    click.echo(printable(f"{what:9} {without_tokens(word)}"))  # a token may stand in the path by mistake

@@ -17,6 +17,11 @@ MAX_BODY_BYTES = 64 << 20
 """The most bytes of an answer's body, unless told."""
 
 
+def without_tokens(text: str) -> str:
+    """A text, with a mark in the place of each token."""
+    return TOKEN.sub("oo_***", text)
+
+
 class Request:
     """One call on its way down. Never changed: `replace` and `with_header` give a new one.
 
@@ -76,7 +81,7 @@ class Request:
     @property
     def path(self) -> str:
         """The path below the base URL, without the query, for log lines. A token in it is masked."""
-        return TOKEN.sub("oo_***", self.url[len(self.base_url) :].partition("?")[0])
+        return without_tokens(self.url[len(self.base_url) :].partition("?")[0])
 
     def with_header(self, name: str, value: str) -> Request:
         """This request with one header set."""

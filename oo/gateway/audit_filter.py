@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from .._http.request import TOKEN
+from .._http.request import without_tokens
 from .._http.response import parse_json
 from ..exceptions import DoubleOError
 from .errors import StoreError
@@ -67,7 +67,7 @@ class AuditFilter:
             if value is not None and value not in known:
                 words = sorted(str(word) for word in known if word)
                 some = f"{', '.join(words[:_MANY])}{', ...' if len(words) > _MANY else ''}" or "none"
-                shown = TOKEN.sub("oo_***", value)  # given whole, where its id was asked for
+                shown = without_tokens(value)  # given whole, where its id was asked for
                 said.append(f"no call matches --{option} {shown!r}{nearest(value, words) or f'; known are {some}'}")
         return said
 

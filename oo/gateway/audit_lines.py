@@ -12,6 +12,7 @@ import time
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from .._http.request import TOKEN, without_tokens
 from .._http.urls import unescaped
 from .context import GatewayContext
 from .endpoints import PREFIX, is_own
@@ -22,8 +23,6 @@ LABEL = 128
 """Characters of a label that a line holds."""
 
 _METHOD = 32  # characters
-_MARK = "oo_***"
-_TOKEN = re.compile(r"oo_[A-Za-z0-9_-]{16,}")
 _UPSTREAM_ID = re.compile(r"[!#-\[\]-~]{1,128}")  # needs no escape in JSON
 _NO_SIZES = '"bytes_in": null, "bytes_out": null, "upstream": null, "upstream_request_id": null'
 
@@ -75,8 +74,8 @@ def shown(text: str, most: int) -> str:
     """A text as a line may hold it: `most` characters, without a token, however often that is escaped (RFC 3986)."""
     text = text[: 2 * most]
     plain = unescaped(text)
-    if _TOKEN.search(text) or _TOKEN.search(plain):
-        text = _TOKEN.sub(_MARK, plain)
+    if TOKEN.search(text) or TOKEN.search(plain):
+        text = without_tokens(plain)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -135,8 +135,7 @@ class RecordKeeper(ABC):
     def result(
         self, token_id: str, key: str, digest: bytes
     ) -> Coroutine[Any, Any, StoredResponse | Literal["taken", "other", "gone"] | None]:
-        by = self._token_key
-        return self._calls.result(token_id, _call(by, key), sealing.keyed_hash(by, digest))
+        return self._calls.result(token_id, self._call(key), sealing.keyed_hash(self._token_key, digest))
 
     def renew(self, token_id: str, key: str, fence: bytes, seconds: float) -> Coroutine[Any, Any, bool]:
         return self._calls.renew(token_id, self._call(key), fence, seconds)
@@ -144,8 +143,8 @@ class RecordKeeper(ABC):
     def complete(
         self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> Coroutine[Any, Any, None]:
-        by = self._token_key
-        return self._calls.complete(token_id, _call(by, key), fence, sealing.keyed_hash(by, digest), response)
+        hashed = sealing.keyed_hash(self._token_key, digest)
+        return self._calls.complete(token_id, self._call(key), fence, hashed, response)
 
     def release(self, token_id: str, key: str, fence: bytes) -> Coroutine[Any, Any, None]:
         return self._calls.release(token_id, self._call(key), fence)
@@ -205,7 +204,7 @@ class RecordKeeper(ABC):
         if ttl is not None and not abs(ttl) <= MAX_TTL:  # NaN is refused too
             raise StoreError("a token lasts 100 years at most")
         token, now = new_token(), self._now()
-        hashed = sealing.keyed_hash(self._token_key, token.encode())
+        hashed = fingerprint(self._token_key, token)
         identity = _identity(hashed)
         expires = None if ttl is None else now + ttl
         record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex(), 0, concurrency)
@@ -314,7 +313,7 @@ class RecordKeeper(ABC):
         return await token_rows.find(records, fingerprint(self._token_key, token)) if is_token(token) else None
 
     def _call(self, key: str) -> bytes:
-        return _call(self._token_key, key)
+        return _hash_of_call(self._token_key, key)
 
 
 async def _replace(seen: Sequence[data_keys.DataKey], wanted: Sequence[data_keys.DataKey], records: Records) -> bool:
@@ -322,7 +321,7 @@ async def _replace(seen: Sequence[data_keys.DataKey], wanted: Sequence[data_keys
 
 
 @lru_cache(1024)
-def _call(token_key: bytes, key: str) -> bytes:
+def _hash_of_call(token_key: bytes, key: str) -> bytes:
     """What an idempotency key is known by: it is asked for when a call is claimed, and when it was made."""
     return sealing.keyed_hash(token_key, key.encode())
 

@@ -8,6 +8,8 @@ import re
 import secrets
 import zlib
 
+from .sealing import keyed_hash
+
 PREFIX = "oo_"
 _SHAPE = re.compile(r"oo_([A-Za-z0-9_-]{43})([A-Za-z0-9_-]{6})")
 
@@ -32,7 +34,7 @@ def is_token(text: str) -> bool:
 
 def fingerprint(key: bytes, token: str) -> bytes:
     """The stored hash of a token: HMAC-SHA256 (RFC 2104) under the store's own key."""
-    return hmac.digest(key, token.encode("utf-8", "surrogateescape"), "sha256")
+    return keyed_hash(key, token.encode("utf-8", "surrogateescape"))
 
 
 def _checksum(body: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from .._core.pipeline import CallNext
 from .._http.body import Body, Outcome, remaining_of
-from .._http.request import TOKEN, Request
+from .._http.request import TOKEN, Request, without_tokens
 from .._http.response import ByteStream, Response
 from .._http.urls import unescaped
 from .genai import GenAI
@@ -149,7 +149,7 @@ def _path(request: Request) -> str:
     """The path below the base URL without the query, and without a token in it, in whatever spelling."""
     path = request.path
     plain = unescaped(path)
-    return TOKEN.sub("oo_***", plain) if TOKEN.search(plain) else path
+    return without_tokens(plain) if TOKEN.search(plain) else path
 
 
 def _of_gateway(request: Request) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class BaseConnection(web.RequestHandler):
         if answering is not None and not self.is_held:
             answering.cancel()  # an upstream call that nobody waits for is not completed
 
-    async def shutdown(self, timeout: float | None = None) -> None:
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
         if not self.is_held:  # that is another's to end
             await super().shutdown(timeout)
 

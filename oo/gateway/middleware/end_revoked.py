@@ -17,25 +17,20 @@ class EndRevoked:
     """Has a proxied call watched until its body has ended. Unauthorized or StoreUnavailable where it is ended before
     its answer has come; an answer that has begun is broken off.
 
-    An answer to a keyed call is watched once more within Idempotency, where it goes on when the caller has left.
+    A keyed call is watched once more within Idempotency, where its answer goes on when the caller has left. Until that
+    has come, the outer watch ends it.
     """
 
     def __init__(self, calls: OpenCalls, *, keyed: bool = False) -> None:
-        """`keyed`: watch the answers to calls with an idempotency key alone."""
+        """`keyed`: watch calls with an idempotency key alone, and end their answers."""
         self._calls = calls
         self._keyed = keyed
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
-        if self._keyed:
-            response = await call_next(request)
-            if context.key is None or response.stream is None:
-                return response
-            self._calls.add(call := OpenCall(context, None))
-            return self._watched(call, response)
-        if context.route is None:
+        if context.route is None or (self._keyed and context.key is None):
             return await call_next(request)
-        call = OpenCall(context, asyncio.current_task())
+        call = OpenCall(context, None if self._keyed else asyncio.current_task())
         self._calls.add(call)
         try:
             response = await call_next(request)
@@ -51,8 +46,5 @@ class EndRevoked:
         if response.stream is None:
             self._calls.discard(call)
             return response
-        return self._watched(call, response)
-
-    def _watched(self, call: OpenCall, response: Response) -> Response:
         call.response = response
         return response.on_end(lambda _: self._calls.discard(call))

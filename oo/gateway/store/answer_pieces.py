@@ -78,9 +78,6 @@ class Cut:
         self.size = (self.pieces - 1) * taken(self._most + SEAL) + taken(last + SEAL) + _ROWS
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter([b"".join(self._parts)]) if self.pieces == 1 else self._several()
-
-    def _several(self) -> Iterator[bytes]:
         waiting = bytearray()
         for part in self._parts:
             for at in range(0, len(part), self._most):

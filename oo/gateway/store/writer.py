@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -195,18 +195,19 @@ class Writer:
         with self._lock:
             asked = [each for each in self._waiting if each[2] is not None]
             self._waiting = [each for each in self._waiting if each[2] is None]
-        outcomes: list[Outcome] = []
+        answered: list[Outcome] = []
+        left: list[Asked] = []
         for work, question, peek, future in asked:
-            try:
+            found = None
+            with suppress(StoreError):  # the thread says what is wrong
                 found = None if peek is None else peek()
-            except StoreError:  # the thread says what is wrong
-                found = None
             if found is None:
-                with self._lock:
-                    self._waiting.append((work, question, None, future))
+                left.append((work, question, None, future))
             else:
-                outcomes.append((future, found, None))
-        told(outcomes, loop)
+                answered.append((future, found, None))
+        with self._lock:
+            self._waiting += left
+        told(answered, loop)
 
     def _grows(self) -> bool:
         """Whether more came in the last turn of the loop, so that more may come in the next."""
