@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("oo.gateway")
 _FAILURE = "the event loop met a failure: "
+_CLOSED = "the handler is closed"  # what uvloop says of a connection
 _LOOK = 1.0  # seconds
 _SETTLED = 0.5  # seconds from a start until all is there that stays
 _ALLOCATIONS = 20_000  # objects that were made and not freed, at which the collector looks at the youngest
@@ -108,6 +109,8 @@ class LoopErrorLog(ThrottledLog):
     def __call__(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log what failed, without values."""
         error = context.get("exception")
+        if isinstance(error, RuntimeError) and str(error).endswith(_CLOSED):
+            return  # a connection that its peer has reset, to which uvloop's TLS would write once more
         if isinstance(error, OSError) and error.strerror:
             self.tell(error)
         else:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import oo
 from oo.gateway.keyring import write_keys
+from oo.gateway.process import LoopErrorLog
 from oo.gateway.sealing import new_key
 from tests.support.certificates import self_signed
 from tests.support.processes import Home, Serving, get, is_running, kill, needs_proc, until
@@ -370,3 +372,22 @@ def test_a_plugin_that_is_not_there_is_said_before_anybody_is_answered(home: Hom
     assert done.returncode == 1
     assert "plugin no-such cannot be loaded" in done.stderr
     assert "listening" not in done.stderr
+
+
+def test_what_uvloop_writes_to_a_connection_that_was_reset_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def log() -> None:
+        loop, (near, far) = asyncio.get_running_loop(), socket.socketpair()
+        with far:
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+            transport.abort()
+            await asyncio.sleep(0.01)
+            with pytest.raises(RuntimeError) as written:
+                transport.write(b"a")
+        for error in (written.value, RuntimeError("another")):
+            LoopErrorLog()(loop, {"message": "Fatal error on SSL protocol", "exception": error})
+
+    with caplog.at_level("ERROR"):
+        uvloop.run(log())
+    assert [record.getMessage() for record in caplog.records] == ["the event loop met a failure: RuntimeError"]
