@@ -83,8 +83,9 @@ class Mask:
 
     def spans(self, data: bytes) -> list[tuple[int, int]]:
         """Where in UTF-8 bytes the values stand, in the order of their beginnings; they may overlap."""
-        found = [(at, at + len(form)) for form in self._forms if form in data for at in _all(form, data)]
-        syntaxes = [each for each in self._class.syntaxes if each.mark in data]
+        # `find`, since CPython's `in` raises an error and drops it before it looks for bytes in bytes.
+        found = [(at, at + len(form)) for form in self._forms if data.find(form) >= 0 for at in _all(form, data)]
+        syntaxes = [each for each in self._class.syntaxes if data.find(each.mark) >= 0]
         for syntax in [*syntaxes, self._class.together] if len(syntaxes) > 1 else syntaxes:
             view = UnescapedView(data, syntax)
             for form in self._forms:
