@@ -6,6 +6,8 @@ import click
 
 from ._vault import store_place, warn, with_vault
 
+_OLD = "The old master key opens backups that were made before, and nothing else: make a new one (`oo store backup`)"
+
 
 @click.command()
 def init() -> None:
@@ -48,8 +50,8 @@ def rekey(deep: bool) -> None:
         return
     click.echo(f"records sealed anew: {count}" if deep else f"data keys wrapped with the new key: {count}")
     if key is not None:
-        click.echo(f"master key {key}: keep a copy elsewhere, the old one opens nothing any more")
+        click.echo(f"master key {key}: keep a copy elsewhere. {_OLD}")
     elif not is_own():
-        click.echo("the KMS of OO_KMS wraps them, and a master key that did so before opens nothing any more")
+        click.echo(f"the KMS of OO_KMS wraps them. {_OLD}")
     if not deep:
         warn(with_vault(lambda vault: vault.warnings()))

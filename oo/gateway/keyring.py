@@ -27,11 +27,11 @@ _ELSEWHERE = "put back the one that it was made with, or set OO_MASTER_KEY or OO
 _LOCK_TIMEOUT = 30.0  # seconds
 
 
-def load(home: Path, environ: Mapping[str, str] = os.environ) -> MasterKeys:
+def load(home: Path, environ: Mapping[str, str] = os.environ, *, is_made: bool = False) -> MasterKeys:
     """Load the ring from `OO_MASTER_KEY`, else from the file that `OO_MASTER_KEY_FILE` names, else from `master.key` in
     `home`; with `OO_KMS`, that KMS joins it. StoreError if there is none, or if others could read the one in `home` or
-    write there."""
-    return ring_of(read_keys(home, environ), environ)
+    write there. `is_made`: what a new key would not open is there, though no vault is."""
+    return ring_of(read_keys(home, environ, is_made=is_made), environ)
 
 
 def ring_of(keys: Sequence[bytes], environ: Mapping[str, str] = os.environ) -> MasterKeys:
@@ -57,7 +57,7 @@ def is_own(environ: Mapping[str, str] = os.environ) -> bool:
     return kms.is_own(setting)
 
 
-def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes]:
+def read_keys(home: Path, environ: Mapping[str, str] = os.environ, *, is_made: bool = False) -> list[bytes]:
     """The keys of the ring, the current one last; none where a KMS has them alone."""
     check_home(home)
     if environ.get("OO_KMS") and not has_keys(home, environ):
@@ -72,7 +72,7 @@ def read_keys(home: Path, environ: Mapping[str, str] = os.environ) -> list[bytes
             # A secret that was mounted is often 0444, and nobody else is in there with it.
             warnings.warn(f"{why}, which is the master key", stacklevel=outside())
         return keys
-    is_lost = (home / VAULT_FILE).exists()  # a new key would open nothing
+    is_lost = is_made or (home / VAULT_FILE).exists()  # a new key would open nothing
     if is_named(environ):
         mend = _ELSEWHERE if is_lost else "`(umask 077 && openssl rand -base64 32 > FILE)` makes a new key"
         raise StoreError(f"OO_MASTER_KEY_FILE names {path}, and there is no file: {mend}")

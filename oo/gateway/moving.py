@@ -63,7 +63,7 @@ async def backup(place: str, file: Path) -> int:
 async def restore(place: str, file: Path) -> int:
     """Fill an empty place with what `backup` has copied; the number of rows. StoreError if the master key does not open
     it, or the place is not empty."""
-    ring = keyring.load(key_home(place))
+    ring = keyring.load(key_home(place), is_made=True)
     source = SQLiteSource(file)
     try:
         async with _target(place) as target, checked_rows(source, ring, "backup") as rows:

@@ -22,8 +22,7 @@ _POSTGRES = ("postgres://", "postgresql://")
 def place_of(given: str | None = None) -> str:
     """Where the store is: what was given, else `OO_STORE`, else the data directory. StoreError for another engine's."""
     place = given or os.environ.get("OO_STORE") or str(data_dir())
-    if (scheme := _SCHEME.match(place)) and not is_postgres(place):  # the rest of it may hold a password
-        raise StoreError(f"a store is a directory, or postgres://USER@HOST/DATABASE: {scheme[0]} is neither")
+    key_home(place)
     return place
 
 
@@ -33,8 +32,13 @@ def is_postgres(place: str) -> bool:
 
 
 def key_home(place: str) -> Path:
-    """The directory where a store's master key lies, unless the environment gives it."""
-    return data_dir() if is_postgres(place) else expanded(place)
+    """The directory where a store's master key lies, unless the environment gives it. StoreError for another
+    engine's."""
+    if is_postgres(place):
+        return data_dir()
+    if scheme := _SCHEME.match(place):  # the rest of it may hold a password
+        raise StoreError(f"a store is a directory, or postgres://USER@HOST/DATABASE: {scheme[0]} is neither")
+    return expanded(place)
 
 
 def open_store(place: str | None = None, load: Callable[[], MasterKeys] | None = None) -> Keeper:

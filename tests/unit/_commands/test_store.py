@@ -18,6 +18,8 @@ def test_a_store_is_looked_at_copied_and_filled(home: Path, vault: Inside, insid
     assert "there is a vault at" in refused(inside("store", "backup", str(file)))
     assert refused(inside("store", "backup", "/none/copy.db")) == "/none/copy.db: No such file or directory"
     other = tmp_path / "other"
+    lost = refused(inside("store", "restore", str(file), "--store", str(other)))
+    assert f"is not at {other / 'master.key'}: put back the one that it was made with" in lost
     other.mkdir(0o700)
     (other / "master.key").write_bytes((home / "master.key").read_bytes())
     (other / "master.key").chmod(0o600)
@@ -31,6 +33,19 @@ def test_a_store_moves_once(home: Path, vault: Inside, inside: Inside, tmp_path:
     assert vault("migrate", "--to", target).stdout.startswith("rows moved: ")
     assert vault("migrate", "--to", target).stdout == "it had moved already\n"
     assert f"the store has moved to {target}" in refused(inside("secret", "list"))
+
+
+@pytest.mark.parametrize("args", [("migrate", "--to"), ("store", "status", "--store")])
+@pytest.mark.parametrize("place", ["mysql://127.0.0.1/canary", "posgres://127.0.0.1/canary"])
+def test_another_engine_is_no_directory(
+    place: str, args: tuple[str, ...], vault: Inside, inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = refused(inside(*args, place))
+    assert said.endswith(f"{place.partition('//')[0]}/ is neither")
+    assert "canary" not in said
+    assert not list(tmp_path.glob("*:"))
+    vault("secret", "list")  # the store is where it was
 
 
 @pytest.mark.parametrize("args", [("migrate", "--to"), ("store", "status", "--store")])
