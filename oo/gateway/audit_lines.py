@@ -49,7 +49,7 @@ def end_line(context: GatewayContext, outcome: str, status: int, bytes_out: int,
 
 def refusal(context: GatewayContext, outcome: str, status: int) -> str:
     """What the refusals that share a line have in common, as JSON without its braces."""
-    known = _fields(context.token_id, context.label, context.endpoint, None, None)
+    known = _fields(context.token_id, context.label, context.endpoint, context.kind, context.target)
     return f'{known}, "outcome": {_quoted(outcome)}, "status": {status}'
 
 

@@ -114,7 +114,8 @@ class AuditLog:
         self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
     ) -> bool:
         """Append a line, or count a refusal that gets none of its own, for which an event loop must be running."""
-        if context.target is None and not context.audited and self._is_flood():
+        is_refused = not context.audited and (context.target is None or status >= 400)
+        if is_refused and self._is_flood():
             if not self._counted:
                 asyncio.get_running_loop().call_later(1, self._sum_up)
             self._counted[refusal(context, outcome, status)] += 1

@@ -78,7 +78,7 @@ class LookingStore:
             return grant
         found, tat = terms
         if not has_use(found, found.used):
-            return Denial("used up", found.id, label=found.label)
+            return found.denied("used up")
         outcome = charge(found, tat, time.time())
         return outcome if isinstance(outcome, Denial) else grant
 

@@ -233,6 +233,10 @@ class Token:
         """What it opens."""
         return Grant(self.id, self.kind, self.name, self.label, self.uses is not None, self.concurrency)
 
+    def denied(self, why: str, retry_after: float | None = None) -> Denial:
+        """What denies a call for which it is not revoked, expired or of another kind."""
+        return Denial(why, self.id, retry_after, label=self.label, target=None if self.kind == "bundle" else self.name)
+
     def opens(self, kind: Kind, now: float) -> Grant | Denial:
         """Whether it opens a thing of that kind at `now`; a limit of uses or rate is not looked at. A bundle is asked
         for as a route, and its Grant says that it is one."""
@@ -266,13 +270,14 @@ class AuthorityKey:
 @dataclass(frozen=True)
 class Denial:
     """Why a token opened nothing, `why` for the audit. `retry_after` (seconds) is set if its rate was the reason,
-    `opens` if it is for a thing of another kind."""
+    `opens` if it is for a thing of another kind, `target` to the name of what it opens otherwise."""
 
     why: str
     token_id: str | None = None
     retry_after: float | None = None
     opens: Kind | None = None
     label: str = ""
+    target: str | None = None
 
     @property
     def reason(self) -> str:

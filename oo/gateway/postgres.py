@@ -139,7 +139,7 @@ class PostgresStore(RecordKeeper):
                 counted = await (early[1] if early and early[0] is found else self._uses.counted(found))
                 is_used_up = counted is not None and not has_use(found, counted.used)
                 if is_used_up and (key is None or not await self._calls.is_known(found.id, self._call(key))):
-                    return Denial("used up", found.id, label=found.label)
+                    return found.denied("used up")
             if found.rate is None:
                 return found.grant
             outcome = await self._uses.charge(found)

@@ -35,7 +35,7 @@ def charge(token: Token, tat: float, now: float) -> float | Denial:
     # The burst is at most one period away. A later `tat` comes from a clock that was set back.
     tat = min(max(tat, now), now + period) + period / token.rate.count
     wait = tat - period - now
-    return Denial("rate", token.id, wait, label=token.label) if wait > ROUNDING else tat
+    return token.denied("rate", wait) if wait > ROUNDING else tat
 
 
 def calls_at_once(rate: Rate, tat: float, now: float) -> int:

@@ -114,7 +114,7 @@ class Vault(RecordKeeper):
             return Denial("unknown")
         is_used_up = not has_use(found, counted.used)
         if is_used_up and (key is None or not self._calls.is_known(found.id, self._call(key))):
-            return Denial("used up", found.id, label=found.label)
+            return found.denied("used up")
         outcome = charge(found, counted.tat, time.time())
         return outcome if isinstance(outcome, Denial) else found
 

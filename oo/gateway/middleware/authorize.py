@@ -66,7 +66,7 @@ def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
     if isinstance(outcome, Grant):
         context.target, context.concurrency = outcome.name, outcome.concurrency
         return outcome
-    context.target = None  # which an earlier look may have set
+    context.target = outcome.target
     if outcome.retry_after is None:
         raise Unauthorized(outcome.why, outcome.reason)
     wait = {"Retry-After": str(math.ceil(outcome.retry_after))}  # RFC 9110, 10.2.3: whole seconds

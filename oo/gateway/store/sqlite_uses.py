@@ -61,7 +61,7 @@ class Counts:
             return None
         used, tat = self._of(token)
         if not spending.has_use(token, used):
-            return Denial("used up", token.id, label=token.label)
+            return token.denied("used up")
         self._put(token, Counted(used + 1, tat))
         return None
 

@@ -115,8 +115,8 @@ async def test_uses_are_counted_once_however_many_ask(filled: Keeper, other: Kee
     found = await asyncio.gather(*asked)
     assert sum(isinstance(each, Grant) for each in found) == 1 + 7 + 30
     for token in tokens:
-        assert await other.consume(token, "secret") == Denial("used up", other.id_of(token))
-        assert await other.authorize(token, "secret") == Denial("used up", other.id_of(token))
+        assert await other.consume(token, "secret") == Denial("used up", other.id_of(token), target="a")
+        assert await other.authorize(token, "secret") == Denial("used up", other.id_of(token), target="a")
     assert sorted(each.used for each in await other.tokens()) == [1, 7, 30]
     terms = await filled.terms(tokens[1])
     assert isinstance(terms, tuple)
@@ -189,9 +189,9 @@ async def test_a_claim_is_one_callers_and_its_use_one_step(filled: Keeper, other
     assert [each.used for each in await other.tokens()] == [1]
     assert await other.result(identity, "k", b"digest") == "taken"
     assert isinstance(await other.claim(token, "second", 60), bytes)
-    assert await filled.claim(token, "third", 60) == Denial("used up", identity)
+    assert await filled.claim(token, "third", 60) == Denial("used up", identity, target="api")
     assert await filled.result(identity, "third", b"digest") is None
-    assert await other.authorize(token, "route", key="third") == Denial("used up", identity)
+    assert await other.authorize(token, "route", key="third") == Denial("used up", identity, target="api")
     assert isinstance(await other.authorize(token, "route", key="k"), Grant)
     assert isinstance(await filled.claim(await filled.issue("secret", "a"), "k", 60), Denial)
 

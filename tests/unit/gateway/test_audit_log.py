@@ -129,8 +129,8 @@ def test_the_audit_is_its_owners_alone(place: Place) -> None:
         ("secret", "/api/proxy/v1/models", 401, "proxy", None, "wrong kind"),
         ("expired", "/api/secret", 401, "secret", None, "expired"),
         ("revoked", "/api/secret", 401, "secret", None, "revoked"),
-        ("used up", "/api/secret", 401, "secret", None, "used up"),
-        ("rate", "/api/secret", 429, "secret", None, "rate"),
+        ("used up", "/api/secret", 401, "secret", "a", "used up"),
+        ("rate", "/api/secret", 429, "secret", "a", "rate"),
         ("r", "/api/proxy/v1/%2e%2e/x", 400, "proxy", "r", "bad path"),
         ("r", "/api/proxy/v2/models", 403, "proxy", "r", "not allowed"),
         ("down", "/api/proxy/v1/models", 502, "proxy", "down", "upstream connection"),
@@ -148,7 +148,7 @@ def test_each_call_has_a_line_when_it_ends_and_one_when_it_begins_unless_it_is_r
     assert status == 200 or CANARY not in got.body
     line = place.line_of(got.headers["X-Request-Id"])
     lines = place.lines_about(got.headers["X-Request-Id"])
-    begun = target is not None and outcome not in ("bad path", "not allowed")
+    begun = target is not None and outcome not in ("bad path", "not allowed", "used up", "rate")
     assert [each["event"] for each in lines] == (["begin", "end"] if begun else ["end"])
     assert len(place.lines()) == before + len(lines)
     assert list(line) == FIELDS
@@ -395,24 +395,25 @@ async def test_of_a_flood_that_opens_nothing_most_is_counted(tmp_path: Path, mon
     monkeypatch.setattr("oo.gateway.audit_log.REFUSALS", 3)
     audit = kept(tmp_path)
 
-    def write(outcome: str, target: str | None = None, token_id: str | None = None) -> None:
-        audit.end(context(target=target, token_id=token_id), outcome, 401, 0)
+    def write(outcome: str, status: int = 401, target: str | None = None, token_id: str | None = None) -> None:
+        audit.end(context(target=target, token_id=token_id), outcome, status, 0)
 
     def lines(outcome: str) -> list[dict[str, Any]]:
         return [line for line in lines_of(tmp_path) if line["outcome"] == outcome]
 
     for _ in range(50):
-        write("allowed", "a")
+        write("allowed", 200, "a")
         write("malformed")
-        write("revoked", token_id="some")
+        write("rate", 429, "a", token_id="some")
     # What opened something has a line each; nothing is summed up before the second is over.
     assert len(lines("allowed")) == 50
-    assert not any("count" in line for outcome in ("malformed", "revoked") for line in lines(outcome))
+    assert not any("count" in line for outcome in ("malformed", "rate") for line in lines(outcome))
     await asyncio.sleep(1.1)
-    for outcome, token_id in (("malformed", None), ("revoked", "some")):
+    for outcome, token_id, target in (("malformed", None, None), ("rate", "some", "a")):
         *own, last = lines(outcome)
         assert set(last) == {*FIELDS, "count"}
         assert (last["request_id"], last["token_id"], last["operation"]) == (None, token_id, "secret")
+        assert last["target"] == target
         assert last["count"] + len(own) == 50
         assert len(own) <= 6
     for _ in range(10):

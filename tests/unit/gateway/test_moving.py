@@ -150,7 +150,7 @@ async def test_who_has_it_open_counts_nothing_from_then_on(
         assert used == 1 + sum(isinstance(each, Grant) for each in spent)
         assert (
             await store.consume(filled.counted, "secret")
-            == Denial("used up", store.id_of(filled.counted), label="counted")
+            == Denial("used up", store.id_of(filled.counted), label="counted", target="a")
             or used < 3
         )
 

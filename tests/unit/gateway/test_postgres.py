@@ -207,8 +207,8 @@ async def test_what_was_asked_early_of_other_terms_is_asked_again(store: Postgre
     token = await store.issue("secret", "a", uses=1)
     assert isinstance(await store.consume(token, "secret"), Grant)
     await store.put_secret("a", "y")
-    assert await store.authorize(token, "secret") == Denial("used up", store.id_of(token))
-    assert await store.authorize(token, "secret") == Denial("used up", store.id_of(token))
+    assert await store.authorize(token, "secret") == Denial("used up", store.id_of(token), target="a")
+    assert await store.authorize(token, "secret") == Denial("used up", store.id_of(token), target="a")
     with forbidding(place), pytest.raises(StoreUnavailable):
         await store.authorize(token, "secret")
 

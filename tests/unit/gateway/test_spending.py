@@ -25,8 +25,8 @@ def test_a_rate_gives_a_burst_and_then_one_use_at_a_time() -> None:
         outcome = charge(limited, tat, now)
         assert isinstance(outcome, float)
         tat = outcome
-    assert charge(limited, tat, now) == Denial("rate", "id", 10.0)
-    assert charge(limited, tat, now + 9) == Denial("rate", "id", 1.0)
+    assert charge(limited, tat, now) == Denial("rate", "id", 10.0, target="a")
+    assert charge(limited, tat, now + 9) == Denial("rate", "id", 1.0, target="a")
     assert charge(limited, tat, now + 10) == tat + 10
 
 
@@ -42,7 +42,7 @@ def test_a_whole_burst_is_there_whatever_rounding_does(count: int) -> None:
 
 def test_a_clock_that_was_set_back_costs_one_period_at_most() -> None:
     outcome = charge(token(rate=Rate(2, 1.0)), NOW + 86400, NOW)
-    assert outcome == Denial("rate", "id", 0.5)
+    assert outcome == Denial("rate", "id", 0.5, target="a")
 
 
 def test_a_token_without_a_rate_is_charged_nothing() -> None:

@@ -107,7 +107,7 @@ class Calls:
         if outcome == "claimed":
             return fence
         if outcome == "used up":
-            return Denial(outcome, token.id, label=token.label)
+            return token.denied(outcome)
         return "taken" if outcome == "taken" else "stale"
 
     async def result(

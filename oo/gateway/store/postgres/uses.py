@@ -90,7 +90,7 @@ class Uses:
         arrays = (list(asked), [t.revision for t in first], [t.uses for t in first], [len(t) for t in asked.values()])
         rows = await self._connections.run(lambda db: db.fetch(_CONSUME, *arrays))
         found = {row[0]: _Left(row[1], row[2]) for row in rows}
-        return [found[bytes.fromhex(t.hash)].next(t, Denial("used up", t.id, label=t.label)) for t in tokens]
+        return [found[bytes.fromhex(t.hash)].next(t, t.denied("used up")) for t in tokens]
 
     async def _charge(self, tokens: Sequence[Token]) -> list[Outcome]:
         asked = _by_hash(tokens)
@@ -108,7 +108,7 @@ class Uses:
         found = {row[0]: _Left(row[1], row[2], row[3]) for row in rows}
         gone = _Left(False, 0)
         return [
-            left.next(t, Denial("rate", t.id, left.wait, label=t.label))
+            left.next(t, t.denied("rate", left.wait))
             for t in tokens
             for left in (found.get(bytes.fromhex(t.hash), gone),)
         ]

@@ -58,7 +58,7 @@ async def test_a_claim_and_its_use_are_one_step(vault: Vault) -> None:
     for _ in range(3):
         assert await vault.claim(caller[0], "one", 60) == "taken"
     await claimed(vault, caller, "two")
-    assert await vault.claim(caller[0], "three", 60) == Denial("used up", caller[1], label="two")
+    assert await vault.claim(caller[0], "three", 60) == Denial("used up", caller[1], label="two", target="route-a")
     # One that is used up writes nothing.
     assert await vault.result(caller[1], "three", b"digest") is None
     assert await vault.claim(caller[0], "two", 60) == "taken"

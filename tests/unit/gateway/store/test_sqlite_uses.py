@@ -28,7 +28,7 @@ async def test_each_use_is_counted_in_its_own_row(vault: Vault) -> None:
         await vault.issue("secret", "a", label=label, uses=2)
     token = await row(vault, "mine")
     outcomes = [await ask(vault, sqlite_uses.consume_all, token) for _ in range(3)]
-    assert outcomes == [None, None, Denial("used up", token.id, label="mine")]
+    assert outcomes == [None, None, token.denied("used up")]
     assert ((await row(vault, "mine")).used, (await row(vault, "other")).used) == (2, 0)
 
 
@@ -58,7 +58,7 @@ async def test_what_waits_is_counted_at_once_each_token_by_its_own_terms(vault: 
         await vault.issue("secret", "a", label=label, uses=uses)
     two, many, free = [await row(vault, label) for label in ("two", "many", "free")]
     asked = [ask(vault, sqlite_uses.consume_all, token) for token in (two, many, two, free, two, many)]
-    assert await asyncio.gather(*asked) == [None] * 4 + [Denial("used up", two.id, label="two"), None]
+    assert await asyncio.gather(*asked) == [None] * 4 + [two.denied("used up"), None]
     assert [(await row(vault, label)).used for label in ("two", "many", "free")] == [2, 2, 0]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from oo._http.body import Body
 from oo.exceptions import DoubleOError
-from oo.gateway.models import Denial, Route, StoredResponse, Token
+from oo.gateway.models import Route, StoredResponse, Token
 from oo.gateway.postgres import PostgresStore
 from oo.gateway.store.postgres.calls import Calls
 from oo.gateway.store.postgres.connections import Connections
@@ -41,7 +41,7 @@ async def test_claims_of_one_batch_are_each_a_step(store: PostgresStore, calls: 
     of_counted, of_free = found[::2], found[1::2]
     assert sum(isinstance(each, bytes) for each in of_counted) == 2
     assert sum(isinstance(each, bytes) for each in of_free) == 3
-    assert of_counted.count(Denial("used up", counted.id)) == 3
+    assert of_counted.count(counted.denied("used up")) == 3
     assert len({each for each in found if isinstance(each, bytes)}) == 5
     await calls.close()
 

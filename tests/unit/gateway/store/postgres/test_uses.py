@@ -33,7 +33,7 @@ async def test_those_who_ask_at_once_share_what_is_left(store: PostgresStore, co
     found = await asyncio.gather(*(uses.consume(token) for token in asked))
     granted = [sum(each is None for each, of in zip(found, asked, strict=True) if of is token) for token in tokens]
     assert granted == [1, 3, 4]
-    assert found[asked.index(tokens[0]) + 3] == Denial("used up", tokens[0].id)
+    assert found[asked.index(tokens[0]) + 3] == Denial("used up", tokens[0].id, target="a")
     assert await asyncio.gather(*(uses.counted(token) for token in tokens)) == [Counted(n, 0.0) for n in (1, 3, 4)]
     await uses.close()
 
