@@ -218,7 +218,7 @@ class Worker:
         # The socket of a worker is its supervisor's, which other workers answer on: that one hands over.
         shared = settings.shared and self.reread is not None
         cut = await gateway.drain(settings.grace, self._hurry, shared=shared, leave=self.leave)
-        logger.log(logging.WARNING if cut else logging.INFO, "the gateway ends: calls that were cut: %d", cut)
+        logger.log(logging.WARNING if cut else logging.INFO, "this process ends: calls that were cut: %d", cut)
 
     def _reload(self, gateway: Gateway, audit: AuditLog) -> None:
         if self.manager is not None:

@@ -177,6 +177,8 @@ class Supervisor:
             logger.error("%s; the settings stay as they were", error)  # noqa: TRY400  # one line
             settings = self._settings
         logs.configure(settings.log_format, settings.log_level)
+        if not settings.is_same(self._settings):
+            logger.info("some of the settings changed: workers that have them take the places of the others")
         self._settings = settings
         for worker in self._workers:
             if worker.settings.is_same(settings) and worker.is_ready:

@@ -116,7 +116,7 @@ class Serving:
     @property
     def news(self) -> list[str]:
         """What it said beside what every gateway says when it begins and ends."""
-        usual = ("oo: listening on ", "oo: version ", "oo: the gateway ends: calls that were cut: 0")
+        usual = ("oo: listening on ", "oo: version ", "oo: this process ends: calls that were cut: 0")
         return [line for line in self.log.splitlines() if not line.startswith(usual)]
 
     def is_up(self) -> bool:

@@ -132,7 +132,7 @@ def test_sigterm_ends_every_process_well(home: Home, token: str, workers: int) -
     assert served.news == []
     assert served.log.startswith(f"oo: listening on {served.url}\noo: version {oo.__version__}, store {home.path}")
     assert f", workers {workers}, plugins none\n" in served.log
-    assert served.log.count("the gateway ends: calls that were cut: 0\n") in range(
+    assert served.log.count("this process ends: calls that were cut: 0\n") in range(
         1, workers + 1
     )  # one may not be up yet
 

@@ -81,7 +81,8 @@ def test_workers_are_replaced_one_after_the_other_where_the_settings_changed(
         config(Path(file), "workers = 1\ngrace = 5\nlog-format = 'json'\n")
         served.process.send_signal(signal.SIGHUP)
         until(lambda: len(served.workers()) == 1)
-        assert '"message": "the gateway ends: calls that were cut: 0"' in served.log
+        assert '"message": "this process ends: calls that were cut: 0"' in served.log
+        assert "workers that have them take the places of the others" in served.log
     assert calling.wrong == []
     assert "another takes its place" not in served.log
 
@@ -191,7 +192,7 @@ def test_a_second_signal_ends_it_at_once_and_what_is_cut_is_counted(home: Home, 
             assert served.process.poll() is None
             served.process.terminate()
             assert served.process.wait(SOON) == 0
-        assert "the gateway ends: calls that were cut: 1" in served.log
+        assert "this process ends: calls that were cut: 1" in served.log
         until(lambda: not any(map(is_running, processes[1:])))
     audit = (home.path / "audit.jsonl").read_text().splitlines()
     assert '"event": "cut"' in audit[-2]
