@@ -10,7 +10,7 @@ from functools import partial
 
 from benchmarks.gateways import Load, Served, at_floor, chat, gateway
 from benchmarks.load import keyed, request
-from benchmarks.measure import Row, paired
+from benchmarks.measure import Row, late_row, paired
 from benchmarks.stores import DISK
 from benchmarks.upstream import Running, relay
 
@@ -38,7 +38,7 @@ def _rows(engine: str, served: Served, floor: Running | None, rounds: int) -> It
     }
     row = paired(f"a secret on {engine}, counted", "/s", rounds, secrets, 0.6, "uncounted", at_least=True)
     yield row
-    yield from _beside(f"a secret on {engine}", secrets)
+    yield late_row(f"a secret on {engine}", secrets)
     if engine == "postgres":
         plain = secrets["uncounted"]
         rate = row.sides["uncounted"]
@@ -47,8 +47,4 @@ def _rows(engine: str, served: Served, floor: Running | None, rounds: int) -> It
     plainly = chat(served.route)
     chats = {"keyed": calling(keyed(plainly)), "without": calling(plainly), **at_floor(floor, plainly)}
     yield paired(f"a chat on {engine}, keyed", "/s", rounds, chats, 0.5, "without", at_least=True)
-    yield from _beside(f"a chat on {engine}", chats)
-
-
-def _beside(name: str, loads: dict[str, Load]) -> Iterator[Row]:
-    yield Row(f"{name}, p99", "ms", {side: statistics.median(load.late[1:]) for side, load in loads.items()})
+    yield late_row(f"a chat on {engine}", chats)

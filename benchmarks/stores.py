@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.measure import ROOT, Measured, Row, paired
+from benchmarks import store_floors
+from benchmarks.measure import FLOOR, ROOT, Measured, Row, late_row, paired
 from oo.gateway.models import Route
 from oo.gateway.moving import migrate
 from oo.gateway.open_store import open_store
@@ -26,6 +28,8 @@ SECONDS = 2.0
 KEY = new_key()
 USES = 10**9
 DISK = Path(tempfile.gettempdir())
+PROCESSES = (1, 2, 4)
+ALONE = "one by one"
 ROWS = 6000
 """Rows of a store that is moved: secrets, each of them three."""
 
@@ -42,14 +46,14 @@ class Place(NamedTuple):
 
     where: str
     token: str
-    option: tuple[str, ...] = ()
+    option: str = ""
 
 
 class Asking:
     """So many processes that ask a store at once: how often a second they are answered."""
 
     def __init__(self, place: Place, what: str, count: int) -> None:
-        command = ("-m", "benchmarks.store_load", place.where, place.token, what, str(SECONDS), *place.option)
+        command = ("-m", "benchmarks.store_load", place.where, place.token, what, str(SECONDS), place.option)
         self._command = [sys.executable, *command]
         self._count = count
         self.late: list[float] = []
@@ -64,25 +68,16 @@ class Asking:
 def store_rows(rounds: int) -> Iterator[Row]:
     """Each store on the same disk, against SQLite where each change is committed alone."""
     with keyed(), places() as found:
+        alone = found.pop(ALONE)
         for what, asked in ASKED.items():
-            for count in (1, 2, 4):
-                name = f"{what}, {count} processes"
-                sides = {side: Asking(place, what, count) for side, place in found.items()}
-                row = paired(name, "/s", rounds, sides)
-                yield from _judged(row, asked)
-                late = {side: statistics.median(asking.late[1:]) for side, asking in sides.items()}
-                yield Row(f"{name}, p99", "ms", late, {}, LATE if (what, count) == ("uses", 4) else None)
-
-
-def _judged(row: Row, asked: dict[str, float]) -> Iterator[Row]:
-    """A row for each store, against the last."""
-    *ours, peer = row.sides
-    for side in ours:
-        # Its ratio is that of each round, which `paired` gives of the first side.
-        ratios = [a / b for a, b in zip(row.rounds[side], row.rounds[peer], strict=True)]
-        sides = {side: row.sides[side], peer: row.sides[peer]}
-        cpu = {each: row.cpu[each] for each in sides}
-        yield Row(row.name, row.unit, sides, {peer: ratios}, asked[side], peer, at_least=True, cpu=cpu)
+            for (store, place), count in product(found.items(), PROCESSES):
+                name = f"{what} on {store}, {count} processes"
+                floor = place._replace(option="floor")
+                sides = {
+                    side: Asking(of, what, count) for side, of in (("ours", place), (ALONE, alone), (FLOOR, floor))
+                }
+                yield paired(name, "/s", rounds, sides, asked[store], ALONE, at_least=True)
+                yield late_row(name, sides, LATE if (what, store, count) == ("uses", "sqlite", 4) else None)
 
 
 def move_rows(rounds: int) -> Iterator[Row]:
@@ -130,14 +125,15 @@ def places() -> Iterator[dict[str, Place]]:
             Vault.create(Path(home), Keyring([KEY]))
         for url in (single, pair.place):
             asyncio.run(create(url, Keyring([KEY])))
-        named = {"sqlite": homes[0], "postgres": single, "standby": pair.place, "one by one": homes[1]}
+        named = {"sqlite": homes[0], "postgres": single, "standby": pair.place, ALONE: homes[1]}
         yield {
-            side: Place(place, asyncio.run(_filled(place)), ("alone",) if side == "one by one" else ())
+            side: Place(place, asyncio.run(_filled(place)), "alone" if side == ALONE else "")
             for side, place in named.items()
         }
 
 
 async def _filled(place: str) -> str:
+    await store_floors.make(place)
     async with open_store(place) as store:
         await store.put_route(Route("r", "http://127.0.0.1:9"))
         return await store.issue("route", "r", uses=USES)
