@@ -22,6 +22,12 @@ INSERT INTO uses VALUES (1, 0, 1000000000);
 """
 COUNT = f"UPDATE uses SET used = used + {AT_ONCE} WHERE token = 1 AND used + {AT_ONCE} <= most"
 ANSWER = bytes(500)
+MOVED = """
+CREATE TABLE records (
+    kind text, name text, version int, key text, sealed bytea, PRIMARY KEY (kind, name, version)
+);
+CREATE TABLE tokens (hash bytea PRIMARY KEY, id text UNIQUE, used bigint, tat float8);
+"""
 
 
 class Floor(Protocol):
@@ -116,6 +122,17 @@ async def opened(place: str) -> AsyncIterator[Floor]:
         sqlite = SQLite(place)
         with closing(sqlite.db):
             yield sqlite
+
+
+async def move(home: str, url: str) -> int:
+    """Copy a vault's records and tokens to PostgreSQL, in one transaction; the number of rows."""
+    with closing(sqlite3.connect(os.path.join(home, "vault.db"))) as db:
+        tables = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in ("records", "tokens")}
+    async with _connected(url) as connection, connection.transaction():
+        await connection.execute(MOVED)
+        for name, rows in tables.items():
+            await connection.copy_records_to_table(name, records=rows)
+    return sum(map(len, tables.values()))
 
 
 @asynccontextmanager

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks import store_floors
 from benchmarks.measure import FLOOR, ROOT, Measured, Row, late_row, paired
+from benchmarks.timing import clock
 from oo.gateway.models import Route
 from oo.gateway.moving import migrate
 from oo.gateway.open_store import open_store
@@ -30,8 +32,9 @@ USES = 10**9
 DISK = Path(tempfile.gettempdir())
 PROCESSES = (1, 2, 4)
 ALONE = "one by one"
-ROWS = 6000
-"""Rows of a store that is moved: secrets, each of them three."""
+MOVED = {600: None, 6_000: 1.0, 60_000: None}
+"""Rows of a store that is moved, at least, and the seconds that it may take."""
+TOKENS = 100
 
 ASKED = {  # a second, against SQLite where each change is committed alone
     "uses": {"sqlite": 2.4, "postgres": 2.0, "standby": 1.5},
@@ -82,19 +85,29 @@ def store_rows(rounds: int) -> Iterator[Row]:
 
 def move_rows(rounds: int) -> Iterator[Row]:
     """How long nobody is answered while a vault moves to PostgreSQL, from its first step to its last."""
-    from tests.support.postgres import database, running
+    from tests.support.postgres import running
 
-    took = []
     with keyed(), running(DISK) as engine:
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as home, database(engine) as url:
-                Vault.create(Path(home), Keyring([KEY]))
-                asyncio.run(_many(home))
-                began = time.perf_counter()
-                rows = asyncio.run(migrate(home, url))
-                took.append(time.perf_counter() - began)
-                assert rows >= ROWS, rows
-    yield Row(f"a move of {ROWS:,} rows", "s", {"ours": statistics.median(took)}, {}, 1.0)
+        for rows, target in MOVED.items():
+            with tempfile.TemporaryDirectory() as filled:
+                Vault.create(Path(filled), Keyring([KEY]))
+                asyncio.run(_many(filled, rows))
+                moves = {"ours": migrate, FLOOR: store_floors.move}
+                sides = {side: partial(_moved, filled, engine, move, rows) for side, move in moves.items()}
+                yield paired(f"a move of {rows:,} rows", "s", rounds, sides, target)
+
+
+def _moved(filled: str, engine: str, move: Callable[[str, str], Coroutine[Any, Any, int]], rows: int) -> Measured:
+    """The seconds of a move of a copy to an empty database."""
+    from tests.support.postgres import database
+
+    with tempfile.TemporaryDirectory() as directory, database(engine) as url:
+        home = shutil.copytree(filled, Path(directory) / "home")
+        elapsed = clock()
+        moved = asyncio.run(move(str(home), url))
+        seconds, worked = elapsed()
+        assert moved >= rows, moved
+        return Measured(seconds, worked * 1e6)
 
 
 @contextmanager
@@ -139,7 +152,8 @@ async def _filled(place: str) -> str:
         return await store.issue("route", "r", uses=USES)
 
 
-async def _many(place: str) -> None:
+async def _many(place: str, rows: int) -> None:
+    """Two rows for each secret, and some tokens: each is issued the slower, the more there are."""
     async with open_store(place) as store:
-        await asyncio.gather(*(store.put_secret(f"s{number}", "x" * 100) for number in range(ROWS // 3)))
-        await asyncio.gather(*(store.issue("secret", f"s{number}") for number in range(ROWS // 6)))
+        await asyncio.gather(*(store.put_secret(f"s{number}", "x" * 100) for number in range(rows // 2)))
+        await asyncio.gather(*(store.issue("secret", f"s{number}") for number in range(TOKENS)))
