@@ -112,9 +112,12 @@ def chat(token: str) -> bytes:
 @contextmanager
 def bare_proxy(upstream: str) -> Iterator[Running]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.bare_proxy", str(port), upstream]
-    with running(command, port, os.environ) as pid:
+    with running(bare_command(port, upstream), port, os.environ) as pid:
         yield Running(port, pid)
+
+
+def bare_command(port: int, upstream: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.bare_proxy", str(port), upstream]
 
 
 def gateway_rows(upstream: str, rounds: int) -> Iterator[Row]:

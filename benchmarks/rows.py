@@ -23,11 +23,10 @@ from benchmarks.tunnels import tunnel_rows
 
 
 class Bench:
-    """What the rows share: the upstream and its name, a worker of ours and one of 0.2.1, how many rounds."""
+    """What the rows share: the upstream, a worker of ours and one of 0.2.1, how many rounds."""
 
-    def __init__(self, url: str, server: str, ours: Side, theirs: Side, rounds: int) -> None:
+    def __init__(self, url: str, ours: Side, theirs: Side, rounds: int) -> None:
         self.url = url
-        self.server = server
         self.ours = ours
         self.theirs = theirs
         self.rounds = rounds
