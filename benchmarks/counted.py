@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.gateways import Load, Served, at_floor, chat, gateway
 from benchmarks.load import keyed, request
-from benchmarks.measure import Row, late_row, paired
+from benchmarks.measure import FLOOR, Row, late_row, once, paired
 from benchmarks.stores import DISK
 from benchmarks.upstream import Running, relay
 
@@ -40,10 +39,10 @@ def _rows(engine: str, served: Served, floor: Running | None, rounds: int) -> It
     yield row
     yield late_row(f"a secret on {engine}", secrets)
     if engine == "postgres":
-        plain = secrets["uncounted"]
-        rate = row.sides["uncounted"]
-        yield Row("a secret on postgres, uncounted", "/s", {"ours": rate}, {}, 5000.0, at_least=True)
-        yield Row("a secret on postgres, uncounted, p99", "ms", {"ours": statistics.median(plain.late[1:])}, {}, 10.0)
+        name, plain = "a secret on postgres, uncounted", {"ours": "uncounted", **({FLOOR: FLOOR} if floor else {})}
+        rates, cpu = ({side: of[each] for side, each in plain.items()} for of in (row.sides, row.cpu))
+        yield once(name, "/s", rates, 5000.0, cpu, at_least=True)
+        yield late_row(name, {side: secrets[each] for side, each in plain.items()}, 10.0)
     plainly = chat(served.route)
     chats = {"keyed": calling(keyed(plainly)), "without": calling(plainly), **at_floor(floor, plainly)}
     yield paired(f"a chat on {engine}, keyed", "/s", rounds, chats, 0.5, "without", at_least=True)

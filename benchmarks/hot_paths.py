@@ -82,7 +82,7 @@ def kept(call: Callable[[], object], times: int) -> float:
 
 
 def _copies() -> float:
-    with streaming() as url, oo.Client(url, plugins=False) as client:
+    with streaming() as upstream, oo.Client(upstream.url, plugins=False) as client:
         tracemalloc.start()
         client.send(f"/stream/{_LARGE}", TOKEN)
         peak = tracemalloc.get_traced_memory()[1]

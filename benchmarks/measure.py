@@ -128,11 +128,12 @@ def once(
     sides: Mapping[str, float],
     target: float | None = None,
     cpu: Mapping[str, float] | None = None,
+    at_least: bool = False,
 ) -> Row:
     """A row of what was measured once; ours is the first."""
     ours, *_ = sides.values()
     ratios = {FLOOR: [ours / sides[FLOOR]]} if sides.get(FLOOR) else {}
-    return Row(name, unit, dict(sides), ratios, target, cpu=dict(cpu or {}))
+    return Row(name, unit, dict(sides), ratios, target, at_least=at_least, cpu=dict(cpu or {}))
 
 
 class Late(Protocol):

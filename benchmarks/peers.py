@@ -87,7 +87,7 @@ class Found(NamedTuple):
 def peer_rows(upstream: str, rounds: int) -> Iterator[Row]:
     """A chat through each gateway, a streamed one, its memory before it had any, and its start."""
     with ExitStack() as stack:
-        streams = stack.enter_context(streaming())
+        streams = stack.enter_context(streaming()).url
         found = {"ours": _ours(stack, upstream, streams)}
         for name, described in PEERS.items():
             with _or_said(name):
@@ -101,7 +101,7 @@ def peer_rows(upstream: str, rounds: int) -> Iterator[Row]:
         yield paired("gateways, streamed tokens", "/s", rounds, tokens | floor)
         callers = {side: each.caller() for side, each in found.items()}
         callers["upstream"] = Caller(urlsplit(streams).port or 80, _streamed("none"))
-        yield Row("gateways, first byte of a stream", "ms", first_bytes(callers, CALLS))
+        yield Row("gateways, first byte of a stream", "ms", first_bytes(callers, CALLS)[0])
         yield Row("gateways, idle", "MiB", {side: each.idle for side, each in found.items()})
         starts = {side: each.start for side, each in found.items()}
         yield paired("gateways, start to the first answer", "ms", min(rounds, 3), starts)
