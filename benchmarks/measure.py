@@ -40,6 +40,8 @@ class Row:
     cpu: dict[str, float] = field(default_factory=dict)
     """The median microseconds of the processor that a call took on each side: on a machine that is shared, wall time
     tells of the others too."""
+    lacking: tuple[str, ...] = ()
+    """Who has no such thing at all."""
 
     @property
     def from_floor(self) -> float | None:

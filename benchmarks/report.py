@@ -32,7 +32,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows:
         ours, *peers = row.sides.items()
-        others = ", ".join(f"{name} {_number(value)}" for name, value in peers)
+        others = ", ".join(
+            [f"{name} {_number(value)}" for name, value in peers] + [f"{name} has none" for name in row.lacking]
+        )
         met = {True: "yes", False: "NO", None: ""}[row.met]
         what = f"{f'{ours[0]} ' if ours[0] != 'ours' else ''}{_number(ours[1])} {row.unit}"
         cpu = ", ".join(f"{name} {_number(value)}" for name, value in row.cpu.items())
