@@ -41,30 +41,35 @@ class SQLite:
     """One connection, whose log is synced after each commit; a lock says whose turn it is."""
 
     def __init__(self, home: str) -> None:
-        self.db = sqlite3.connect(_file(home), isolation_level=None)
-        self.db.execute("PRAGMA synchronous = NORMAL")
-        self.db.execute("SELECT * FROM uses")  # from which on there is a log
+        self._db = sqlite3.connect(_file(home), isolation_level=None)
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("SELECT * FROM uses")  # from which on there is a log
         self._log = os.open(f"{_file(home)}-wal", os.O_RDWR)
         self._turn = os.open(f"{_file(home)}-turn", os.O_RDWR | os.O_CREAT)
 
     async def uses(self) -> None:
         with self._on_disk():
-            self.db.execute(COUNT)
+            self._db.execute(COUNT)
 
     async def claims(self) -> None:
         calls = _calls()
         with self._on_disk():
-            self.db.execute(COUNT)
-            self.db.executemany("INSERT INTO claims (call) VALUES (?)", [(call,) for call in calls])
+            self._db.execute(COUNT)
+            self._db.executemany("INSERT INTO claims (call) VALUES (?)", [(call,) for call in calls])
         with self._on_disk():
-            self.db.executemany("UPDATE claims SET answer = ? WHERE call = ?", [(ANSWER, call) for call in calls])
+            self._db.executemany("UPDATE claims SET answer = ? WHERE call = ?", [(ANSWER, call) for call in calls])
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._log)
+        os.close(self._turn)
 
     @contextmanager
     def _on_disk(self) -> Iterator[None]:
         fcntl.flock(self._turn, fcntl.LOCK_EX)
-        self.db.execute("BEGIN IMMEDIATE")
+        self._db.execute("BEGIN IMMEDIATE")
         yield
-        self.db.execute("COMMIT")
+        self._db.execute("COMMIT")
         fcntl.flock(self._turn, fcntl.LOCK_UN)
         os.fdatasync(self._log)
 
@@ -119,8 +124,7 @@ async def opened(place: str) -> AsyncIterator[Floor]:
             await floor.prepare()
             yield floor
     else:
-        sqlite = SQLite(place)
-        with closing(sqlite.db):
+        with closing(SQLite(place)) as sqlite:
             yield sqlite
 
 
