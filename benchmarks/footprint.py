@@ -1,5 +1,5 @@
 """What a gateway takes before it has done anything: its memory, that of who waits, and the time of its start. The floor
-of a gateway is a bare aiohttp proxy, that of a client nginx, and that of a command a Python that does nothing."""
+of a gateway is a bare protocol of asyncio, that of a client nginx, and that of a command a Python that does nothing."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.gateways import Served, bare_command, bare_proxy, ended, gateway
+from benchmarks.gateways import BARE, Served, bare_command, bare_proxy, ended, gateway
 from benchmarks.measure import FLOOR, ROOT, Measured, Row, once, paired
 from benchmarks.processes import MIB, keeping_bytecode, resident, spent
 from benchmarks.tunnels import connected, held_by
-from benchmarks.upstream import Running, free_port, relay, still_runs
+from benchmarks.upstream import Running, free_port, plain, plain_command, relay, still_runs
 
 
 def footprint_rows(upstream: str, rounds: int) -> Iterator[Row]:
     """Memory of an idle gateway, of an idle client and of one over TLS; milliseconds of a start and of a command."""
     from tests.support.certificates import self_signed
 
-    with gateway(upstream) as served, bare_proxy(upstream) as bare, relay(upstream) as floor:
-        for each in (served, bare):
+    with gateway(upstream) as served, bare_proxy(upstream) as bare, plain() as least, relay(upstream) as floor:
+        for each in (served, bare, least):
             ask(connected(each.port))
-        idle = {"ours": resident(served.pid) / MIB, FLOOR: resident(bare.pid) / MIB}
+        idle = {side: resident(each.pid) / MIB for side, each in (("ours", served), (BARE, bare), (FLOOR, least))}
         yield once("an idle gateway", "MiB", idle, 50.0)
         yield once("an idle client", "KiB", _held(served, floor, connected), 8.0)
     with tempfile.TemporaryDirectory() as directory:
@@ -41,7 +41,8 @@ def footprint_rows(upstream: str, rounds: int) -> Iterator[Row]:
 
         with gateway(upstream, serve=options) as served, relay(upstream, made.both) as floor:
             yield once("an idle client over TLS", "KiB", _held(served, floor, shaken), 60.0)
-    starts = {"ours": start_of_ours, FLOOR: partial(start_of_bare, upstream)}
+    starts = {"ours": start_of_ours, BARE: partial(_start_of, partial(bare_command, upstream=upstream))}
+    starts[FLOOR] = start_of_floor
     yield paired("start to the first answer", "ms", rounds, starts, 280.0)
     commands = {"ours": partial(_command, "-m", "oo.cli", "--help"), FLOOR: partial(_command, "-c", "")}
     yield paired("oo --help", "ms", rounds, commands, 60.0)
@@ -70,9 +71,13 @@ def start_of_ours() -> Measured:
         return start([*command, "serve", "--port", str(port)], port, environment)
 
 
-def start_of_bare(upstream: str) -> Measured:
+def start_of_floor() -> Measured:
+    return _start_of(plain_command)
+
+
+def _start_of(command: Callable[[int], Sequence[str]]) -> Measured:
     port = free_port()
-    return start(bare_command(port, upstream), port, keeping_bytecode())
+    return start(command(port), port, keeping_bytecode())
 
 
 def start(command: Sequence[str], port: int, environment: Mapping[str, str], path: str = "/health") -> Measured:

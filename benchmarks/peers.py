@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.environment import NotInstalledError, node_modules, python_with, reason
-from benchmarks.footprint import ask, start, start_of_bare, start_of_ours
-from benchmarks.gateways import Load, Served, at_floor, bare_proxy, gateway, running
+from benchmarks.footprint import ask, start, start_of_floor, start_of_ours
+from benchmarks.gateways import Load, Served, at_floor, gateway, running
 from benchmarks.load import BODY, PAYLOAD, keyed, request, with_fields
 from benchmarks.measure import FLOOR, Measured, Row, Side, once, paired
 from benchmarks.processes import MIB, resident_family
 from benchmarks.streams import TOKENS, Caller, first_bytes, streaming
 from benchmarks.tunnels import connected
-from benchmarks.upstream import Running, free_port, relay
+from benchmarks.upstream import Running, free_port, plain, relay
 
 PINNED = {
     "httpx": ("httpx==0.28.1",),
@@ -95,25 +95,25 @@ def peer_rows(upstream: str, rounds: int) -> Iterator[Row]:
             with _or_said(name):
                 home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 found[name] = _started(stack, described(home, upstream, streams.url))
-        plain, relayed = (stack.enter_context(relay(url)) for url in (upstream, streams.url))
+        floor, relayed = (stack.enter_context(relay(url)) for url in (upstream, streams.url))
         chats = {side: each.chat for side, each in found.items()}
-        yield paired("gateways, chat", "/s", rounds, chats | at_floor(plain, _chat("none")))
-        yield _ours_alone("gateways, keyed chat", served, keyed(_chat(served.route)), plain, rounds)
+        yield paired("gateways, chat", "/s", rounds, chats | at_floor(floor, _chat("none")))
+        yield _ours_alone("gateways, keyed chat", served, keyed(_chat(served.route)), floor, rounds)
         counted = request("GET", "/api/secret", served.counted)
-        yield _ours_alone("gateways, counted secret", served, counted, plain, rounds)
+        yield _ours_alone("gateways, counted secret", served, counted, floor, rounds)
         tokens = {side: each.tokens for side, each in found.items()}
-        floor = at_floor(relayed, _streamed("none"), each=TOKENS)
-        yield paired("gateways, streamed tokens", "/s", rounds, tokens | floor)
+        tokens |= at_floor(relayed, _streamed("none"), each=TOKENS)
+        yield paired("gateways, streamed tokens", "/s", rounds, tokens)
         callers = {side: each.caller() for side, each in found.items()}
         callers["upstream"] = Caller(streams.port, _streamed("none"))
         if relayed:
             callers[FLOOR] = Caller(relayed.port, _streamed("none"), relayed.pid)
         late, worked = first_bytes(callers, CALLS)
         yield once("gateways, first byte of a stream", "ms", late, cpu=worked)
-        bare = stack.enter_context(bare_proxy(upstream))
-        idle = {side: each.idle for side, each in found.items()} | {FLOOR: _idle(bare.port, bare.pid)}
+        least = stack.enter_context(plain())
+        idle = {side: each.idle for side, each in found.items()} | {FLOOR: _idle(least.port, least.pid)}
         yield once("gateways, idle", "MiB", idle)
-        starts = {side: each.start for side, each in found.items()} | {FLOOR: partial(start_of_bare, upstream)}
+        starts = {side: each.start for side, each in found.items()} | {FLOOR: start_of_floor}
         yield paired("gateways, start to the first answer", "ms", min(rounds, 3), starts)
 
 

@@ -14,7 +14,7 @@ DERIVED = ("figure", "met", "from_floor", "cpu_from_floor")
 """What JSON says of a row besides what it holds."""
 FLOORS = """The floor is the least that a call can do: a dict and a lock for a hit, a bare socket or a bare protocol of
 asyncio for a client's call, as many coroutines for the chain, nginx for a gateway and for who waits at one, a bare
-aiohttp proxy for its memory and its start, one statement for all who ask a store at once, one search for a mask, an
+protocol for its memory and its start, one statement for all who ask a store at once, one search for a mask, an
 empty module for an import. A count and a stream's memory have none: their targets are, or are next to, the least. CPU
 is what a call takes of the processor: in the client of a client's row, in the gateway of a gateway's, in the process
 that asks a store."""

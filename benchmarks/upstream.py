@@ -63,7 +63,7 @@ def upstream(both: str = "") -> Iterator[Running]:
     """A server on loopback, over TLS with a file of a certificate and its key. GET /api/secret gives a secret, all else
     a chat."""
     has_nginx = shutil.which("nginx") is not None
-    with _nginx(f"return 200 '{CHAT.decode()}';", both=both) if has_nginx else _asyncio(both) as running:
+    with _nginx(f"return 200 '{CHAT.decode()}';", both=both) if has_nginx else plain(both) as running:
         yield running
 
 
@@ -90,17 +90,15 @@ def _nginx(rest: str, around: str = "", both: str = "") -> Iterator[Running]:
 
 
 @contextmanager
-def plain() -> Iterator[str]:
+def plain(both: str = "") -> Iterator[Running]:
     """The plain server, wherever it runs: what is counted must not depend on what a machine has installed."""
-    with _asyncio() as running:
-        yield running.url
-
-
-@contextmanager
-def _asyncio(both: str = "") -> Iterator[Running]:
     port = free_port()
-    with _listening([sys.executable, "-m", "benchmarks.upstream", str(port), both], port) as pid:
+    with _listening(plain_command(port, both), port) as pid:
         yield Running(port, pid, "asyncio")
+
+
+def plain_command(port: int, both: str = "") -> list[str]:
+    return [sys.executable, "-m", "benchmarks.upstream", str(port), both]
 
 
 @contextmanager
