@@ -29,17 +29,17 @@ def main() -> int:
         return short.main()
     rows: list[Row] = []
     names = dict.fromkeys([*(arguments.row or ROWS), *(PEER_ROWS if arguments.peers else ())])
-    with upstream() as (url, server), Side(sys.executable, url) as ours, Side(peer_python(), url) as theirs:
-        bench = Bench(url, server, ours, theirs, arguments.rounds)
+    with upstream() as server, Side(sys.executable, server.url) as ours, Side(peer_python(), server.url) as theirs:
+        bench = Bench(server.url, ours, theirs, arguments.rounds)
         for name in names:
             print(f"measuring {name}", file=sys.stderr)
             rows += known[name](bench)
-        print(f"Measured on {machine(server)}; medians of {arguments.rounds} interleaved rounds.\n")
+        print(f"Measured on {machine(server.name)}; medians of {arguments.rounds} interleaved rounds.\n")
         print(table(rows))
         print(f"\n{FLOORS}")
         if arguments.json:
             with open(arguments.json, "w", encoding="utf-8") as file:
-                json.dump(data(rows, server), file, indent=2)
+                json.dump(data(rows, server.name), file, indent=2)
         if arguments.plot:
             plot(rows, arguments.plot)
     return 0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.gateways import Load, Served, at_floor, chat, gateway
 from benchmarks.load import keyed, request
-from benchmarks.measure import Row, paired
+from benchmarks.measure import FLOOR, Row, late_row, once, paired
 from benchmarks.stores import DISK
 from benchmarks.upstream import Running, relay
 
@@ -38,17 +37,13 @@ def _rows(engine: str, served: Served, floor: Running | None, rounds: int) -> It
     }
     row = paired(f"a secret on {engine}, counted", "/s", rounds, secrets, 0.6, "uncounted", at_least=True)
     yield row
-    yield from _beside(f"a secret on {engine}", secrets)
+    yield late_row(f"a secret on {engine}", secrets)
     if engine == "postgres":
-        plain = secrets["uncounted"]
-        rate = row.sides["uncounted"]
-        yield Row("a secret on postgres, uncounted", "/s", {"ours": rate}, {}, 5000.0, at_least=True)
-        yield Row("a secret on postgres, uncounted, p99", "ms", {"ours": statistics.median(plain.late[1:])}, {}, 10.0)
+        name, plain = "a secret on postgres, uncounted", {"ours": "uncounted", **({FLOOR: FLOOR} if floor else {})}
+        rates, cpu = ({side: of[each] for side, each in plain.items()} for of in (row.sides, row.cpu))
+        yield once(name, "/s", rates, 5000.0, cpu, at_least=True)
+        yield late_row(name, {side: secrets[each] for side, each in plain.items()}, 10.0)
     plainly = chat(served.route)
     chats = {"keyed": calling(keyed(plainly)), "without": calling(plainly), **at_floor(floor, plainly)}
     yield paired(f"a chat on {engine}, keyed", "/s", rounds, chats, 0.5, "without", at_least=True)
-    yield from _beside(f"a chat on {engine}", chats)
-
-
-def _beside(name: str, loads: dict[str, Load]) -> Iterator[Row]:
-    yield Row(f"{name}, p99", "ms", {side: statistics.median(load.late[1:]) for side, load in loads.items()})
+    yield late_row(f"a chat on {engine}", chats)

@@ -1,16 +1,27 @@
 """The least that each kind of call can do: a dict and a lock, a bare socket, a bare protocol of asyncio."""
 
 import asyncio
+import gc
 import random
 import socket
 import threading
 import time
+import tracemalloc
 from urllib.parse import urlsplit
 
 from benchmarks.clients import TOKEN, Kept
 from benchmarks.load import BODY, request
 from benchmarks.timing import rate, rate_of_threads, timed, timed_async
 
+MASKED = {
+    "plain text": b"The quick brown fox jumps over the lazy dog, and says so. ",
+    "escapes of URLs": b"%41",
+    "escapes of JSON": rb"\u0041",
+    "escapes of HTML": b"&#65;",
+    "by turns": b"a%41",
+}
+KEY = b"sk-0123456789abcdef"
+"""What is looked for in them."""
 END = b"\r\n0\r\n\r\n"
 """The last chunk, which no body here holds."""
 
@@ -99,6 +110,28 @@ def held(keys):
     return hit
 
 
+def bytes_of_each(entries, keep):
+    """Bytes of memory that so many tokens take, each kept by a call."""
+    tokens = [f"oo_token-number-{n:06}" for n in range(entries)]
+    gc.collect()
+    tracemalloc.start()
+    for token in tokens:
+        keep(token)
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return used / entries
+
+
+def speed(text, look):
+    """Megabytes a second of a text that is looked through, in our steps."""
+    from oo._core.masking import STEP
+
+    data = (MASKED[text] * STEP)[:STEP]
+    took, worked = timed((16 << 20) // STEP, lambda: look(data))
+    return STEP / took, worked
+
+
 class Floors(Kept):
     def place(self):
         return urlsplit(self.url).hostname, urlsplit(self.url).port
@@ -119,6 +152,15 @@ class Floors(Kept):
                 hit(key)
 
         return [each / len(keys) for each in timed(max(1, count // len(keys)), run)]
+
+    def entry_bytes_floor(self, entries):
+        """Of a token and what is kept of it, in a dict."""
+        kept = {}
+        return bytes_of_each(entries, lambda token: kept.update({token: (token[::-1], time.monotonic())}))
+
+    def mask_floor(self, text):
+        """To look for a key, and for nothing else that may stand for it."""
+        return speed(text, lambda data: data.find(KEY))
 
     def hit_floor_async(self, count):
         hit = held([TOKEN])

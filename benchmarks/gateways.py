@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -112,9 +112,12 @@ def chat(token: str) -> bytes:
 @contextmanager
 def bare_proxy(upstream: str) -> Iterator[Running]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.bare_proxy", str(port), upstream]
-    with running(command, port, os.environ) as pid:
+    with running(bare_command(port, upstream), port, os.environ) as pid:
         yield Running(port, pid)
+
+
+def bare_command(port: int, upstream: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.bare_proxy", str(port), upstream]
 
 
 def gateway_rows(upstream: str, rounds: int) -> Iterator[Row]:
@@ -165,12 +168,13 @@ def growth_rows(upstream: str, rounds: int) -> Iterator[Row]:
 def metrics_rows(upstream: str, rounds: int) -> Iterator[Row]:
     """What it costs to count for Prometheus: the processor's time of a call, which others on the machine disturb less
     than they disturb throughput."""
-    with gateway(upstream) as plain, gateway(upstream, metrics=True) as counting:
+    with gateway(upstream) as plain, gateway(upstream, metrics=True) as counting, relay(upstream) as floor:
         for name in ("chat", "secret"):
-            sides: dict[str, Callable[[], float]] = {}
+            loads: dict[str, Load] = {}
             for side, served in (("ours", counting), ("without", plain)):
                 sent = chat(served.route) if name == "chat" else request("GET", "/api/secret", served.secret)
-                sides[side] = partial(_own_time, Load(served.port, served.pid, sent))
+                loads[side] = Load(served.port, served.pid, sent)
+            sides = {side: partial(_own_time, load) for side, load in (loads | at_floor(floor, sent)).items()}
             yield paired(f"gateway-{name}, metrics", "us", rounds, sides, 1.03, "without")
 
 

@@ -82,7 +82,7 @@ def kept(call: Callable[[], object], times: int) -> float:
 
 
 def _copies() -> float:
-    with streaming() as url, oo.Client(url, plugins=False) as client:
+    with streaming() as upstream, oo.Client(upstream.url, plugins=False) as client:
         tracemalloc.start()
         client.send(f"/stream/{_LARGE}", TOKEN)
         peak = tracemalloc.get_traced_memory()[1]
@@ -92,14 +92,14 @@ def _copies() -> float:
 
 @contextmanager
 def _blocking() -> Iterator[Path]:
-    with plain() as url, oo.Client(url, plugins=False) as client:
+    with plain() as server, oo.Client(server.url, plugins=False) as client:
         yield lambda: client.get_secret(TOKEN), sys.setprofile
 
 
 @contextmanager
 def _asyncio() -> Iterator[Path]:
-    with plain() as url, closing(asyncio.new_event_loop()) as loop:
-        client = oo.AsyncClient(url, plugins=False)
+    with plain() as server, closing(asyncio.new_event_loop()) as loop:
+        client = oo.AsyncClient(server.url, plugins=False)
         yield lambda: loop.run_until_complete(client.get_secret(TOKEN)), sys.setprofile
         loop.run_until_complete(client.close())
 
@@ -107,7 +107,7 @@ def _asyncio() -> Iterator[Path]:
 @contextmanager
 def _gateway(sent: Callable[[LocalGateway, str], tuple[str, str, bytes | None, str]]) -> Iterator[Path]:
     with ExitStack() as stack:
-        url = stack.enter_context(plain())
+        url = stack.enter_context(plain()).url
         running = stack.enter_context(gateway())
         method, path, body, token = sent(running, url)
         place = urlsplit(running.url)

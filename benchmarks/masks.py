@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from benchmarks.gateways import Served, gateway
 from benchmarks.load import request
-from benchmarks.measure import ROOT, Row, Side
+from benchmarks.measure import FLOOR, ROOT, Row, Side, paired
 from benchmarks.streams import streaming
+from benchmarks.upstream import relay
 
 TEXTS = {
     "plain text": 200.0,
@@ -27,30 +29,28 @@ CALLS = 200
 
 def mask_rows(ours: Side, rounds: int) -> Iterator[Row]:
     for text, target in TEXTS.items():
-        speed = statistics.median(ours("mask_speed", text=text).value for _ in range(rounds))
-        yield Row(f"masking {text}", "MB/s", {"ours": speed}, {}, target, at_least=True)
-    with streaming() as upstream, gateway(upstream) as served:
-        waits: dict[str, list[float]] = {"escapes": [], "plain": [], "quiet": []}
-        for _ in range(rounds):
-            waits["escapes"].append(beside(served, "/api/proxy/escapes/16"))
-            waits["plain"].append(beside(served, "/api/proxy/stream/16"))
-            waits["quiet"].append(beside(served, None))
-        ratios = {
-            side: [a / b for a, b in zip(waits["escapes"], waits[side], strict=True)] for side in ("plain", "quiet")
+        speeds = {"ours": partial(ours, "mask_speed", text=text), FLOOR: partial(ours, "mask_floor", text=text)}
+        yield paired(f"masking {text}", "MB/s", rounds, speeds, target, at_least=True)
+    with streaming() as upstream, gateway(upstream.url) as served, relay(upstream.url) as floor:
+        waits = {
+            "escapes": partial(beside, served.port, served, "/api/proxy/escapes/16"),
+            "plain": partial(beside, served.port, served, "/api/proxy/stream/16"),
+            "quiet": partial(beside, served.port, served, None),
         }
-        medians = {side: statistics.median(measured) for side, measured in waits.items()}
-        yield Row("a secret beside 16 MiB of", "ms", medians, ratios, 2.0, "quiet")
+        if floor:
+            waits[FLOOR] = partial(beside, floor.port, served, "/api/proxy/escapes/16")
+        yield paired("a secret beside 16 MiB of", "ms", rounds, waits, 2.0, "quiet")
 
 
-def beside(served: Served, path: str | None) -> float:
+def beside(port: int, served: Served, path: str | None) -> float:
     """The median milliseconds of a secret's call while another caller asks for `path` again and again."""
-    command = [sys.executable, "-m", "benchmarks.load", str(served.port), "1" if path else "0", "3"]
+    command = [sys.executable, "-m", "benchmarks.load", str(port), "1" if path else "0", "3"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT) as load:
         assert load.stdin is not None
         load.stdin.write(request("POST", path or "", served.route, b"{}"))
         load.stdin.close()
         time.sleep(0.5)
-        connection, took = http.client.HTTPConnection("127.0.0.1", served.port), []
+        connection, took = http.client.HTTPConnection("127.0.0.1", port), []
         for _ in range(CALLS):
             began = time.perf_counter()
             connection.request("GET", "/api/secret", headers={"Authorization": f"Bearer {served.secret}"})

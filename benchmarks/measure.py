@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 ROOT = Path(__file__).parent.parent
 FLOOR = "floor"
@@ -40,6 +40,8 @@ class Row:
     cpu: dict[str, float] = field(default_factory=dict)
     """The median microseconds of the processor that a call took on each side: on a machine that is shared, wall time
     tells of the others too."""
+    lacking: tuple[str, ...] = ()
+    """Who has no such thing at all."""
 
     @property
     def from_floor(self) -> float | None:
@@ -120,6 +122,32 @@ def paired(
     ours = next(iter(sides))
     ratios = {side: [a / b for a, b in zip(values[ours], values[side], strict=True)] for side in sides if side != ours}
     return Row(name, unit, _medians(values), ratios, target, against, at_least, values, _medians(cpu))
+
+
+def once(
+    name: str,
+    unit: str,
+    sides: Mapping[str, float],
+    target: float | None = None,
+    cpu: Mapping[str, float] | None = None,
+    at_least: bool = False,
+) -> Row:
+    """A row of what was measured once; ours is the first."""
+    ours, *_ = sides.values()
+    ratios = {FLOOR: [ours / sides[FLOOR]]} if sides.get(FLOOR) else {}
+    return Row(name, unit, dict(sides), ratios, target, at_least=at_least, cpu=dict(cpu or {}))
+
+
+class Late(Protocol):
+    """What is asked in rounds, the first of which only warms it."""
+
+    late: list[float]
+    """The 99th percentile of each, in milliseconds."""
+
+
+def late_row(name: str, sides: Mapping[str, Late], target: float | None = None) -> Row:
+    """How late the answers were that `paired` has measured."""
+    return once(f"{name}, p99", "ms", {side: statistics.median(each.late[1:]) for side, each in sides.items()}, target)
 
 
 def _medians(values: Mapping[str, list[float]]) -> dict[str, float]:

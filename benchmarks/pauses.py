@@ -71,7 +71,7 @@ def main() -> None:
     watch = Watch()
     with streaming() as upstream, oo.testing.gateway() as gateway:
         gateway.secret("key", "the-key-of-the-api")
-        token = gateway.route("r", upstream, {"Authorization": "Bearer {key}"})
+        token = gateway.route("r", upstream.url, {"Authorization": "Bearer {key}"})
         for mib, fields in CALLS.values():
             watch.longest = 0.0
             sender = threading.Thread(target=send, args=(gateway.url, token, mib, fields))

@@ -11,20 +11,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from benchmarks.environment import NotInstalledError, node_modules, python_with, reason
-from benchmarks.footprint import ask, start, start_of_ours
-from benchmarks.gateways import Load, at_floor, gateway, running
-from benchmarks.load import BODY, PAYLOAD, request, with_fields
-from benchmarks.measure import FLOOR, Measured, Row, Side, paired
-from benchmarks.processes import MIB, family, resident
+from benchmarks.footprint import ask, start, start_of_floor, start_of_ours
+from benchmarks.gateways import Load, Served, at_floor, gateway, running
+from benchmarks.load import BODY, PAYLOAD, keyed, request, with_fields
+from benchmarks.measure import FLOOR, Measured, Row, Side, once, paired
+from benchmarks.processes import MIB, resident_family
 from benchmarks.streams import TOKENS, Caller, first_bytes, streaming
 from benchmarks.tunnels import connected
-from benchmarks.upstream import free_port, relay
+from benchmarks.upstream import Running, free_port, plain, relay
 
 PINNED = {
     "httpx": ("httpx==0.28.1",),
@@ -81,38 +81,58 @@ class Found(NamedTuple):
     caller: Callable[[], Caller]
     """Connects anew: a gateway may close what has been idle for seconds."""
     idle: float
-    start: Callable[[], float]
+    start: Callable[[], Measured]
 
 
 def peer_rows(upstream: str, rounds: int) -> Iterator[Row]:
-    """A chat through each gateway, a streamed one, its memory before it had any, and its start."""
+    """A chat through each gateway, a keyed and a streamed one, a counted secret, its memory before it had any, and its
+    start."""
     with ExitStack() as stack:
         streams = stack.enter_context(streaming())
-        found = {"ours": _ours(stack, upstream, streams)}
+        served, streamed = (stack.enter_context(gateway(url)) for url in (upstream, streams.url))
+        found = {"ours": _ours(served, streamed)}
         for name, described in PEERS.items():
             with _or_said(name):
                 home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                found[name] = _started(stack, described(home, upstream, streams))
-        plain, streamed = (stack.enter_context(relay(url)) for url in (upstream, streams))
+                found[name] = _started(stack, described(home, upstream, streams.url))
+        floor, relayed = (stack.enter_context(relay(url)) for url in (upstream, streams.url))
         chats = {side: each.chat for side, each in found.items()}
-        yield paired("gateways, chat", "/s", rounds, chats | at_floor(plain, _chat("none")))
+        yield paired("gateways, chat", "/s", rounds, chats | at_floor(floor, _chat("none")))
+        yield _ours_alone("gateways, keyed chat", served, keyed(_chat(served.route)), floor, rounds)
+        counted = request("GET", "/api/secret", served.counted)
+        yield _ours_alone("gateways, counted secret", served, counted, floor, rounds)
         tokens = {side: each.tokens for side, each in found.items()}
-        floor = at_floor(streamed, _streamed("none"), each=TOKENS)
-        yield paired("gateways, streamed tokens", "/s", rounds, tokens | floor)
+        tokens |= at_floor(relayed, _streamed("none"), each=TOKENS)
+        yield paired("gateways, streamed tokens", "/s", rounds, tokens)
         callers = {side: each.caller() for side, each in found.items()}
-        callers["upstream"] = Caller(urlsplit(streams).port or 80, _streamed("none"))
-        yield Row("gateways, first byte of a stream", "ms", first_bytes(callers, CALLS))
-        yield Row("gateways, idle", "MiB", {side: each.idle for side, each in found.items()})
-        starts = {side: each.start for side, each in found.items()}
+        callers["upstream"] = Caller(streams.port, _streamed("none"))
+        if relayed:
+            callers[FLOOR] = Caller(relayed.port, _streamed("none"), relayed.pid)
+        late, worked = first_bytes(callers, CALLS)
+        yield once("gateways, first byte of a stream", "ms", late, cpu=worked)
+        least = stack.enter_context(plain())
+        idle = {side: each.idle for side, each in found.items()} | {FLOOR: _idle(least.port, least.pid)}
+        yield once("gateways, idle", "MiB", idle)
+        starts = {side: each.start for side, each in found.items()} | {FLOOR: start_of_floor}
         yield paired("gateways, start to the first answer", "ms", min(rounds, 3), starts)
 
 
-def _ours(stack: ExitStack, upstream: str, streams: str) -> Found:
-    served, streaming = (stack.enter_context(gateway(url)) for url in (upstream, streams))
-    idle = _idle(served.port, served.pid, "/health")
-    tokens = Load(streaming.port, streaming.pid, _streamed(streaming.route), each=TOKENS)
-    chat, caller = _chat(served.route), partial(Caller, streaming.port, _streamed(streaming.route))
-    return Found(Load(served.port, served.pid, chat), tokens, caller, idle, start_of_ours)
+def _ours_alone(name: str, served: Served, sent: bytes, floor: Running | None, rounds: int) -> Row:
+    """A row of what no other gateway here has: none knows an Idempotency-Key, hands out a secret, or counts the uses of
+    a key. LiteLLM's keys have budgets of money, in a database, which are written after the call."""
+    sides = {"ours": Load(served.port, served.pid, sent)}
+    return replace(paired(name, "/s", rounds, sides | at_floor(floor, sent)), lacking=tuple(PEERS))
+
+
+def _ours(served: Served, streamed: Served) -> Found:
+    sent = _streamed(streamed.route)
+    return Found(
+        Load(served.port, served.pid, _chat(served.route)),
+        Load(streamed.port, streamed.pid, sent, each=TOKENS),
+        partial(Caller, streamed.port, sent, streamed.pid),
+        _idle(served.port, served.pid),
+        start_of_ours,
+    )
 
 
 def _started(stack: ExitStack, peer: Peer) -> Found:
@@ -122,7 +142,7 @@ def _started(stack: ExitStack, peer: Peer) -> Found:
     found = Found(
         Load(port, pid, peer.chat),
         Load(port, pid, peer.streamed, each=TOKENS),
-        partial(Caller, port, peer.streamed),
+        partial(Caller, port, peer.streamed, pid),
         idle,
         partial(_start, peer),
     )
@@ -131,16 +151,16 @@ def _started(stack: ExitStack, peer: Peer) -> Found:
     return found
 
 
-def _start(peer: Peer) -> float:
+def _start(peer: Peer) -> Measured:
     port = free_port()
     return start([*peer.command, str(port)], port, peer.environment, peer.path)
 
 
-def _idle(port: int, pid: int, path: str) -> float:
+def _idle(port: int, pid: int, path: str = "/health") -> float:
     """Mebibytes of a gateway that has said that it is there."""
     with connected(port) as sock:
         ask(sock, path)
-    return sum(resident(each) for each in family(pid)) / MIB
+    return resident_family(pid) / MIB
 
 
 def _chat(token: str, prefix: str = "/api/proxy", body: bytes = BODY) -> bytes:

@@ -35,6 +35,11 @@ def resident(pid: int, field: str = "VmRSS") -> int:
         return int(re.search(rf"{field}:\s+(\d+) kB", file.read())[1]) * 1024  # type: ignore[index]  # proc(5) has both
 
 
+def resident_family(pid: int) -> int:
+    """Bytes of memory that a process and all that descend from it hold."""
+    return sum(resident(each) for each in family(pid))
+
+
 def forget_peak(pid: int) -> None:
     """Let VmHWM begin anew: 5 forgets the peak so far."""
     with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:

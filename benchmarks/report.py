@@ -13,8 +13,11 @@ from benchmarks.measure import Row
 DERIVED = ("figure", "met", "from_floor", "cpu_from_floor")
 """What JSON says of a row besides what it holds."""
 FLOORS = """The floor is the least that a call can do: a dict and a lock for a hit, a bare socket or a bare protocol of
-asyncio for a client's call, as many coroutines for the chain, nginx for a gateway. CPU is what a call takes of the
-processor: in the client of a client's row, in the gateway of a gateway's."""
+asyncio for a client's call, as many coroutines for the chain, nginx for a gateway and for who waits at one, a bare
+protocol for its memory and its start, one statement for all who ask a store at once, one search for a mask, an
+empty module for an import. A count and a stream's memory have none: their targets are, or are next to, the least. CPU
+is what a call takes of the processor: in the client of a client's row, in the gateway of a gateway's, in the process
+that asks a store."""
 
 
 def machine(server: str) -> str:
@@ -29,7 +32,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows:
         ours, *peers = row.sides.items()
-        others = ", ".join(f"{name} {_number(value)}" for name, value in peers)
+        others = ", ".join(
+            [f"{name} {_number(value)}" for name, value in peers] + [f"{name} has none" for name in row.lacking]
+        )
         met = {True: "yes", False: "NO", None: ""}[row.met]
         what = f"{f'{ours[0]} ' if ours[0] != 'ours' else ''}{_number(ours[1])} {row.unit}"
         cpu = ", ".join(f"{name} {_number(value)}" for name, value in row.cpu.items())

@@ -14,7 +14,7 @@ from benchmarks.environment import peer_python
 from benchmarks.footprint import footprint_rows
 from benchmarks.gateways import gateway_rows, growth_rows, metrics_rows
 from benchmarks.masks import mask_rows
-from benchmarks.measure import FLOOR, ROOT, Measured, Row, Side, paired
+from benchmarks.measure import FLOOR, ROOT, Measured, Row, Side, once, paired
 from benchmarks.pauses import pause_rows
 from benchmarks.peers import client_rows, peer_rows
 from benchmarks.stores import move_rows, store_rows
@@ -23,11 +23,10 @@ from benchmarks.tunnels import tunnel_rows
 
 
 class Bench:
-    """What the rows share: the upstream and its name, a worker of ours and one of 0.2.1, how many rounds."""
+    """What the rows share: the upstream, a worker of ours and one of 0.2.1, how many rounds."""
 
-    def __init__(self, url: str, server: str, ours: Side, theirs: Side, rounds: int) -> None:
+    def __init__(self, url: str, ours: Side, theirs: Side, rounds: int) -> None:
         self.url = url
-        self.server = server
         self.ours = ours
         self.theirs = theirs
         self.rounds = rounds
@@ -44,15 +43,19 @@ class Bench:
 
 def import_time(bench: Bench) -> Iterator[Row]:
     code = (
-        "import time; t, c = time.perf_counter(), time.process_time(); import oo;"
+        "import time; t, c = time.perf_counter(), time.process_time(); import {};"
         "print((time.perf_counter() - t) * 1e3, (time.process_time() - c) * 1e6)"
     )
 
-    def run(*python: str) -> Callable[[], Measured]:
-        command = [*python, "-c", code]
+    def run(module: str, *python: str) -> Callable[[], Measured]:
+        command = [*python, "-c", code.format(module)]
         return lambda: Measured(*map(float, subprocess.check_output(command, cwd=ROOT).split()))
 
-    sides = {"ours": run(sys.executable), "0.2.1": run(peer_python(), "-I")}
+    sides = {
+        "ours": run("oo", sys.executable),
+        "0.2.1": run("oo", peer_python(), "-I"),
+        FLOOR: run("benchmarks", sys.executable),  # in which there is nothing
+    }
     yield paired("import", "ms", max(bench.rounds, 9), sides, 0.15, "0.2.1")
 
 
@@ -110,17 +113,20 @@ def proxied(bench: Bench) -> Iterator[Row]:
 
 
 def layers(bench: Bench) -> Iterator[Row]:
-    extras = (0, 1, 5, 10)
+    extras, default, more = (0, 1, 5, 10), len(oo.default_middleware()), f"{FLOOR} of 10 extra"
     sides = {f"{extra} extra": partial(bench.ours, "layers", count=20_000, extra=extra) for extra in extras}
-    sides[FLOOR] = partial(bench.ours, "layers_floor", count=20_000, layers=len(oo.default_middleware()))
+    sides |= {f"azure-core {n}": partial(bench.theirs, "layers_azure", count=20_000, extra=n) for n in (0, 10)}
+    sides[FLOOR] = partial(bench.ours, "layers_floor", count=20_000, layers=default)
+    sides[more] = partial(bench.ours, "layers_floor", count=20_000, layers=default + 10)
     row = paired("chain", "us", bench.rounds, sides, 3.0)
     yield row
     whole = {"ours": partial(bench.ours, "over_nothing", count=20_000), FLOOR: sides[FLOOR]}
     yield paired("call over nothing", "us", bench.rounds, whole)
-    each = (row.sides["10 extra"] - row.sides["0 extra"]) / 10
-    yield Row("one more middleware", "us", {"ours": each}, {}, 0.35)
-    azure = {f"azure-core {n}": partial(bench.theirs, "layers_azure", count=20_000, extra=n) for n in (0, 10)}
-    yield paired("chain of azure-core", "us", bench.rounds, azure)
+    ends = {"ours": ("0 extra", "10 extra"), "azure-core": ("azure-core 0", "azure-core 10"), FLOOR: (FLOOR, more)}
+    each, worked = (
+        {side: (of[last] - of[first]) / 10 for side, (first, last) in ends.items()} for of in (row.sides, row.cpu)
+    )
+    yield once("one more middleware", "us", each, 0.35, worked)
 
 
 def one_key(bench: Bench) -> Iterator[Row]:
@@ -138,7 +144,8 @@ def entries(bench: Bench) -> Iterator[Row]:
     sides = {f"{size:,}": partial(bench.ours, "entries", count=100_000, entries=size) for size in sizes}
     sides[FLOOR] = partial(bench.ours, "entries_floor", count=100_000, entries=sizes[0])
     yield paired("hit among entries", "us", bench.rounds, sides, 1.5, "100")
-    yield Row("memory of an entry", "bytes", {"ours": bench.ours("entry_bytes", entries=1000).value})
+    held = {"ours": "entry_bytes", FLOOR: "entry_bytes_floor"}
+    yield once("memory of an entry", "bytes", {side: bench.ours(held[side], entries=1000).value for side in held})
 
 
 def gateways(bench: Bench) -> Iterator[Row]:

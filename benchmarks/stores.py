@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from benchmarks.measure import ROOT, Measured, Row, paired
+from benchmarks import store_floors
+from benchmarks.measure import FLOOR, ROOT, Measured, Row, late_row, paired
+from benchmarks.timing import clock
 from oo.gateway.models import Route
 from oo.gateway.moving import migrate
 from oo.gateway.open_store import open_store
@@ -26,8 +30,11 @@ SECONDS = 2.0
 KEY = new_key()
 USES = 10**9
 DISK = Path(tempfile.gettempdir())
-ROWS = 6000
-"""Rows of a store that is moved: secrets, each of them three."""
+PROCESSES = (1, 2, 4)
+ALONE = "one by one"
+MOVED = {600: None, 6_000: 1.0, 60_000: None}
+"""Rows of a store that is moved, at least, and the seconds that it may take."""
+TOKENS = 100
 
 ASKED = {  # a second, against SQLite where each change is committed alone
     "uses": {"sqlite": 2.4, "postgres": 2.0, "standby": 1.5},
@@ -42,14 +49,14 @@ class Place(NamedTuple):
 
     where: str
     token: str
-    option: tuple[str, ...] = ()
+    option: str = ""
 
 
 class Asking:
     """So many processes that ask a store at once: how often a second they are answered."""
 
     def __init__(self, place: Place, what: str, count: int) -> None:
-        command = ("-m", "benchmarks.store_load", place.where, place.token, what, str(SECONDS), *place.option)
+        command = ("-m", "benchmarks.store_load", place.where, place.token, what, str(SECONDS), place.option)
         self._command = [sys.executable, *command]
         self._count = count
         self.late: list[float] = []
@@ -64,42 +71,43 @@ class Asking:
 def store_rows(rounds: int) -> Iterator[Row]:
     """Each store on the same disk, against SQLite where each change is committed alone."""
     with keyed(), places() as found:
+        alone = found.pop(ALONE)
         for what, asked in ASKED.items():
-            for count in (1, 2, 4):
-                name = f"{what}, {count} processes"
-                sides = {side: Asking(place, what, count) for side, place in found.items()}
-                row = paired(name, "/s", rounds, sides)
-                yield from _judged(row, asked)
-                late = {side: statistics.median(asking.late[1:]) for side, asking in sides.items()}
-                yield Row(f"{name}, p99", "ms", late, {}, LATE if (what, count) == ("uses", 4) else None)
-
-
-def _judged(row: Row, asked: dict[str, float]) -> Iterator[Row]:
-    """A row for each store, against the last."""
-    *ours, peer = row.sides
-    for side in ours:
-        # Its ratio is that of each round, which `paired` gives of the first side.
-        ratios = [a / b for a, b in zip(row.rounds[side], row.rounds[peer], strict=True)]
-        sides = {side: row.sides[side], peer: row.sides[peer]}
-        cpu = {each: row.cpu[each] for each in sides}
-        yield Row(row.name, row.unit, sides, {peer: ratios}, asked[side], peer, at_least=True, cpu=cpu)
+            for (store, place), count in product(found.items(), PROCESSES):
+                name = f"{what} on {store}, {count} processes"
+                floor = place._replace(option="floor")
+                sides = {
+                    side: Asking(of, what, count) for side, of in (("ours", place), (ALONE, alone), (FLOOR, floor))
+                }
+                yield paired(name, "/s", rounds, sides, asked[store], ALONE, at_least=True)
+                yield late_row(name, sides, LATE if (what, store, count) == ("uses", "sqlite", 4) else None)
 
 
 def move_rows(rounds: int) -> Iterator[Row]:
     """How long nobody is answered while a vault moves to PostgreSQL, from its first step to its last."""
-    from tests.support.postgres import database, running
+    from tests.support.postgres import running
 
-    took = []
     with keyed(), running(DISK) as engine:
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as home, database(engine) as url:
-                Vault.create(Path(home), Keyring([KEY]))
-                asyncio.run(_many(home))
-                began = time.perf_counter()
-                rows = asyncio.run(migrate(home, url))
-                took.append(time.perf_counter() - began)
-                assert rows >= ROWS, rows
-    yield Row(f"a move of {ROWS:,} rows", "s", {"ours": statistics.median(took)}, {}, 1.0)
+        for rows, target in MOVED.items():
+            with tempfile.TemporaryDirectory() as filled:
+                Vault.create(Path(filled), Keyring([KEY]))
+                asyncio.run(_many(filled, rows))
+                moves = {"ours": migrate, FLOOR: store_floors.move}
+                sides = {side: partial(_moved, filled, engine, move, rows) for side, move in moves.items()}
+                yield paired(f"a move of {rows:,} rows", "s", rounds, sides, target)
+
+
+def _moved(filled: str, engine: str, move: Callable[[str, str], Coroutine[Any, Any, int]], rows: int) -> Measured:
+    """The seconds of a move of a copy to an empty database."""
+    from tests.support.postgres import database
+
+    with tempfile.TemporaryDirectory() as directory, database(engine) as url:
+        home = shutil.copytree(filled, Path(directory) / "home")
+        elapsed = clock()
+        moved = asyncio.run(move(str(home), url))
+        seconds, worked = elapsed()
+        assert moved >= rows, moved
+        return Measured(seconds, worked * 1e6)
 
 
 @contextmanager
@@ -130,20 +138,22 @@ def places() -> Iterator[dict[str, Place]]:
             Vault.create(Path(home), Keyring([KEY]))
         for url in (single, pair.place):
             asyncio.run(create(url, Keyring([KEY])))
-        named = {"sqlite": homes[0], "postgres": single, "standby": pair.place, "one by one": homes[1]}
+        named = {"sqlite": homes[0], "postgres": single, "standby": pair.place, ALONE: homes[1]}
         yield {
-            side: Place(place, asyncio.run(_filled(place)), ("alone",) if side == "one by one" else ())
+            side: Place(place, asyncio.run(_filled(place)), "alone" if side == ALONE else "")
             for side, place in named.items()
         }
 
 
 async def _filled(place: str) -> str:
+    await store_floors.make(place)
     async with open_store(place) as store:
         await store.put_route(Route("r", "http://127.0.0.1:9"))
         return await store.issue("route", "r", uses=USES)
 
 
-async def _many(place: str) -> None:
+async def _many(place: str, rows: int) -> None:
+    """Two rows for each secret, and some tokens: each is issued the slower, the more there are."""
     async with open_store(place) as store:
-        await asyncio.gather(*(store.put_secret(f"s{number}", "x" * 100) for number in range(ROWS // 3)))
-        await asyncio.gather(*(store.issue("secret", f"s{number}") for number in range(ROWS // 6)))
+        await asyncio.gather(*(store.put_secret(f"s{number}", "x" * 100) for number in range(rows // 2)))
+        await asyncio.gather(*(store.issue("secret", f"s{number}") for number in range(TOKENS)))

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from urllib.parse import urlsplit
 
 from benchmarks.gateways import Load, Served, at_floor, gateway
 from benchmarks.load import request
@@ -72,23 +71,25 @@ def serve(port: int) -> None:
 
 
 @contextmanager
-def streaming() -> Iterator[str]:
-    """The base URL of an upstream that streams."""
+def streaming() -> Iterator[Running]:
+    """An upstream that streams."""
     port = free_port()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(port,), daemon=True)
     process.start()
     try:
         wait_for(port)
-        yield f"http://127.0.0.1:{port}"
+        assert process.pid is not None
+        yield Running(port, process.pid)
     finally:
         process.kill()
         process.join()
 
 
 class Caller:
-    """One kept-alive connection that times first bytes."""
+    """One kept-alive connection that times first bytes, to a process whose time is of them alone, if one is named."""
 
-    def __init__(self, port: int, sent: bytes) -> None:
+    def __init__(self, port: int, sent: bytes, pid: int | None = None) -> None:
+        self.pid = pid
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sent = sent
@@ -115,10 +116,13 @@ class Caller:
         self._socket.close()
 
 
-def first_bytes(callers: dict[str, Caller], times: int = PAIRS) -> dict[str, float]:
-    """The median milliseconds of each, by turns."""
+def first_bytes(callers: dict[str, Caller], times: int = PAIRS) -> tuple[dict[str, float], dict[str, float]]:
+    """The median milliseconds of each, by turns, and the microseconds of the processor that each stream took."""
+    pids = {side: caller.pid for side, caller in callers.items() if caller.pid is not None}
+    before = {side: spent(pid) for side, pid in pids.items()}
     taken = [[caller.first_byte() for caller in callers.values()] for _ in range(times)]
-    return {side: statistics.median(took) for side, took in zip(callers, zip(*taken, strict=True), strict=True)}
+    late = {side: statistics.median(took) for side, took in zip(callers, zip(*taken, strict=True), strict=True)}
+    return late, {side: (spent(pid) - before[side]) / times for side, pid in pids.items()}
 
 
 def stream_rows(rounds: int, mebibytes: int = 1024) -> Iterator[Row]:
@@ -126,13 +130,13 @@ def stream_rows(rounds: int, mebibytes: int = 1024) -> Iterator[Row]:
     gateway and client over one large stream."""
     with ExitStack() as stack:
         upstream = stack.enter_context(streaming())
-        served = stack.enter_context(gateway(upstream))
-        floor = stack.enter_context(relay(upstream))
-        direct = stack.enter_context(Side(sys.executable, upstream))
+        served = stack.enter_context(gateway(upstream.url))
+        floor = stack.enter_context(relay(upstream.url))
+        direct = stack.enter_context(Side(sys.executable, upstream.url))
         client = stack.enter_context(Side(sys.executable, f"http://127.0.0.1:{served.port}"))
         readers = {"ours": (served.pid, client)}
         if floor:
-            readers[FLOOR] = floor.pid, stack.enter_context(Side(sys.executable, f"http://127.0.0.1:{floor.port}"))
+            readers[FLOOR] = floor.pid, stack.enter_context(Side(sys.executable, floor.url))
         yield _first_byte(upstream, served, floor)
         yield from _tokens(served, floor, direct, rounds)
         for size in SIZES:
@@ -140,18 +144,18 @@ def stream_rows(rounds: int, mebibytes: int = 1024) -> Iterator[Row]:
         yield from _growth(served, client, mebibytes)
 
 
-def _first_byte(upstream: str, served: Served, floor: Running | None) -> Row:
+def _first_byte(upstream: Running, served: Served, floor: Running | None) -> Row:
     sent = request("POST", "/api/proxy/stream/0", served.route, b"{}")
-    ports = {"through": served.port, "upstream": urlsplit(upstream).port or 80}
+    callers = {"through": Caller(served.port, sent, served.pid), "upstream": Caller(upstream.port, sent)}
     if floor:
-        ports[FLOOR] = floor.port
-    callers = {side: Caller(port, sent) for side, port in ports.items()}
-    took = first_bytes(callers)
+        callers[FLOOR] = Caller(floor.port, sent, floor.pid)
+    took, worked = first_bytes(callers)
     for caller in callers.values():
         caller.close()
-    sides = {"added by the gateway": took["through"] - took["upstream"], **took}
+    added = "added by the gateway"
+    sides = {added: took["through"] - took["upstream"], **took}
     ratios = {FLOOR: [took["through"] / took[FLOOR]]} if floor else {}
-    return Row("first byte of a stream", "ms", sides, ratios, 2.0)
+    return Row("first byte of a stream", "ms", sides, ratios, 2.0, cpu={added: worked.pop("through"), **worked})
 
 
 def _tokens(served: Served, floor: Running | None, direct: Side, rounds: int) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -33,9 +34,9 @@ http {{
   access_log off; keepalive_requests 1000000; keepalive_timeout 75s; default_type application/json;
   client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u;
   scgi_temp_path {dir}/s;
-  {upstream}
+  {around}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port} {tls} backlog=4096;
     location = /api/secret {{ return 200 '{secret}'; }}
     location / {{ {rest} }}
   }}
@@ -45,50 +46,59 @@ _RELAY = """proxy_pass http://relayed; proxy_http_version 1.1; proxy_set_header 
       client_max_body_size 0; proxy_request_buffering off;"""
 
 
-@contextmanager
-def upstream() -> Iterator[tuple[str, str]]:
-    """The base URL of a server on loopback, and its name. GET /api/secret gives a secret, all else a chat."""
-    if shutil.which("nginx") is None:
-        with plain() as url:
-            yield url, "asyncio"
-        return
-    with _nginx(f"return 200 '{CHAT.decode()}';") as running:
-        yield f"http://127.0.0.1:{running.port}", "nginx"
-
-
 class Running(NamedTuple):
-    """A server: its port, and its process."""
+    """A server: its port, its process, and what it is."""
 
     port: int
     pid: int
+    name: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 @contextmanager
-def relay(url: str) -> Iterator[Running | None]:
-    """nginx that answers GET /api/secret and passes the rest on to `url`, a gateway's floor; None without nginx."""
-    if shutil.which("nginx") is None:
-        yield None
-        return
-    with _nginx(_RELAY, f"upstream relayed {{ server {urlsplit(url).netloc}; keepalive 256; }}") as running:
+def upstream(both: str = "") -> Iterator[Running]:
+    """A server on loopback, over TLS with a file of a certificate and its key. GET /api/secret gives a secret, all else
+    a chat."""
+    has_nginx = shutil.which("nginx") is not None
+    with _nginx(f"return 200 '{CHAT.decode()}';", both=both) if has_nginx else plain(both) as running:
         yield running
 
 
 @contextmanager
-def _nginx(rest: str, upstream: str = "") -> Iterator[Running]:
-    port = free_port()
-    with tempfile.TemporaryDirectory() as directory:
-        config = Path(directory) / "nginx.conf"
-        config.write_text(_NGINX.format(dir=directory, port=port, secret=SECRET.decode(), rest=rest, upstream=upstream))
-        with _listening(["nginx", "-c", str(config), "-e", f"{directory}/error"], port) as pid:
-            yield Running(port, pid)
+def relay(url: str, both: str = "") -> Iterator[Running | None]:
+    """nginx that answers GET /api/secret and passes the rest on to `url`, a gateway's floor; None without nginx."""
+    if shutil.which("nginx") is None:
+        yield None
+        return
+    with _nginx(_RELAY, f"upstream relayed {{ server {urlsplit(url).netloc}; keepalive 256; }}", both) as running:
+        yield running
 
 
 @contextmanager
-def plain() -> Iterator[str]:
+def _nginx(rest: str, around: str = "", both: str = "") -> Iterator[Running]:
+    port = free_port()
+    around += f"ssl_certificate {both}; ssl_certificate_key {both};" if both else ""
+    values = {"port": port, "tls": "ssl" if both else "", "secret": SECRET.decode(), "rest": rest, "around": around}
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "nginx.conf"
+        config.write_text(_NGINX.format(dir=directory, **values))
+        with _listening(["nginx", "-c", str(config), "-e", f"{directory}/error"], port) as pid:
+            yield Running(port, pid, "nginx")
+
+
+@contextmanager
+def plain(both: str = "") -> Iterator[Running]:
     """The plain server, wherever it runs: what is counted must not depend on what a machine has installed."""
     port = free_port()
-    with _listening([sys.executable, "-m", "benchmarks.upstream", str(port)], port):
-        yield f"http://127.0.0.1:{port}"
+    with _listening(plain_command(port, both), port) as pid:
+        yield Running(port, pid, "asyncio")
+
+
+def plain_command(port: int, both: str = "") -> list[str]:
+    return [sys.executable, "-m", "benchmarks.upstream", str(port), both]
 
 
 @contextmanager
@@ -150,10 +160,13 @@ class Plain(asyncio.Protocol):
             self.transport.write(answer % (len(body), body))  # type: ignore[attr-defined]  # a stream's transport
 
 
-async def serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Plain, "127.0.0.1", port, backlog=4096)
+async def serve(port: int, both: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if both else None
+    if context:
+        context.load_cert_chain(both)
+    server = await asyncio.get_running_loop().create_server(Plain, "127.0.0.1", port, backlog=4096, ssl=context)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(int(sys.argv[1]), sys.argv[2]))

@@ -4,7 +4,6 @@ Runs under the peers' interpreters too, so `import oo` is inside functions, and 
 """
 
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -15,18 +14,10 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent))
 
 from benchmarks.clients import TOKEN, Clients
-from benchmarks.floors import Floors
+from benchmarks.floors import KEY, Floors, bytes_of_each, speed
 from benchmarks.load import PAYLOAD
 from benchmarks.processes import forget_peak, resident
 from benchmarks.timing import rate_of_tasks, rate_of_threads, timed, timed_async
-
-MASKED = {
-    "plain text": b"The quick brown fox jumps over the lazy dog, and says so. ",
-    "escapes of URLs": b"%41",
-    "escapes of JSON": rb"\u0041",
-    "escapes of HTML": b"&#65;",
-    "by turns": b"a%41",
-}
 
 
 class Measures(Clients, Floors):
@@ -197,28 +188,16 @@ class Measures(Clients, Floors):
 
     def entry_bytes(self, entries):
         """Bytes of memory for one cached secret, its key included."""
-        import tracemalloc
-
         client = self.fresh_client()
         client.get_secret(TOKEN, cache_ttl=3600)
-        tokens = [f"oo_token-number-{n:06}" for n in range(entries)]
-        gc.collect()
-        tracemalloc.start()
-        for token in tokens:
-            client.get_secret(token, cache_ttl=3600)
-        gc.collect()
-        used = tracemalloc.get_traced_memory()[0]
-        tracemalloc.stop()
-        return used / entries
+        return bytes_of_each(entries, lambda token: client.get_secret(token, cache_ttl=3600))
 
     def mask_speed(self, text):
         """Megabytes a second of a stream that a mask of one key goes through."""
-        from oo._core.masking import STEP, Mask, StreamMask
+        from oo._core.masking import Mask, StreamMask
 
-        size, data = 16 << 20, (MASKED[text] * STEP)[:STEP]
-        stream = StreamMask(Mask(["sk-0123456789abcdef"]))
-        took, worked = timed(size // STEP, lambda: stream.feed(data))
-        return STEP / took, worked
+        stream = StreamMask(Mask([KEY.decode()]))
+        return speed(text, stream.feed)
 
     def stream_growth(self, token, kind, mebibytes):
         """Bytes by which memory rose at most while a stream was read through to its end."""
