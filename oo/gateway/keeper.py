@@ -210,7 +210,7 @@ class RecordKeeper(ABC):
         record = Token(identity, kind, name, label, now, expires, uses, rate, None, hashed.hex(), 0, concurrency)
 
         async def write(records: Records) -> None:
-            if name not in await things.names(records, kind):
+            if not await things.has(records, kind, name):
                 raise StoreError(f"there is no {kind} {name!r}")
             await token_rows.add(records, record)
 

@@ -15,7 +15,16 @@ from .records import Records
 
 async def names(records: Records, kind: Kind) -> list[str]:
     """The names of a kind, in order."""
-    return await records.names("head" if kind == "secret" else kind)
+    return await records.names(_record(kind))
+
+
+async def has(records: Records, kind: Kind, name: str) -> bool:
+    """Whether there is one of that name."""
+    return await records.latest(_record(kind), name) is not None
+
+
+def _record(kind: Kind) -> str:
+    return "head" if kind == "secret" else kind
 
 
 async def route(records: Records, name: str) -> Route | None:
