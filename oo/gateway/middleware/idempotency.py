@@ -45,6 +45,8 @@ class Idempotency:
         self._store = store
         self._claims = Claims(store)
         self._background = background
+        self.is_within_plugins = False
+        """Whether plugins stand around it."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
@@ -87,27 +89,54 @@ class Idempotency:
 
     async def _first(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
+        if self.is_within_plugins:
+            return await self._apart(claim, request, call_next)
         with self._background.held(context.caller):
-            try:
-                request, digest = await _digested(request)
-                if not await claim.bind(digest):
-                    raise Conflict(409, "another request with this Idempotency-Key is under way")
-                response = await call_next(request)
-            except BaseException:  # cancelled too: whoever repeats it may make it
-                await claim.release()
-                raise
-            if not is_kept(response.status):
-                await claim.release()
-            elif response.stream is None:
-                await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
-            else:
-                recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(context.place))
-                self._background.spawn(recording.run(), context.place)
-                response = recording.response
+            response = await self._make(claim, await self._bound(claim, request), call_next)
         if context.caller is not None and context.caller.has_left:
             response.abort()
             raise asyncio.CancelledError
         return response
+
+    async def _apart(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
+        """Make the call in a task of its own: a plugin may cancel what it waits for."""
+        request = await self._bound(claim, request)
+        making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_left)
+            raise
+        finally:
+            del making  # its error holds this frame
+
+    async def _bound(self, claim: Claim, request: Request) -> Request:
+        """The request, its body kept and the claim noted as its own."""
+        try:
+            request, digest = await _digested(request)
+            if not await claim.bind(digest):
+                raise Conflict(409, "another request with this Idempotency-Key is under way")
+        except BaseException:  # cancelled too: whoever repeats it may make it
+            await claim.release()
+            raise
+        return request
+
+    async def _make(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
+        try:
+            response = await call_next(request)
+        except BaseException:  # as above
+            await claim.release()
+            raise
+        if not is_kept(response.status):
+            await claim.release()
+            return response
+        if response.stream is None:
+            await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
+            return response
+        place = gateway_context(request).place
+        recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(place))
+        self._background.spawn(recording.run(), place)
+        return recording.response
 
 
 def _replayed(found: StoredResponse, request: Request) -> Response:
@@ -134,3 +163,9 @@ async def _digested(request: Request) -> tuple[Request, bytes]:
     elif body is not None:
         digest.update(body)
     return request, digest.digest()
+
+
+def _left(making: asyncio.Task[Response]) -> None:
+    """Leave a response that nobody waits for."""
+    if not making.cancelled() and making.exception() is None:
+        making.result().abort()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +17,10 @@ from oo.gateway.app import Gateway
 from oo.gateway.errors import GatewayError
 from oo.testing import BackgroundLoop, MockTransport
 from tests.integration.gateway.test_gateway import ask
+from tests.support.faults import READ, SILENCE, answer, serving
 from tests.support.stores import Notes
 from tests.support.upstream import OpenAI
+from tests.support.waiting import PATIENCE, SOON
 
 KEY = "the-real-key"
 
@@ -176,3 +180,58 @@ def test_what_is_refused_by_the_rules_costs_no_use_and_a_replay_counts_against_t
     assert sent == [200, 200, 200, 429]
     (used,) = [each.used for each in gateway.run(gateway.vault.tokens()) if each.uses == 1]
     assert used == 1
+
+
+class Between:
+    """A plugin whose middleware stands in one slot."""
+
+    def __init__(self, slot: oo.Slot, middleware: oo.Middleware) -> None:
+        self.offers = [(slot, middleware)]
+
+    @oo.hookimpl
+    def oo_middleware(self, client: oo.ClientInfo) -> list[tuple[oo.Slot, oo.Middleware]]:
+        return self.offers
+
+
+async def impatient(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    try:
+        return await asyncio.wait_for(call_next(request), 0.2)
+    except asyncio.TimeoutError:
+        raise GatewayError(504, "too slow", "impatient") from None
+
+
+@pytest.mark.parametrize("slot", [oo.Slot.CALL, oo.Slot.FETCH])
+def test_a_keyed_call_that_a_plugin_does_not_wait_for_is_made_once(
+    gateway: oo.testing.LocalGateway, slot: oo.Slot
+) -> None:
+    go = threading.Event()
+
+    def held(_request: bytes) -> bytes:
+        assert go.wait(PATIENCE)
+        return answer(b"made")
+
+    with (
+        serving(reply=held) as upstream,
+        registered(Between(slot, impatient), "impatient"),
+        running(gateway, "impatient") as url,
+    ):
+        token = gateway.route("r", upstream.url)
+        assert ask(url, "POST", "/api/proxy/charge", token, b"{}", Idempotency_Key="k")[0] == 504
+        go.set()
+        assert ask(url, "POST", "/api/proxy/charge", token, b"{}", Idempotency_Key="k")[::2] == (200, b"made")
+        assert len(upstream.requests) == 1
+
+
+def test_a_keyed_call_that_goes_on_behind_a_plugin_ends_with_its_token(gateway: oo.testing.LocalGateway) -> None:
+    with (
+        serving([READ, SILENCE]) as upstream,
+        registered(Between(oo.Slot.CALL, impatient), "impatient"),
+        running(gateway, "impatient") as url,
+    ):
+        token = gateway.route("r", upstream.url, timeout=600)
+        assert ask(url, "POST", "/api/proxy/charge", token, b"{}", Idempotency_Key="k")[0] == 504
+        assert upstream.left == 0
+        gateway.run(gateway.vault.revoke(gateway.vault.id_of(token)))
+        began = time.monotonic()
+        assert upstream.until(left=1)
+        assert time.monotonic() - began < SOON
