@@ -48,4 +48,7 @@ class EndRevoked:
             self._calls.discard(call)
             return response
         call.response = response
-        return response.on_end(lambda _: self._calls.discard(call))
+        response = response.on_end(lambda _: self._calls.discard(call))
+        if not self._keyed:  # which is read whatever becomes of the caller
+            context.opened += (response,)
+        return response

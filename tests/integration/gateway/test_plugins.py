@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +20,7 @@ from oo.gateway.errors import GatewayError
 from oo.testing import BackgroundLoop, MockTransport
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import READ, SILENCE, answer, serving
+from tests.support.processes import until
 from tests.support.stores import Notes
 from tests.support.upstream import OpenAI
 from tests.support.waiting import PATIENCE, SOON
@@ -235,3 +238,48 @@ def test_a_keyed_call_that_goes_on_behind_a_plugin_ends_with_its_token(gateway: 
         began = time.monotonic()
         assert upstream.until(left=1)
         assert time.monotonic() - began < SOON
+
+
+async def failing(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    await call_next(request)
+    raise GatewayError(500, "no", "no")
+
+
+async def answering(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    await call_next(request)
+    return oo.Response(200, body=b"mine", request=request)
+
+
+async def dawdling(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    response = await call_next(request)
+    await asyncio.sleep(PATIENCE)
+    return response
+
+
+@pytest.mark.parametrize("key", [None, "k"], ids=["a call", "a keyed call"])
+@pytest.mark.parametrize("slot", [oo.Slot.CALL, oo.Slot.FETCH])
+@pytest.mark.parametrize("middleware", [failing, answering, dawdling])
+def test_an_answer_that_a_plugin_drops_is_over(
+    gateway: oo.testing.LocalGateway, middleware: oo.Middleware, slot: oo.Slot, key: str | None
+) -> None:
+    large = answer(b"x" * (1 << 20))
+    headers = {} if key is None else {"Idempotency_Key": key}
+    with (
+        serving(reply=lambda _request: large) as upstream,
+        registered(Between(slot, middleware), "dropping"),
+        BackgroundLoop() as background,
+    ):
+        server = background.enter(Gateway(gateway.vault, plugins=["dropping"]))
+        token = gateway.route("r", upstream.url)
+        if middleware is dawdling:
+            caller = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE)
+            fields = {"Authorization": f"Bearer {token}", **({} if key is None else {"Idempotency-Key": key})}
+            caller.request("POST", "/api/proxy/charge", b"{}", fields)
+            assert upstream.until(requests=1)
+            caller.close()
+        else:
+            ask(server.url, "POST", "/api/proxy/charge", token, b"{}", **headers)
+        until(lambda: not server.under_way())
+        if key is not None:
+            status, _, body = ask(gateway.url, "POST", "/api/proxy/charge", token, b"{}", **headers)
+            assert (status, len(body), len(upstream.requests)) == (200, 1 << 20, 1)
