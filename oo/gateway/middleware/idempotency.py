@@ -17,10 +17,11 @@ from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
+from ...exceptions import DoubleOError
 from ..background import Background
 from ..claims import Claim, Claims, pauses
 from ..context import gateway_context, of_route
-from ..errors import Conflict
+from ..errors import Conflict, GatewayError
 from ..kept import is_kept
 from ..models import Denial, StoredResponse
 from ..recording import Recording
@@ -91,12 +92,18 @@ class Idempotency:
         context = gateway_context(request)
         if self.is_within_plugins:
             return await self._apart(claim, request, call_next)
-        with self._background.held(context.caller):
-            response = await self._make(claim, await self._bound(claim, request), call_next)
-        if context.caller is not None and context.caller.has_left:
+        caller = context.caller
+        try:
+            with self._background.held(caller):
+                response = await self._make(claim, await self._bound(claim, request), call_next)
+        except (GatewayError, DoubleOError):
+            if caller is None or not caller.has_left:
+                raise
+        else:
+            if caller is None or not caller.has_left:
+                return response
             response.abort()
-            raise asyncio.CancelledError
-        return response
+        raise asyncio.CancelledError  # as it would have been, were it not held: nobody gets what it came to
 
     async def _apart(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         """Make the call in a task of its own: a plugin may cancel what it waits for."""
