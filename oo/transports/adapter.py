@@ -20,13 +20,14 @@ What this leans on inside the adapter and its manager of pools:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from functools import lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest, adapters
+from requests import PreparedRequest
 from requests import Response as Answer
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPHeaderDict
@@ -43,7 +44,7 @@ from .reader import ACCEPT_ENCODING, outgoing
 from .trust import Trust
 from .unix_sockets import HOST, as_http
 
-_OWN = vars(adapters)
+_OWN = vars(sys.modules[HTTPAdapter.__module__])
 """Where requests' own functions look names up. A mock may be in place when this is imported, so that no function can be
 kept to compare with."""
 
