@@ -17,6 +17,7 @@ from .models import Kind, Route
 if TYPE_CHECKING:
     import ssl
 
+    from .._http.response import Response
     from .background import Caller
 
 
@@ -52,6 +53,7 @@ class GatewayContext(Context):
         ended: why the call was ended before its answer was whole: "revoked", "expired".
         hang_up: closes the caller's connection at once.
         caller: whoever has asked, where the call has come by a connection.
+        opened: the answers that flow, whose ends something waits for.
         bytes_in, bytes_out: the bytes of both bodies that the caller sent and was sent.
     """
 
@@ -88,11 +90,19 @@ class GatewayContext(Context):
     head: float | None = None
     hang_up: Callable[[], object] | None = None
     caller: Caller | None = None
+    opened: tuple[Response, ...] = ()
     bytes_in: int = 0
     bytes_out: int = 0
 
     def settings(self, name: str) -> Mapping[str, str]:
         return {} if self.route is None else self.route.settings.get(name, {})
+
+    def end(self) -> None:
+        """Leave the answers that nobody began to read: a plugin may drop one, or fail with it."""
+        opened, self.opened = self.opened, ()  # which hold this
+        for answer in opened:
+            if not getattr(answer.stream, "begun", True):
+                answer.abort()
 
     @cached_property
     def place(self) -> Place:

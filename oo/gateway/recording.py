@@ -63,7 +63,8 @@ class Recording:
                     await self._pieces.put((piece, remaining_of(stream)))
                 elif not self._is_kept or time.monotonic() - self._left_at > self._seconds:
                     return False
-        return True
+        # One that was ended before its reading began gives nothing, as an empty one does.
+        return not isinstance(stream, Body) or stream.outcome == "complete"
 
     async def _keep(self, piece: bytes) -> None:
         if not self._is_kept:

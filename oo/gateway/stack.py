@@ -148,6 +148,9 @@ class Stack:
 
     def compose(self, offers: Mapping[Slot, Sequence[Middleware]]) -> None:
         """Put the middlewares of plugins into their slots, for the calls that begin from here on."""
+        for each in self._chain:
+            if isinstance(each, Idempotency):
+                each.is_within_plugins = bool(offers.get(Slot.CALL) or offers.get(Slot.FETCH))
         self.pipeline = Pipeline(compose(self._chain, offers), self._end, self._io)
         # They would hand another call on as it is, which costs it as much as all the others together.
         short = [each for each in self._chain if not isinstance(each, _OF_ROUTES)]

@@ -11,6 +11,7 @@ What this leans on inside the adapter and its manager of pools:
 | urllib3 `PoolManager.pools`, requests `HTTPAdapter.proxy_manager` | closing ends the waiting for a connection |
 | requests `HTTPAdapter.init_poolmanager`, `proxy_manager_for` | the adapter makes these pools |
 | requests `HTTPAdapter.send`, `max_retries` | what it does with a pool is done here |
+| its `__globals__` | whether another stands in its place |
 | requests `HTTPAdapter.build_response` | no cookies or charsets are looked at |
 | requests `HTTPAdapter.request_url` | a target goes as it is |
 | requests `HTTPAdapter.build_connection_pool_key_attributes`, `cert_verify` | one SSLContext for all connections |
@@ -19,8 +20,10 @@ What this leans on inside the adapter and its manager of pools:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from functools import lru_cache
+from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
@@ -41,7 +44,9 @@ from .reader import ACCEPT_ENCODING, outgoing
 from .trust import Trust
 from .unix_sockets import HOST, as_http
 
-_SEND = HTTPAdapter.send
+_OWN = vars(sys.modules[HTTPAdapter.__module__])
+"""Where requests' own functions look names up. A mock may be in place when this is imported, so that no function can be
+kept to compare with."""
 
 Fields: TypeAlias = "dict[str, str] | HTTPHeaderDict"
 
@@ -58,7 +63,7 @@ class Adapter(HTTPAdapter):
         url = as_http(request.url) if request.url.startswith(UNIX) else request.url
         fields, body = _fields(request), request.body
         sent = iterate_sync(_in_time(body, exchange)) if isinstance(body, Body) else body
-        if proxies is not None or HTTPAdapter.send is not _SEND:
+        if proxies is not None or not _is_own(HTTPAdapter.send):
             prepared = _prepared(request, url, fields, sent)
             return self.send(prepared, stream=True, timeout=within, verify=True, proxies=proxies).raw
         place = _place(url)
@@ -121,6 +126,11 @@ class Adapter(HTTPAdapter):
         answer = Answer()
         answer.status_code, answer.raw, answer.request = resp.status, resp, req
         return answer
+
+
+def _is_own(send: object) -> bool:
+    # By its type: wrapt's functions show whatever they wrap has.
+    return type(send) is FunctionType and send.__globals__ is _OWN
 
 
 class _Place(NamedTuple):

@@ -62,6 +62,8 @@ class Front:
             if has_begun(received) and received.transport is not None:
                 received.transport.abort()  # half an answer must not look whole
             return whole_answer(failure_response(request, error))
+        finally:
+            context.end()
 
     async def _connect(self, received: web.BaseRequest, context: GatewayContext) -> web.StreamResponse:
         try:

@@ -29,4 +29,9 @@ class Concurrency:
         except BaseException:  # cancelled too: its caller has left
             place.release()
             raise
-        return response.on_end(place.release)
+        if response.stream is None:
+            place.release()
+            return response
+        response = response.on_end(place.release)
+        context.opened += (response,)
+        return response

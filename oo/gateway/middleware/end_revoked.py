@@ -18,7 +18,7 @@ class EndRevoked:
     its answer has come; an answer that has begun is broken off.
 
     A keyed call is watched once more within Idempotency, where its answer goes on when the caller has left. Until that
-    has come, the outer watch ends it.
+    has come, the outer watch ends it, unless it is made in a task of its own.
     """
 
     def __init__(self, calls: OpenCalls, *, keyed: bool = False) -> None:
@@ -30,7 +30,8 @@ class EndRevoked:
         context = gateway_context(request)
         if context.route is None or (self._keyed and context.key is None):
             return await call_next(request)
-        call = OpenCall(context, None if self._keyed else asyncio.current_task())
+        is_outers = self._keyed and (context.caller is None or context.caller.is_held)  # the same task, else its own
+        call = OpenCall(context, None if is_outers else asyncio.current_task())
         self._calls.add(call)
         try:
             response = await call_next(request)
@@ -47,4 +48,7 @@ class EndRevoked:
             self._calls.discard(call)
             return response
         call.response = response
-        return response.on_end(lambda _: self._calls.discard(call))
+        response = response.on_end(lambda _: self._calls.discard(call))
+        if not self._keyed:  # which is read whatever becomes of the caller
+            context.opened += (response,)
+        return response

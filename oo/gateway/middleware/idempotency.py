@@ -17,10 +17,11 @@ from ..._http.body import Body
 from ..._http.headers import Headers
 from ..._http.request import Request
 from ..._http.response import Response
+from ...exceptions import DoubleOError
 from ..background import Background
 from ..claims import Claim, Claims, pauses
 from ..context import gateway_context, of_route
-from ..errors import Conflict
+from ..errors import Conflict, GatewayError
 from ..kept import is_kept
 from ..models import Denial, StoredResponse
 from ..recording import Recording
@@ -45,6 +46,8 @@ class Idempotency:
         self._store = store
         self._claims = Claims(store)
         self._background = background
+        self.is_within_plugins = False
+        """Whether plugins stand around it."""
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
@@ -87,27 +90,60 @@ class Idempotency:
 
     async def _first(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
         context = gateway_context(request)
-        with self._background.held(context.caller):
-            try:
-                request, digest = await _digested(request)
-                if not await claim.bind(digest):
-                    raise Conflict(409, "another request with this Idempotency-Key is under way")
-                response = await call_next(request)
-            except BaseException:  # cancelled too: whoever repeats it may make it
-                await claim.release()
+        if self.is_within_plugins:
+            return await self._apart(claim, request, call_next)
+        caller = context.caller
+        try:
+            with self._background.held(caller):
+                response = await self._make(claim, await self._bound(claim, request), call_next)
+        except (GatewayError, DoubleOError):
+            if caller is None or not caller.has_left:
                 raise
-            if not is_kept(response.status):
-                await claim.release()
-            elif response.stream is None:
-                await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
-            else:
-                recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(context.place))
-                self._background.spawn(recording.run(), context.place)
-                response = recording.response
-        if context.caller is not None and context.caller.has_left:
+        else:
+            if caller is None or not caller.has_left:
+                return response
             response.abort()
-            raise asyncio.CancelledError
-        return response
+        raise asyncio.CancelledError  # as it would have been, were it not held: nobody gets what it came to
+
+    async def _apart(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
+        """Make the call in a task of its own: a plugin may cancel what it waits for."""
+        request = await self._bound(claim, request)
+        making = self._background.spawn(self._make(claim, request, call_next), gateway_context(request).place)
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_left)
+            raise
+        finally:
+            del making  # its error holds this frame
+
+    async def _bound(self, claim: Claim, request: Request) -> Request:
+        """The request, its body kept and the claim noted as its own."""
+        try:
+            request, digest = await _digested(request)
+            if not await claim.bind(digest):
+                raise Conflict(409, "another request with this Idempotency-Key is under way")
+        except BaseException:  # cancelled too: whoever repeats it may make it
+            await claim.release()
+            raise
+        return request
+
+    async def _make(self, claim: Claim, request: Request, call_next: CallNext) -> Response:
+        try:
+            response = await call_next(request)
+        except BaseException:  # as above
+            await claim.release()
+            raise
+        if not is_kept(response.status):
+            await claim.release()
+            return response
+        if response.stream is None:
+            await claim.complete(StoredResponse(response.status, response.headers.pairs(), response.body))
+            return response
+        place = gateway_context(request).place
+        recording = Recording(response, response.stream, claim, of_route(request).timeout, Spool(place))
+        self._background.spawn(recording.run(), place)
+        return recording.response
 
 
 def _replayed(found: StoredResponse, request: Request) -> Response:
@@ -134,3 +170,9 @@ async def _digested(request: Request) -> tuple[Request, bytes]:
     elif body is not None:
         digest.update(body)
     return request, digest.digest()
+
+
+def _left(making: asyncio.Task[Response]) -> None:
+    """Leave a response that nobody waits for."""
+    if not making.cancelled() and making.exception() is None:
+        making.result().abort()

@@ -191,22 +191,22 @@ class Writer:
                 self._refuse()
 
     def _peek(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer what can be answered by reading alone. Each is asked once."""
-        with self._lock:
-            asked = [each for each in self._waiting if each[2] is not None]
-            self._waiting = [each for each in self._waiting if each[2] is None]
+        """Answer what can be answered by reading alone. Each is asked once, and what waits stays in its order: who was
+        cancelled may have undone behind it what it asked for."""
+        found: dict[asyncio.Future[Any], Any] = {}
+        for _, _, peek, future in list(self._waiting):
+            if peek is not None:
+                found[future] = None
+                with suppress(StoreError):  # the thread says what is wrong
+                    found[future] = peek()
         answered: list[Outcome] = []
-        left: list[Asked] = []
-        for work, question, peek, future in asked:
-            found = None
-            with suppress(StoreError):  # the thread says what is wrong
-                found = None if peek is None else peek()
-            if found is None:
-                left.append((work, question, None, future))
-            else:
-                answered.append((future, found, None))
-        with self._lock:
-            self._waiting += left
+        with self._lock:  # the thread may have taken some
+            asked, self._waiting = self._waiting, []
+            for work, question, peek, future in asked:
+                if found.get(future) is not None:
+                    answered.append((future, found[future], None))
+                else:
+                    self._waiting.append((work, question, None if future in found else peek, future))
         told(answered, loop)
 
     def _grows(self) -> bool:

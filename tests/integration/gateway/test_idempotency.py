@@ -326,6 +326,26 @@ def test_a_repeat_that_leaves_disturbs_nobody(gateway: LocalGateway) -> None:
         assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("end", [answer(b"{}"), answer(b"{}", status=b"500 No"), b"no HTTP\r\n\r\n"])
+def test_a_call_whose_caller_has_left_is_left_however_it_ends(gateway: LocalGateway, end: bytes) -> None:
+    notes, go = Notes(), threading.Event()
+
+    def held(_request: bytes) -> bytes:
+        assert go.wait(PATIENCE)
+        return end
+
+    with serving(reply=held) as upstream, BackgroundLoop() as background:
+        token = gateway.route("r", upstream.url)
+        server = background.enter(Gateway(gateway.vault, audit=notes))
+        with leaving(server.url, token, upstream):
+            pass
+        until(lambda: not server._server._tracked)
+        go.set()
+        until(lambda: notes.ended)
+        until(lambda: not server.under_way())
+    assert [(note["outcome"], note["status"]) for note in notes.ended] == [("left", 499)]
+
+
 def test_a_gateway_that_stops_lets_a_call_go_whose_caller_has_left() -> None:
     with serving([READ, SILENCE]) as upstream:
         with oo.testing.gateway() as gateway:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,8 +19,11 @@ from oo.gateway.app import Gateway
 from oo.gateway.errors import GatewayError
 from oo.testing import BackgroundLoop, MockTransport
 from tests.integration.gateway.test_gateway import ask
+from tests.support.faults import READ, SILENCE, answer, serving
+from tests.support.processes import until
 from tests.support.stores import Notes
 from tests.support.upstream import OpenAI
+from tests.support.waiting import PATIENCE, SOON
 
 KEY = "the-real-key"
 
@@ -176,3 +183,103 @@ def test_what_is_refused_by_the_rules_costs_no_use_and_a_replay_counts_against_t
     assert sent == [200, 200, 200, 429]
     (used,) = [each.used for each in gateway.run(gateway.vault.tokens()) if each.uses == 1]
     assert used == 1
+
+
+class Between:
+    """A plugin whose middleware stands in one slot."""
+
+    def __init__(self, slot: oo.Slot, middleware: oo.Middleware) -> None:
+        self.offers = [(slot, middleware)]
+
+    @oo.hookimpl
+    def oo_middleware(self, client: oo.ClientInfo) -> list[tuple[oo.Slot, oo.Middleware]]:
+        return self.offers
+
+
+async def impatient(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    try:
+        return await asyncio.wait_for(call_next(request), 0.2)
+    except asyncio.TimeoutError:
+        raise GatewayError(504, "too slow", "impatient") from None
+
+
+@pytest.mark.parametrize("slot", [oo.Slot.CALL, oo.Slot.FETCH])
+def test_a_keyed_call_that_a_plugin_does_not_wait_for_is_made_once(
+    gateway: oo.testing.LocalGateway, slot: oo.Slot
+) -> None:
+    go = threading.Event()
+
+    def held(_request: bytes) -> bytes:
+        assert go.wait(PATIENCE)
+        return answer(b"made")
+
+    with (
+        serving(reply=held) as upstream,
+        registered(Between(slot, impatient), "impatient"),
+        running(gateway, "impatient") as url,
+    ):
+        token = gateway.route("r", upstream.url)
+        assert ask(url, "POST", "/api/proxy/charge", token, b"{}", Idempotency_Key="k")[0] == 504
+        go.set()
+        assert ask(url, "POST", "/api/proxy/charge", token, b"{}", Idempotency_Key="k")[::2] == (200, b"made")
+        assert len(upstream.requests) == 1
+
+
+def test_a_keyed_call_that_goes_on_behind_a_plugin_ends_with_its_token(gateway: oo.testing.LocalGateway) -> None:
+    with (
+        serving([READ, SILENCE]) as upstream,
+        registered(Between(oo.Slot.CALL, impatient), "impatient"),
+        running(gateway, "impatient") as url,
+    ):
+        token = gateway.route("r", upstream.url, timeout=600)
+        assert ask(url, "POST", "/api/proxy/charge", token, b"{}", Idempotency_Key="k")[0] == 504
+        assert upstream.left == 0
+        gateway.run(gateway.vault.revoke(gateway.vault.id_of(token)))
+        began = time.monotonic()
+        assert upstream.until(left=1)
+        assert time.monotonic() - began < SOON
+
+
+async def failing(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    await call_next(request)
+    raise GatewayError(500, "no", "no")
+
+
+async def answering(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    await call_next(request)
+    return oo.Response(200, body=b"mine", request=request)
+
+
+async def dawdling(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    response = await call_next(request)
+    await asyncio.sleep(PATIENCE)
+    return response
+
+
+@pytest.mark.parametrize("key", [None, "k"], ids=["a call", "a keyed call"])
+@pytest.mark.parametrize("slot", [oo.Slot.CALL, oo.Slot.FETCH])
+@pytest.mark.parametrize("middleware", [failing, answering, dawdling])
+def test_an_answer_that_a_plugin_drops_is_over(
+    gateway: oo.testing.LocalGateway, middleware: oo.Middleware, slot: oo.Slot, key: str | None
+) -> None:
+    large = answer(b"x" * (1 << 20))
+    headers = {} if key is None else {"Idempotency_Key": key}
+    with (
+        serving(reply=lambda _request: large) as upstream,
+        registered(Between(slot, middleware), "dropping"),
+        BackgroundLoop() as background,
+    ):
+        server = background.enter(Gateway(gateway.vault, plugins=["dropping"]))
+        token = gateway.route("r", upstream.url)
+        if middleware is dawdling:
+            caller = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE)
+            fields = {"Authorization": f"Bearer {token}", **({} if key is None else {"Idempotency-Key": key})}
+            caller.request("POST", "/api/proxy/charge", b"{}", fields)
+            assert upstream.until(requests=1)
+            caller.close()
+        else:
+            ask(server.url, "POST", "/api/proxy/charge", token, b"{}", **headers)
+        until(lambda: not server.under_way())
+        if key is not None:
+            status, _, body = ask(gateway.url, "POST", "/api/proxy/charge", token, b"{}", **headers)
+            assert (status, len(body), len(upstream.requests)) == (200, 1 << 20, 1)

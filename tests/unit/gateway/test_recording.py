@@ -56,6 +56,13 @@ async def test_a_large_answer_is_never_one_piece() -> None:
     assert (sum(sizes), max(sizes)) == (3 * len(part), len(part))
 
 
+async def test_what_is_ended_before_its_reading_begins_is_not_kept_as_empty() -> None:
+    recorded = Recorded(b"one", b"two")
+    recorded.source.abort()
+    assert [piece async for piece in recorded.body] == []
+    assert recorded.store.settled == [None]
+
+
 @pytest.mark.parametrize("begun", [True, False])
 async def test_a_caller_that_leaves_finds_all_of_it(begun: bool) -> None:
     recorded = Recorded(b"one", b"two")

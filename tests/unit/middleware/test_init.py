@@ -20,6 +20,12 @@ def test_a_name_that_is_none_is_no_attribute() -> None:
         middleware.Cahce  # noqa: B018
 
 
+def test_a_name_and_a_file_are_there_where_the_package_alone_was_imported() -> None:
+    script = "import oo.middleware as m; print(dir(m) == sorted(m.__all__), m.retry.Retry is m.Retry)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
 def test_one_middleware_brings_no_other() -> None:
     script = "import sys, oo.middleware; oo.middleware.Retry; print([n for n in sys.modules if 'cache' in n])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

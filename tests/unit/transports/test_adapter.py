@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -51,7 +53,7 @@ def test_what_goes_to_a_pool_at_once_is_what_the_adapter_sends(
             return bytes(received).replace(upstream.url.partition("//")[2].encode(), b"HOST")
 
     direct = sent()
-    monkeypatch.setattr(adapter, "_SEND", None)
+    monkeypatch.setattr(adapter, "_OWN", None)
     assert sent() == direct
     assert direct.startswith(f"{method} {path} HTTP/1.1\r\n".encode())
 
@@ -87,6 +89,20 @@ def test_a_mock_of_the_adapter_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HTTPAdapter, "send", refuse)
     with oo.Client("http://127.0.0.1:9", plugins=False) as client, pytest.raises(Mocked):
         client.get_secret(TOKEN)
+
+
+def test_a_mock_that_is_there_before_the_library_answers() -> None:
+    program = f"""
+import responses
+
+with responses.mock:
+    responses.get("http://127.0.0.1:9/api/secret", json={{"value": "mocked"}})
+    import oo
+    with oo.Client("http://127.0.0.1:9", plugins=False) as client:
+        print(client.get_secret({TOKEN!r}))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "mocked\n"
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,23 @@ async def test_what_reading_alone_can_answer_waits_for_no_turn(kept: Kept, held:
     assert (names(kept) - {"later"}, len(peeks)) == ({"new", "fails", "free"}, 3)
 
 
+async def test_what_reading_does_not_answer_keeps_its_place(kept: Kept, held: Held) -> None:
+    made: list[str] = []
+
+    def note(_records: SQLiteRecords, asked: list[str]) -> list[str]:
+        made.extend(asked)
+        return asked
+
+    holding = await held.hold()
+    asked = [("claim", lambda: None), ("release", None), ("known", lambda: "seen"), ("last", None)]
+    tasks = [asyncio.create_task(held.writer.ask(note, name, peek)) for name, peek in asked]
+    assert await tasks[2] == "seen"
+    held.go.set()
+    assert await asyncio.gather(*tasks) == ["claim", "release", "seen", "last"]
+    assert made == ["claim", "release", "last"]
+    await holding
+
+
 async def test_a_change_that_fails_takes_no_other_with_it(kept: Kept, held: Held) -> None:
     holding = await held.hold()
     bad = lambda records: records.db.execute("nonsense")  # noqa: E731
