@@ -20,7 +20,7 @@ Data: TypeAlias = (
 """A body as it is: bytes, text (as UTF-8), a file opened for reading bytes, an iterator of bytes of either kind, a
 Body; or a form's fields, as a mapping or as pairs."""
 
-Contents: TypeAlias = "bytes | str | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes] | Body"
+Contents: TypeAlias = "bytes | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes] | Body"
 File: TypeAlias = "Contents | tuple[str | None, Contents] | tuple[str | None, Contents, str]"
 """A file to send: its contents, or `(name, contents)`, or `(name, contents, content type)`."""
 
@@ -173,8 +173,10 @@ def _file_part(file: Any) -> tuple[str, bytes | Body, str]:
         from mimetypes import guess_type
 
         kind = guess_type(filename)[0] or "application/octet-stream"
+    if isinstance(contents, str):  # most often a path
+        raise ValueError("a file of files= is text: open the file with mode 'rb', or give bytes")
     if isinstance(contents, Mapping) or contents is None:
-        raise ValueError("a file of files= must be bytes, text, a file or an iterator of bytes")
+        raise ValueError("a file of files= must be bytes, a file or an iterator of bytes")
     return filename, _body(contents), kind
 
 

@@ -24,6 +24,7 @@ _EXTRAS = {
     "opentelemetry": "otel",
 }
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
+_RM = ("delete", "remove", "del")  # what others call it
 _EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
 
 _ARGUMENTS = {
@@ -97,7 +98,10 @@ def _near(error: click.UsageError, usage: str) -> str:
     mistyped = _NO_COMMAND.search(usage)
     if mistyped is None or error.ctx is None or not isinstance(error.ctx.command, click.Group) or "mean" in usage:
         return ""
-    return nearest(mistyped[1], error.ctx.command.commands)
+    commands = error.ctx.command.commands
+    if mistyped[1] in _RM and "rm" in commands:
+        return "; did you mean 'rm'?"
+    return nearest(mistyped[1], commands)
 
 
 def _instead(error: click.UsageError) -> str:

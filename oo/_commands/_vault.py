@@ -89,10 +89,10 @@ def warn(warnings: Iterable[str]) -> None:
         click.echo(f"oo: {printable(warning)}", err=True)
 
 
-def add_rm(group: click.Group, kind: Kind, verb: str = "rm") -> None:
-    """Add the command `rm` to the group of a kind of things, by that name or another."""
+def add_rm(group: click.Group, kind: Kind) -> None:
+    """Add the command `rm` to the group of a kind of things."""
 
-    @group.command(verb, help=f"Forget the {kind} NAME, and revoke its tokens.\n\nExample: oo {kind} {verb} old")
+    @group.command("rm", help=f"Forget the {kind} NAME, and revoke its tokens.\n\nExample: oo {kind} rm old")
     @click.argument("name")
     def remove(name: str) -> None:
         from ..gateway.services import require

@@ -54,4 +54,3 @@ def bundle_list(as_json: bool) -> None:
 
 
 add_rm(bundle, "bundle")
-add_rm(bundle, "bundle", "delete")

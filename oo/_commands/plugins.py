@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._output import as_json, printable, table
+from ._output import as_json, printable, table, wrapped
 
 if TYPE_CHECKING:
     from .._core.pipeline import Middleware
@@ -56,9 +56,9 @@ def plugins(gateway: bool, plugins: list[str], as_json: bool) -> None:
         click.echo(json.dumps({"plugins": rows, "chain": chain, **kinds}, indent=2))
         return
     table(rows, ("plugin", "distribution"), False)
-    click.echo(printable(" -> ".join(chain)))
+    click.echo(wrapped(printable(" -> ".join(chain))))
     for name, added in kinds.items():
-        click.echo(printable(f"{name}: {', '.join(added)}"))
+        click.echo(wrapped(printable(f"{name}: {', '.join(added)}")))
 
 
 def kinds_of(plugins: list[str]) -> Registry:

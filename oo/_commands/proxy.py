@@ -158,8 +158,8 @@ def _body(given: str, kind: str) -> bytes | IO[bytes]:
 def _json(data: bytes) -> bytes:
     from .._core.files import decode_text
 
-    text = decode_text(data)
     try:
+        text = decode_text(data)
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
         return text.encode()
     except ValueError:

@@ -54,8 +54,11 @@ def _asked(name: str) -> str:
     # Check the name before the user types the value twice.
     check_name(name)
     with_vault(lambda vault: vault.names("secret"))
-    value: str = click.prompt(f"value of {name}", hide_input=True, confirmation_prompt=True, err=True)
-    return value
+    while True:
+        value: str = click.prompt(f"value of {name}", hide_input=True, err=True)
+        if value == click.prompt("Repeat for confirmation", hide_input=True, err=True):
+            return value
+        warn(["what was typed the second time differs; once more"])
 
 
 @secret.command("list")

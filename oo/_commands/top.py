@@ -62,7 +62,9 @@ def _look(admin: str, token: str | None) -> Look:
     try:
         response = run_sync(transport.send(Request("GET", f"{url}/metrics", headers, base_url=url, timeout=10)))
     except DoubleOError as error:
-        raise click.ClickException(f"{admin} cannot be asked: {error}") from None
+        absent = error.reason == "connection" and "://" not in admin
+        hint = f"; start the gateway with `oo serve --admin {admin}`" if absent else ""
+        raise click.ClickException(f"{admin} cannot be asked: {error}{hint}") from None
     finally:
         run_sync(transport.close())
     if response.status != 200:

@@ -171,6 +171,8 @@ def _status_error(response: Response) -> DoubleOError:
     hint = _HINTS.get(status // 100, "")
     if kind is AuthenticationError and not said:
         hint = "; is it whole, current and for this call?"
+    if kind is AuthenticationError and request.context.token and "Authorization" not in request.headers:
+        hint = "; the client's chain sent none: does it lack BearerAuth?"
     failure = kind(
         _message(request, text + (f": {said}" if said else "") + hint),
         status=status,

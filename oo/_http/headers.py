@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ..exceptions import DoubleOError
 
@@ -45,6 +46,12 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"<Headers {', '.join(self)}>"
+
+    if not TYPE_CHECKING:  # to a type checker it is not there
+
+        def __setitem__(self, name: str, value: str) -> None:
+            """Say what to do instead: a middleware of another library would set it so."""
+            raise TypeError("headers are never changed: request.with_header(name, value) gives a new request")
 
     def get_all(self, name: str) -> list[str]:
         """The values of a field, in order; empty if there is none."""

@@ -15,6 +15,7 @@ from ..exceptions import DoubleOError
 from .proxy_env import name_of_proxy
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses of a proxy that may be another the next time
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # what OpenSSL says, by its version, where HTTP answers
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
@@ -27,7 +28,8 @@ def network_error(error: BaseException) -> DoubleOError:
                 break
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return tls_error(f"the server's certificate is not trusted: {cause.verify_message}")
-            return tls_error(f"TLS failed ({reason})")
+            hint = ": is it http:// instead of https://?" if reason in _NO_TLS else ""
+            return tls_error(f"TLS failed ({reason}){hint}")
         if isinstance(cause, HTTPException) and not isinstance(cause, (IncompleteRead, RemoteDisconnected)):
             return invalid_http()
         if isinstance(cause, socket.gaierror):

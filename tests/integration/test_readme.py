@@ -7,6 +7,7 @@ import re
 import warnings
 from pathlib import Path
 from types import ModuleType
+from zipfile import ZipFile
 
 import pytest
 
@@ -15,6 +16,7 @@ import oo.testing
 from oo.gateway.audit_lines import begin_line
 from oo.gateway.context import GatewayContext
 from oo.testing import MockTransport
+from tests.support.fresh import build, metadata
 from tests.support.upstream import OpenAI
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -64,6 +66,17 @@ def test_a_plugin_prints_nothing_where_a_value_may_be_read(block: str, capsys: p
     finally:
         oo.unregister("readme_plugin")
     assert capsys.readouterr().out == ""
+
+
+def test_the_first_plugin_is_a_distribution_that_can_be_installed(tmp_path: Path) -> None:
+    tree = tmp_path / "timer"
+    tree.mkdir()
+    (tree / "oo_timer.py").write_text(next(block for block in BLOCKS if "class Timer" in block))
+    (tree / "pyproject.toml").write_text(re.findall(r"^```toml\n(.*?)^```", README, re.M | re.S)[0])
+    (wheel,) = build([tree], tmp_path / "wheels")
+    made = metadata(wheel)
+    assert [(point.group, point.name, point.value) for point in made.entry_points] == [("oo", "timer", "oo_timer")]
+    assert "oo_timer.py" in ZipFile(wheel).namelist()
 
 
 def test_the_table_of_the_audit_names_every_key() -> None:

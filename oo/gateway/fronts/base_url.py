@@ -16,7 +16,7 @@ from ..endpoints import PREFIX, endpoint_of, with_slash
 from ..errors import CALLER_LEFT
 from ..http_server import web
 from ..http_server._aiohttp_patches import connection_of, has_begun, last_request, refused_target
-from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, URL_TOO_LONG
+from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, UNKNOWN_METHOD, URL_TOO_LONG
 from ..http_server.tunnels import tunnel_of
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
@@ -29,6 +29,7 @@ from .wire import relay, whole_answer
 _MALFORMED = {
     400: "the request is not valid HTTP",
     URL_TOO_LONG: f"the request's URL has more than {MAX_URL} bytes",
+    UNKNOWN_METHOD: "the request's method is none that is known: is it mistyped?",
     HEAD_TOO_LARGE: f"the request's head has more than {MAX_HEAD} bytes",
 }
 

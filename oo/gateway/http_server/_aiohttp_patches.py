@@ -14,7 +14,7 @@
 | RequestHandler._reading_paused             | do not resume what was not paused                                    |
 | RequestHandler._upgraded                   | tell what is no HTTP any more; `_upgrade` before aiohttp 3.14        |
 | RequestHandler._max_msg_queue_size         | tell whether the parser keeps requests back, from 3.14.3 on          |
-| LineTooLong                                | tell that a header was too large                                     |
+| LineTooLong, BadHttpMethod                 | tell that a header was too large, or a method is unknown             |
 | RequestHandler.handle_error, log_exception | answer and log a failure without quoting what was received           |
 | RequestHandler.finish_response             | end the connection after an answer that goes before the whole body   |
 | RequestHandler.close                       | end the connection once the current request is answered              |
@@ -43,16 +43,16 @@ from typing import Any, TypeAlias
 
 from aiohttp import StreamReader
 from aiohttp.http import HttpProcessingError
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
 from . import web
-from .head_size import HEAD_TOO_LARGE, MAX_URL, HeadSize
+from .head_size import HEAD_TOO_LARGE, MAX_URL, UNKNOWN_METHOD, HeadSize
 
 logger = logging.getLogger("oo.gateway")
 
 Refuse: TypeAlias = Callable[[web.BaseRequest, int], web.StreamResponse]
-"""Answers what was no request with a status: 400, 414 or 431. The connection ends after it."""
+"""Answers what was no request with a status: 400, 414, 431 or 501. The connection ends after it."""
 
 PARSED_AT_ONCE = 1 << 10  # requests, where aiohttp sets no limit: more than a connection may have
 _UPGRADED = "_upgraded" if hasattr(web.RequestHandler, "_upgraded") else "_upgrade"
@@ -132,7 +132,11 @@ class BaseConnection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 400, exc: BaseException | None = None, *_what: object
     ) -> web.StreamResponse:
-        response = self._refuse(request, HEAD_TOO_LARGE if isinstance(exc, LineTooLong) else status)
+        if isinstance(exc, LineTooLong):
+            status = HEAD_TOO_LARGE
+        elif isinstance(exc, BadHttpMethod) and self._head.names_method:
+            status = UNKNOWN_METHOD
+        response = self._refuse(request, status)
         response.force_close()
         return response
 

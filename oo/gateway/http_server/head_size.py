@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..._http.headers import NAME
+
 MAX_HEAD = 32 << 10
 """Bytes that the head of a request may hold in all."""
 MAX_URL = 16 << 10
@@ -9,6 +11,7 @@ MAX_URL = 16 << 10
 
 URL_TOO_LONG = 414
 HEAD_TOO_LARGE = 431
+UNKNOWN_METHOD = 501  # RFC 9110, 15.6.2
 
 
 class HeadSize:
@@ -28,6 +31,12 @@ class HeadSize:
     def target(self) -> str:
         """What has come of the request's target."""
         return _target(self._head).decode("latin-1")
+
+    @property
+    def names_method(self) -> bool:
+        """Whether what has come begins as a request of HTTP/1 does, whatever its method is called."""
+        method, *rest = self._head.partition(b"\n")[0].decode("latin-1").split(" ")
+        return bool(NAME.fullmatch(method)) and len(rest) == 2 and rest[1].startswith("HTTP/1.")
 
     def add(self, data: bytes) -> tuple[int, int | None]:
         """Take more of a head. Returns how many bytes of `data` are its own, the others being what follows it; and the

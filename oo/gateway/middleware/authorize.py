@@ -69,5 +69,5 @@ def granted(context: GatewayContext, outcome: Grant | Denial) -> Grant:
     context.target = outcome.target
     if outcome.retry_after is None:
         raise Unauthorized(outcome.why, outcome.reason)
-    wait = {"Retry-After": str(math.ceil(outcome.retry_after))}  # RFC 9110, 10.2.3: whole seconds
-    raise GatewayError(429, "this token is used too often", outcome.why, wait)
+    wait = str(math.ceil(outcome.retry_after))  # RFC 9110, 10.2.3: whole seconds
+    raise GatewayError(429, f"this token is used too often: again in {wait} s", outcome.why, {"Retry-After": wait})

@@ -110,7 +110,8 @@ class SQLiteTarget:
                     _put(db, answers, row, count)
                     count += 1
         except FileExistsError:
-            raise StoreError(f"there is a vault at {self._path} already") from None
+            what = "file" if self._results is None else "vault"  # a backup has no answers
+            raise StoreError(f"there is a {what} at {self._path} already") from None
         return count
 
     async def close(self) -> None:

@@ -91,12 +91,16 @@ LONG = b"a" * MAX_URL
         ([b"GET /v1/api/proxy/" + LONG + b" HTTP/1.1\r\n\r\n"], 414, None),
         ([b"GET http://any.example/health?" + LONG + b" HTTP/1.1\r\n\r\n"], 414, None),
         ([b"\x16\x03\x01 /api/proxy/"], 400, "bad_request"),
+        ([b"GTE /api/proxy/v1/x HTTP/1.1\r\nHost: x\r\n\r\n"], 501, "not_implemented"),
+        ([GET + b"\r\nGTE /health HTTP/1.1\r\nHost: x\r\n\r\n"], 501, None),
+        ([b"FOO bar baz\r\n\r\n"], 400, None),
         ([b"nonsense\r\n\r\n"], 400, None),
     ],
     ids=[
         "a head", "a head in pieces", "no slash", "a URL", "an endless URL", "an absolute URL", "another's URL",
         "no HTTP", "a head behind another", "another's head", "no call", "no HTTP of no call",
-        "a path like it", "an absolute URL of no call", "no method", "nonsense",
+        "a path like it", "an absolute URL of no call", "no method", "an unknown method",
+        "an unknown method of no call", "a line of words", "nonsense",
     ],
 )  # fmt: skip
 def test_what_is_refused_unread_has_the_shape_of_where_it_was_sent(
@@ -105,5 +109,7 @@ def test_what_is_refused_unread_has_the_shape_of_where_it_was_sent(
     _, found, last = re.split(rb"HTTP/1\.[01] (\d+) ", exchanged(gateway.url, *sent))[-3:]
     said = json.loads(last.partition(b"\r\n\r\n")[2])["error"]
     assert int(found) == status
-    assert (said["type"], said["code"]) == ("invalid_request_error", code) if code else isinstance(said, str)
+    kind = "api_error" if status == 501 else "invalid_request_error"
+    assert (said["type"], said["code"]) == (kind, code) if code else isinstance(said, str)
+    assert ("method" in str(said)) is (status == 501)
     assert b"aaaa" not in last

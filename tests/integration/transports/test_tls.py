@@ -73,6 +73,7 @@ def test_a_server_without_tls_is_an_error(world: World) -> None:
     with serving([b"HTTP/1.1 400 Bad Request\r\n\r\n"]) as server:
         error = failure(PROBE["secret"][1], world.client(server.url.replace("http:", "https:")))
         assert (error.reason, error.retryable, server.requests) == ("tls", False, [])
+        assert str(error).endswith(": is it http:// instead of https://?")
 
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])

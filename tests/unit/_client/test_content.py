@@ -210,6 +210,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "files and bytes": ({"data": b"canary", "files": {"a": b"x"}}, "the other fields of the form"),
     "files and a type": ({"files": {"a": b"x"}, "headers": {"content-type": "multipart/form-data"}}, "Content-Type"),
     "a file of nothing": ({"files": {"a": None}}, "a file of files="),
+    "a file of a path": ({"files": {"a": "canary.wav"}}, "open the file with mode 'rb', or give bytes"),
+    "a file of a name and text": ({"files": {"a": ("a.txt", "canary")}}, "open the file"),
     "a field of another type": ({"data": {"a": object()}}, "text or a number"),
     "half a character": ({"data": {"a": "canary\ud800"}}, "half a character"),
     "params of another type": ({"params": 5}, "must be a mapping"),

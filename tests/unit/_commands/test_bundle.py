@@ -24,7 +24,7 @@ def test_a_bundle_is_kept_listed_and_forgotten(routes: Inside) -> None:
     routes("token", "issue", "--bundle", "agent")
     assert "bundle agent" in routes("token", "list").stdout or "bundle\tagent" in routes("token", "list").stdout
     assert "bundles\t1" in routes("store", "status").stdout
-    routes("bundle", "delete", "agent")
+    routes("bundle", "rm", "agent")
     assert routes("bundle", "list").stdout == ""
     assert "revoked" in routes("token", "list").stdout
 

@@ -38,6 +38,12 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert refused(inside(*arguments), 2).endswith("--help)")
 
 
+@pytest.mark.parametrize("group", ["secret", "env", "route", "bundle"])
+@pytest.mark.parametrize("word", ["delete", "remove", "del"])
+def test_another_word_for_rm_is_answered_with_it(group: str, word: str, inside: Inside) -> None:
+    assert "did you mean 'rm'?" in refused(inside(group, word, "name"), 2)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

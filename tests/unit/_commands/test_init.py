@@ -69,7 +69,6 @@ COMMANDS = {
     "bundle set": {"--route"},
     "bundle list": {"--json"},
     "bundle rm": set(),
-    "bundle delete": set(),
     "ca show": {"--route", "--json"},
     "ca rotate": {"--now"},
     "token revoke": set(),

@@ -9,6 +9,7 @@ import pytest
 
 import oo.testing
 from tests.support.command import Inside, Process
+from tests.support.terminal import Terminal
 
 
 class Timer:
@@ -80,3 +81,12 @@ def test_plugins_shows_a_gateways_chain_with_those_that_are_named(inside: Inside
     assert without["credentials"] == with_it["credentials"]
     assert without["credentials"][:4] == ["header", "query", "basic", "path"]
     assert without["chain"][0] == "oo.gateway.middleware.audit.WriteAudit"
+
+
+def test_the_chain_is_no_wider_than_the_terminal(inside: Inside) -> None:
+    whole = inside("plugins", "--gateway").stdout.splitlines()[0]
+    with Terminal("plugins", "--gateway", columns=80) as terminal:
+        assert terminal.end() == 0
+    lines = terminal.shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert whole in " ".join(line.strip() for line in lines)

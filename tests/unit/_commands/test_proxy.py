@@ -192,7 +192,7 @@ def test_a_payload_that_is_none_is_not_sent(api: OpenAI, inside: Inside, tmp_pat
         ("[" * 50_000, "too deeply"),
         (f"@{tmp_path / 'none'}", "No such file"),
         (f"@{tmp_path}", "Is a directory"),
-        (f"@{tmp_path / 'bytes'}", "UTF-8"),
+        (f"@{tmp_path / 'bytes'}", "not JSON; what else it is, -H"),
     ):
         assert said in refused(inside("proxy", CHAT, "-d", data))
     assert api.seen == []

@@ -60,6 +60,7 @@ def test_two_values_that_differ_are_asked_for_again(vault: Inside) -> None:
             terminal.until(": ")
             terminal.send(f"{text}\n")
         assert terminal.end() == 0
+    assert "oo: what was typed the second time differs; once more" in terminal.shown
     assert value_of("key") == "same"
 
 

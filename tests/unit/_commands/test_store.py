@@ -15,7 +15,7 @@ def test_a_store_is_looked_at_copied_and_filled(home: Path, vault: Inside, insid
     assert found == {"secrets": "1", "envs": "0", "routes": "0", "bundles": "0", "tokens": "0"}
     file = tmp_path / "copy.db"
     assert vault("store", "backup", str(file)).stdout.startswith("rows copied: ")
-    assert "there is a vault at" in refused(inside("store", "backup", str(file)))
+    assert "there is a file at" in refused(inside("store", "backup", str(file)))
     assert refused(inside("store", "backup", "/none/copy.db")) == "/none/copy.db: No such file or directory"
     other = tmp_path / "other"
     lost = refused(inside("store", "restore", str(file), "--store", str(other)))

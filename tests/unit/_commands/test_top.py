@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Inside, refused
+from tests.support.faults import nobody
 from tests.support.processes import Home, until
 from tests.support.terminal import Terminal
 
@@ -34,7 +35,11 @@ def test_what_runs_now_is_shown_by_route_and_by_token(home: Home, tmp_path: Path
 
 
 def test_a_listener_that_is_not_there_or_asks_for_a_token_is_said(inside: Inside, tmp_path: Path) -> None:
-    assert "cannot be asked" in refused(inside("top", "--admin", str(tmp_path / "none.sock")))
+    with nobody() as url:
+        for admin in (str(tmp_path / "none.sock"), url.removeprefix("http://")):
+            said = refused(inside("top", "--admin", admin))
+            assert f"{admin} cannot be asked: " in said
+            assert said.rstrip().endswith(f"; start the gateway with `oo serve --admin {admin}`")
 
 
 def test_a_token_is_shown_where_one_is_asked_for(home: Home, tmp_path: Path) -> None:

@@ -87,3 +87,8 @@ def test_a_value_outside_the_grammar_is_refused_and_not_shown(character: str) ->
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_a_value_is_utf_8_where_its_bytes_are_that_else_latin_1(raw: bytes, text: str, encoding: str) -> None:
     assert field_text(raw.decode(encoding, "surrogateescape"), encoding) == text
+
+
+def test_setting_one_in_place_says_what_to_do() -> None:
+    with pytest.raises(TypeError, match=r"request\.with_header\(name, value\)"):
+        Headers()["X-Team"] = "blue"  # type: ignore[index]  # as a middleware of another library would

@@ -225,7 +225,7 @@ def test_a_rate_is_a_429_that_says_when_to_come_again(gateway: oo.testing.LocalG
     answers = [get(gateway.url, token) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert answers[2].headers["Retry-After"] == "30"
-    assert answers[2].data == {"error": "this token is used too often"}
+    assert answers[2].data == {"error": "this token is used too often: again in 30 s"}
 
 
 async def test_a_token_that_is_used_up_says_so_whatever_its_rate(vault: Vault) -> None:

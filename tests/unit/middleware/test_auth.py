@@ -81,3 +81,20 @@ def test_neither_the_token_nor_its_header_is_in_a_repr(world: World) -> None:
     assert "POST /api/proxy/v1/x" in shown
     assert TOKEN not in shown
     assert "the-query" not in shown
+
+
+async def _stamp(request: oo.Request, call_next: oo.CallNext) -> oo.Response:
+    return await call_next(request.with_header("X-Team", "blue"))
+
+
+@pytest.mark.parametrize("chain", [[_stamp], [_stamp, oo.ErrorMapping()]], ids=["alone", "ErrorMapping"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_401_says_that_the_chain_lacks_it(world: World, call: str, chain: list[Any]) -> None:
+    transport = MockTransport(lambda request: oo.Response(401, body=b'{"error": "no token"}', request=request))
+    for more, lacks in (([], True), ([oo.BearerAuth()], False)):
+        client = world.client(URL, middleware=[*chain, *more], transport=transport)
+        with pytest.raises(oo.AuthenticationError) as caught:
+            CALLS[call](client)
+        assert str(caught.value).endswith(
+            "(401): no token" + "; the client's chain sent none: does it lack BearerAuth?" * lacks
+        )

@@ -67,3 +67,19 @@ def test_each_head_is_counted_by_itself() -> None:
 def test_what_follows_a_head_is_none_of_it(cut: int) -> None:
     counting, data = HeadSize(), head(100) + b"b" * MAX_HEAD
     assert [counting.add(data[:cut]), counting.add(data[cut:])] == [(cut, None), (100 - cut, None)]
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (b"GTE /x HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"M-SEARCH * HTTP/1.0\n\n", True),
+        (b"\x16\x03\x01 /x HTTP/1.1\r\n", False),
+        (b"NOT HTTP\r\n\r\n", False),
+        (b"FOO bar baz\r\n\r\n", False),
+    ],
+)
+def test_a_head_names_a_method_where_it_begins_as_one_of_http(data: bytes, names: bool) -> None:
+    counting = HeadSize()
+    counting.add(data)
+    assert counting.names_method is names

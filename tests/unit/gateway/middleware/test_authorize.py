@@ -119,3 +119,4 @@ async def test_what_opens_nothing_is_refused(
         await through(Authorize(Door(denial, route)), call("GET", "/x", TOKEN, endpoint=endpoint))
     assert (caught.value.status, caught.value.outcome) == (status, outcome)
     assert caught.value.headers.get("Retry-After") == wait
+    assert caught.value.message.endswith(f": again in {wait} s") is (status == 429)

@@ -32,6 +32,8 @@ async def test_a_file_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
     assert await target.came() == "move"
     with pytest.raises(StoreError, match="there is a vault at"):
         await target.fill(rows())
+    with pytest.raises(StoreError, match="there is a file at"):
+        await SQLiteTarget(tmp_path / "vault.db", None).fill(rows())
     assert {each.name for each in tmp_path.iterdir()} >= {"vault.db", "results.db"}
 
 
