@@ -301,15 +301,14 @@ def test_a_result_that_was_deleted_is_told_and_the_call_not_made_twice(gateway: 
         assert len(upstream.requests) == 2
 
 
-def test_a_token_that_is_used_up_shows_no_target_for_a_key(gateway: LocalGateway) -> None:
-    # A refusal without a target is what shares lines in a flood.
+def test_a_token_that_is_used_up_shows_what_it_would_have_opened(gateway: LocalGateway) -> None:
     gateway.route("r", "http://127.0.0.1:9")
     token = gateway.issue("route", "r", uses=0)
     notes = Notes()
     with BackgroundLoop() as background:
         url = background.enter(Gateway(gateway.vault, audit=notes)).url
         assert charge(url, token)[0] == 401
-    assert [(note["outcome"], note["target"]) for note in notes.ended] == [("used up", None)]
+    assert [(note["outcome"], note["target"]) for note in notes.ended] == [("used up", "r")]
 
 
 def test_a_repeat_that_leaves_disturbs_nobody(gateway: LocalGateway) -> None:
