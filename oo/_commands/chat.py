@@ -36,6 +36,7 @@ def chat(
     Example: OO_TOKEN=... oo chat "Hello!"
     """
     from .._core.masking import Mask, StreamMask
+    from ._literal_mask import cut_off
 
     token = token_from(token_file)
     messages = [] if system is None else [{"role": "system", "content": system}]
@@ -49,9 +50,13 @@ def chat(
             for part in filter(None, map(_text, chunks)):
                 answered = True
                 _show(hidden.feed(part.encode("utf-8", "surrogatepass")))
+        except BaseException:
+            _show(cut_off(hidden.finish(), token))
+            raise
+        else:
+            _show(hidden.finish())
         finally:
             # Also if the answer breaks off: the error needs a line of its own.
-            _show(hidden.finish())
             if answered:
                 emit("")
     if not answered:

@@ -71,16 +71,18 @@ def proxy(
 def _copy(response: Stream, token: str, write: Write) -> None:
     """Write each piece of the body as it comes, with the token masked."""
     from .._core.masking import Mask, StreamMask
-    from ._literal_mask import LiteralMask
+    from ._literal_mask import LiteralMask, cut_off
 
     mask = Mask([token])
     hidden, strings = StreamMask(mask), LiteralMask(mask)
     try:
         for piece in response.iter_bytes():
             write(hidden.feed(strings.feed(piece)))
-    finally:
-        # Also if the body breaks off: what has come is shown.
-        write(hidden.feed(strings.finish()) + hidden.finish())
+    except BaseException:
+        # What has come of a body that breaks off is shown.
+        write(cut_off(hidden.feed(strings.finish()) + hidden.finish(), token))
+        raise
+    write(hidden.feed(strings.finish()) + hidden.finish())
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from tests.campaigns.test_client_leaks import Campaign
 from tests.support.canaries import CASES, SEED, SPELLINGS, Canaries, Watch, awkward, foreign, shaped, watching
 from tests.support.command import Inside
-from tests.support.faults import answer, serving
+from tests.support.faults import CLOSE, READ, answer, head, serving
 
 pytestmark = pytest.mark.campaign
 
@@ -38,6 +39,9 @@ def test_no_answer_has_a_command_print_its_token(
     kind: str, inside: Inside, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "oo._commands.run._become", sys.exit
+    )  # some answers are variables, and run would end this process
     campaign = Campaign(watch, token=shaped() if kind == "shaped" else awkward(random.Random(SEED)))
     # What a command prints is JSON again, and what is escaped twice is beyond it.
     campaign.places = [place for place in campaign.places if "quoted" not in place]
@@ -54,6 +58,23 @@ def test_no_answer_has_a_command_print_its_token(
             campaign.look(case, None)
     assert 1 in ended
     campaign.done(failures=0)
+
+
+@pytest.mark.parametrize("call", [("proxy", "v1/x"), ("chat", "Hello!")])
+def test_a_token_that_is_cut_off_is_not_printed_as_far_as_it_came(
+    call: tuple[str, ...], inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = shaped()
+    monkeypatch.setenv("OO_TOKEN", token)
+    said = f"it is {token[:-2]}"
+    if call[0] == "chat":
+        said = f"data: {json.dumps({'choices': [{'delta': {'content': said}}]})}\n\n"
+    with serving([READ, head(b"Content-Length: 999") + said.encode(), CLOSE]) as server:
+        monkeypatch.setenv("OO_BASE_URL", server.url)
+        result = inside(*call)
+    assert result.exit_code == 1
+    assert "it is " in result.stdout
+    assert token[:12] not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
