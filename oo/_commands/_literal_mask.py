@@ -13,7 +13,8 @@ _LONGEST_ESCAPE = 12  # bytes: a pair of surrogates, \ud83d\ude48
 
 
 def cut_off(rest: bytes, value: str) -> bytes:
-    """The end of what broke off, without the beginning of a value that would have gone on."""
+    """The end of an answer, without the beginning of a value that would have gone on: one that is as long as its
+    connection does not show that it was cut."""
     begun = Mask([value[:_BEGINNING]]).spans(rest)
     return rest[: begun[0][0]] + b"***" if begun else rest
 

@@ -50,13 +50,9 @@ def chat(
             for part in filter(None, map(_text, chunks)):
                 answered = True
                 _show(hidden.feed(part.encode("utf-8", "surrogatepass")))
-        except BaseException:
-            _show(cut_off(hidden.finish(), token))
-            raise
-        else:
-            _show(hidden.finish())
         finally:
             # Also if the answer breaks off: the error needs a line of its own.
+            _show(cut_off(hidden.finish(), token))
             if answered:
                 emit("")
     if not answered:

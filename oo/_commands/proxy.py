@@ -78,11 +78,9 @@ def _copy(response: Stream, token: str, write: Write) -> None:
     try:
         for piece in response.iter_bytes():
             write(hidden.feed(strings.feed(piece)))
-    except BaseException:
-        # What has come of a body that breaks off is shown.
+    finally:
+        # Also if the body breaks off: what has come is shown.
         write(cut_off(hidden.feed(strings.finish()) + hidden.finish(), token))
-        raise
-    write(hidden.feed(strings.finish()) + hidden.finish())
 
 
 @contextmanager

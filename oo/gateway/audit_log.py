@@ -114,8 +114,9 @@ class AuditLog:
         self, context: GatewayContext, outcome: str, status: int, bytes_out: int, upstream_id: str | None = None
     ) -> bool:
         """Append a line, or count a refusal that gets none of its own, for which an event loop must be running."""
-        is_refused = not context.audited and (context.target is None or status >= 400)
-        if is_refused and self._is_flood():
+        # What opened something has a line each; a preflight opens nothing.
+        opened_nothing = not context.audited and (context.target is None or status >= 400)
+        if opened_nothing and self._is_flood():
             if not self._counted:
                 asyncio.get_running_loop().call_later(1, self._sum_up)
             self._counted[refusal(context, outcome, status)] += 1

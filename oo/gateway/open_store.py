@@ -22,7 +22,7 @@ _POSTGRES = ("postgres://", "postgresql://")
 def place_of(given: str | None = None) -> str:
     """Where the store is: what was given, else `OO_STORE`, else the data directory. StoreError for another engine's."""
     place = given or os.environ.get("OO_STORE") or str(data_dir())
-    key_home(place)
+    key_home(place)  # which refuses another engine's
     return place
 
 

@@ -29,9 +29,7 @@ class Concurrency:
         except BaseException:  # cancelled too: its caller has left
             place.release()
             raise
-        if response.stream is None:
-            place.release()
-            return response
         response = response.on_end(place.release)
-        context.opened += (response,)
+        if response.stream is not None:
+            context.opened += (response,)
         return response
