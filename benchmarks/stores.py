@@ -34,7 +34,6 @@ PROCESSES = (1, 2, 4)
 ALONE = "one by one"
 MOVED = {600: None, 6_000: 1.0, 60_000: None}
 """Rows of a store that is moved, at least, and the seconds that it may take."""
-TOKENS = 100
 
 ASKED = {  # a second, against SQLite where each change is committed alone
     "uses": {"sqlite": 2.4, "postgres": 2.0, "standby": 1.5},
@@ -153,7 +152,7 @@ async def _filled(place: str) -> str:
 
 
 async def _many(place: str, rows: int) -> None:
-    """Two rows for each secret, and some tokens: each is issued the slower, the more there are."""
+    """Two rows for each secret, and two for each token."""
     async with open_store(place) as store:
-        await asyncio.gather(*(store.put_secret(f"s{number}", "x" * 100) for number in range(rows // 2)))
-        await asyncio.gather(*(store.issue("secret", f"s{number}") for number in range(TOKENS)))
+        await asyncio.gather(*(store.put_secret(f"s{number}", "x" * 100) for number in range(rows // 3)))
+        await asyncio.gather(*(store.issue("secret", f"s{number}") for number in range(rows // 6)))
