@@ -1,7 +1,8 @@
-"""What was read and opened, kept until somebody commits a change."""
+"""What was read: kept until somebody commits a change, or shared by those who asked before it was read."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
@@ -39,3 +40,30 @@ class ReadCache:
     def expire(self) -> None:
         """Ask for the version at the next read, however soon that is."""
         self._checked = float("-inf")
+
+
+class SharedReads:
+    """Shares what was read with all who ask for it in the same turn of the event loop.
+
+    A turn handles what had come before it began, so each caller is answered by a read that began after it came. What is
+    counted is read this way: it changes with each call, and is never kept.
+    """
+
+    def __init__(self) -> None:
+        self._turn: tuple[asyncio.AbstractEventLoop | None, dict[Hashable, Any]] = None, {}
+
+    def get(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What `read` returns, or returned earlier in this turn."""
+        here = asyncio.get_running_loop()
+        loop, shared = self._turn
+        if loop is not here:  # what another loop's turn shares is not this one's
+            shared = {}
+            self._turn = here, shared
+        if key in shared:
+            found: T = shared[key]
+            return found
+        value = read()
+        if not shared:
+            here.call_soon(shared.clear)  # before what comes from now on is handled
+        shared[key] = value
+        return value

@@ -1,8 +1,8 @@
 """The vault: the store in one SQLite file, every value sealed, the answers to idempotent calls in another beside it.
 
 What was read and opened is kept until an owner's change is committed, which draws the vault's epoch anew, so a change
-by another process shows at once. What is counted is read from the file each time. A write is on the disk (its log is
-synced) before it is acknowledged.
+by another process shows at once. What is counted is never kept: it is read once for all who ask at the same time. A
+write is on the disk (its log is synced) before it is acknowledged.
 
 Everything security-relevant is in the authenticated blob, so edited or swapped rows are detected: which version is
 current, what a token opens, where a route leads. Two things are not detected. Whoever can write the file can restore
@@ -23,7 +23,7 @@ from typing import Literal, TypeVar
 from .._core.pipeline import run_sync
 from . import keyring
 from .errors import StoreError, UnknownKey
-from .freshness import ReadCache
+from .freshness import ReadCache, SharedReads
 from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .paths import VAULT_FILE
@@ -53,6 +53,7 @@ class Vault(RecordKeeper):
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
         self._database = database.Database(self.path, self._keys)
         self._reads = ReadCache(self._database.version)
+        self._counted = SharedReads()
         self._results = Results(home / RESULTS_FILE, lambda: self._keys.results)
         self._calls: KeyedCalls = KeyedCalls(self._database, self._results)
 
@@ -109,7 +110,9 @@ class Vault(RecordKeeper):
             return found
         if found.uses is None and found.rate is None:
             return found
-        counted = self._database.look(lambda records: sqlite_uses.counted(records.db, found))
+        counted = self._counted.get(
+            found.hash, lambda: self._database.look(lambda records: sqlite_uses.counted(records.db, found))
+        )
         if counted is None:  # it was revoked just now
             return Denial("unknown")
         is_used_up = not has_use(found, counted.used)

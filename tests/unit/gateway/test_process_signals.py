@@ -167,7 +167,10 @@ class Marking:
 class Plugin:
     @oo.hookimpl
     def oo_middleware(self, client):
-        return [(oo.Slot.CALL, Marking(pathlib.Path(os.environ["MARK"]).read_text()))]
+        mark = pathlib.Path(os.environ["MARK"]).read_text()
+        with open(os.environ["MARK"] + ".read", "a") as reads:
+            reads.write(f"{os.getpid()} {mark}\\n")
+        return [(oo.Slot.CALL, Marking(mark))]
 
 plugin = Plugin()
 """
@@ -182,6 +185,7 @@ def test_a_plugins_settings_are_read_again(tmp_path: Path, workers: str) -> None
     (tmp_path / "site" / "acme_marking.py").write_text(PLUGIN)
     mark = tmp_path / "mark"
     mark.write_text("first")
+    reads = tmp_path / "mark.read"
     home = Home(tmp_path / "home", PYTHONPATH=str(tmp_path / "site"), OO_PLUGINS="off", MARK=str(mark)).made()
 
     def marks() -> set[str | None]:
@@ -194,6 +198,9 @@ def test_a_plugins_settings_are_read_again(tmp_path: Path, workers: str) -> None
         before = served.workers()
         mark.write_text("second")
         served.process.send_signal(signal.SIGHUP)
+        processes = before if workers == "2" else [served.process.pid]
+        # One that is idle takes all connections while the other reads.
+        until(lambda: {f"{each} second" for each in processes} <= {*reads.read_text().splitlines()})
         until(lambda: marks() == {"second"})
         mark.unlink()
         served.process.send_signal(signal.SIGHUP)
