@@ -30,16 +30,17 @@ def explain(call: str, token_file: str | None, plugins: list[str]) -> None:
 
     If a step refuses the call, say which, and what to do about it; the exit code is then 1. The call runs here, through
     the gateway's own chain over the vault. Nothing is sent, counted or written. PATH is a path of the API, or
-    /api/secret, /api/env or /health.
+    /api/secret, /api/env or /health; a URL of the API's own is asked for by the forward proxy.
 
     Example: OO_TOKEN=... oo explain 'POST /v1/chat/completions'
     """
+    from ..gateway.destinations import absolute_form
     from ..gateway.explain import LookingStore
     from ..gateway.explain import explain as explained
 
     method, _, path = call.strip().partition(" ")
     path = path.strip()
-    if not path.startswith("/"):
+    if not path.startswith("/") and absolute_form(path) is None:
         raise click.UsageError("a call is a method and a path, such as 'POST /v1/chat/completions'")
     token, kinds = token_from(token_file), kinds_of(plugins)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NEED_TLS = "callers' tokens need TLS (--tls-cert, --tls-key, or --behind-tls-proxy)"
 _PLAIN_UDS = "--uds speaks plain HTTP: leave --tls-cert and --tls-key out"
+_PLACE = ("host", "port", "uds", "uds_mode", "reuse_port", "behind_tls_proxy")  # options that a start alone reads
 _NEED_TOKEN = "--admin needs TLS (--tls-cert, --tls-key) and a token (--metrics-token-file) there"
 
 
@@ -94,7 +95,16 @@ def _begin(context: click.Context, plugins: list[str]) -> None:
 
 
 def _again(context: click.Context, counts: str) -> Callable[[], ServeSettings]:
-    return again(context, lambda **options: replace(settings_of(**options), metrics_dir=counts))
+    import logging
+
+    def read(**options: Any) -> ServeSettings:
+        changed = [name for name in _PLACE if options[name] != context.params[name]]
+        if changed:
+            said = "%s: what is listened on stays as it was until the gateway is started anew"
+            logging.getLogger("oo.gateway").warning(said, ", ".join(changed).replace("_", "-"))
+        return replace(settings_of(**options), metrics_dir=counts)
+
+    return again(context, read)
 
 
 def _admin(

@@ -15,7 +15,7 @@ _PLACES = {
     "secret": "ask for 'GET /api/secret'",
     "env": "ask for 'GET /api/env'",
     "route": "ask for a path of its API, such as 'GET /v1/models'",
-    "bundle": "call by the forward proxy (`oo run --proxied`), or `oo token issue --route` for one of its routes",
+    "bundle": "ask for a whole URL, such as 'GET https://api.github.com/user', as `oo run --proxied` has programs do",
 }
 _MENDS = {
     "no token": "give a token: `oo token issue` makes one",
@@ -38,8 +38,8 @@ def advice(error: DoubleOError | GatewayError, request: Request, token: Token | 
         return _of_kinds(why, route)
     if why == "rate":
         return f"wait {error.headers['Retry-After']} s, or `oo token issue` one of a higher --rate"
-    if why == "not allowed" and route is not None:
-        return _of_allow(error, request, route)
+    if why == "not allowed":
+        return "`oo route list` shows where routes go" if route is None else _of_allow(error, request, route)
     if token is None:
         return ""
     if why == "wrong kind":

@@ -19,6 +19,7 @@ from .advice import advice
 from .background import Background
 from .context import GatewayContext, gateway_context, of_route
 from .credentials.registry import Registry
+from .destinations import Destination, absolute_form
 from .egress import check_literal
 from .endpoints import PREFIX, endpoint_of, is_own, with_slash
 from .errors import GatewayError
@@ -91,12 +92,15 @@ async def _refuse(*_: object) -> NoReturn:
 
 
 async def explain(vault: LookingStore, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
-    """What each step of the chain says of a call with that token. Nothing is sent, counted or written down. `kinds` are
-    those of credentials that the gateway has."""
-    target = with_slash(path)
-    if not (is_own(path.partition("?")[0]) or target.startswith(PREFIX)):  # it is one of the upstream's
+    """What each step of the chain says of a call with that token: by a path, or by an upstream's own URL, as the forward
+    proxy is asked. Nothing is sent, counted or written down. `kinds` are those of credentials that the gateway has."""
+    context, target = GatewayContext(), with_slash(path)
+    if (absolute := absolute_form(path)) is not None:
+        scheme, host, port, rest = absolute
+        context.destination = Destination(scheme, host, port, (token,), tunnelled=scheme == "https")
+        target = PREFIX + rest[1:]
+    elif not (is_own(path.partition("?")[0]) or target.startswith(PREFIX)):  # it is one of the upstream's
         target = PREFIX + path.removeprefix("/")
-    context = GatewayContext()
     context.endpoint = endpoint_of(method, target.partition("?")[0])
     request = Request(method, target, Headers([("Authorization", f"Bearer {token}")]), context=context)
     told = _Told(vault, token)

@@ -71,8 +71,8 @@ def _store(home: Path) -> Keeper:
 
 
 async def _open_once(home: Path) -> None:
-    async with _store(home):
-        pass
+    async with _store(home) as store:
+        await store.check()
 
 
 def run_worker(

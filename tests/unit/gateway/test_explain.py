@@ -182,3 +182,33 @@ async def test_what_would_be_refused_on_its_way_out_is_refused(place: Place) -> 
     assert "oo route list" in said.refusal.mend
     assert ("injected", "nothing") in said.words
     assert ("allowed", "the route allows everything") in said.words
+
+
+@pytest.mark.parametrize("kind", ["bundle", "route"])
+@pytest.mark.parametrize(
+    ("call", "goes", "no"),
+    [
+        ("POST https://api.example/base/v1/chat?a=1", "POST https://api.example/base/v1/chat?a=1", None),
+        ("POST https://API.example:443/base/v1/chat", "POST https://api.example/base/v1/chat", None),
+        ("POST https://api.example/v1/chat", None, "does not go to that path"),
+        ("POST http://api.example/base/v1/chat", None, "no route of this token goes to http://api.example:80"),
+        ("DELETE https://api.example/base/v1/chat", None, "does not allow that method and path"),
+    ],
+)
+async def test_a_whole_url_is_asked_for_by_the_forward_proxy(
+    place: Place, kind: str, call: str, goes: str | None, no: str | None
+) -> None:
+    token = await place.fill()
+    if kind == "bundle":
+        async with Vault(place.home, place.load) as vault:
+            await vault.put_bundle("agent", ["bare", "api"])
+        token = await place.issue("bundle", "agent")
+    said = await place.ask(token, call)
+    assert dict(said.words).get("goes to") == goes
+    if no is None:
+        assert said.refusal is None
+    else:
+        assert said.refusal is not None
+        assert no in said.refusal.message
+        assert said.refusal.mend.startswith("`oo route")
+    assert token not in repr(said)

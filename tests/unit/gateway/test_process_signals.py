@@ -52,6 +52,23 @@ def test_a_level_is_taken_over_and_what_needs_a_start_is_said(home: Home, token:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_address_that_changed_needs_a_start_and_that_is_said(
+    home: Home, token: str, tmp_path: Path, workers: str
+) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("host = '127.0.0.1'\n")
+    with home.serve("--config", str(file), "--workers", workers) as served:
+        assert served.get(token).status == 200
+        served.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert "started anew" not in served.log
+        file.write_text("host = '127.0.0.2'\n")
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: "host: what is listened on stays as it was until the gateway is started anew" in served.log)
+        assert served.get(token).status == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_signal_that_comes_early_ends_nothing(home: Home, token: str, workers: str) -> None:
     with home.serve("--workers", workers) as served:
         for _ in range(20):
