@@ -10,6 +10,7 @@
 | _outgoing (_sslpipe._outgoing on 3.10),       |                                                                   |
 | _transport                                    |                                                                   |
 | _sslobj, _incoming (of _sslpipe on 3.10)      | say that nothing more is sent, and receive all the same           |
+| _app_transport, its _closed                   | have Python 3.10 take a lost connection for closed too            |
 | _SSLProtocolTransport._force_close, on 3.10   | what an outer connection is aborted by, where TLS is within TLS   |
 
 tests/unit/gateway/http_server/test_sslproto_patches.py asserts that each of them is there. Python 3.10 has no such
@@ -62,6 +63,9 @@ class TLSConnection(sslproto.SSLProtocol):
         super()._on_handshake_complete(handshake_exc)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        above: Any = self._app_transport
+        if above is not None:
+            above._closed = True  # Python 3.10 leaves it open where the peer closed first, and warns of that
         super().connection_lost(exc)
         lost, self._lost = self._lost, lambda: None  # which may hold this
         lost()

@@ -23,8 +23,9 @@ def test_each_name_is_there() -> None:
     arguments = inspect.signature(sslproto.SSLProtocol.__init__).parameters
     assert {"loop", "app_protocol", "sslcontext", "waiter", "server_side", "ssl_handshake_timeout"} <= set(arguments)
     assert callable(sslproto.SSLProtocol._on_handshake_complete)
+    assert "self._closed = True" in inspect.getsource(sslproto._SSLProtocolTransport)
     source = inspect.getsource(sslproto)
-    for name in ("_outgoing", "_incoming", "_sslobj", "self._transport", "_wakeup_waiter"):
+    for name in ("_outgoing", "_incoming", "_sslobj", "self._transport", "_wakeup_waiter", "self._app_transport"):
         assert name in source
     if sys.version_info >= (3, 11):
         assert "bytearray(self.max_size)" in source
@@ -38,9 +39,6 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)  # type: ignore[attr-defined]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.transport.close()  # of which Python 3.10 warns else
 
 
 class Taking(Echo):
@@ -83,9 +81,11 @@ async def test_it_carries_tls_with_a_small_buffer(tmp_path: Path) -> None:
     assert await reader.readexactly(len(data)) == data
     if sys.version_info >= (3, 11):
         assert listening.made[0]._ssl_buffer is listening.buffer
+    protocol: Any = listening.made[0]._app_protocol
     writer.close()
     await writer.wait_closed()
     await _until(lambda: listening.failed == 1)  # as it does for every connection that is lost
+    assert protocol.transport.is_closing()  # else Python 3.10 warns when it is collected
     listening.server.close()
 
 
