@@ -8,15 +8,7 @@ import re
 from .._core.masking import Mask
 
 _STRING = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*"')
-_BEGINNING = 12  # characters of a value by which its beginning is known; less than that tells nothing of it
 _LONGEST_ESCAPE = 12  # bytes: a pair of surrogates, \ud83d\ude48
-
-
-def cut_off(rest: bytes, value: str) -> bytes:
-    """The end of an answer, without the beginning of a value that would have gone on: one that is as long as its
-    connection does not show that it was cut."""
-    begun = Mask([value[:_BEGINNING]]).spans(rest)
-    return rest[: begun[0][0]] + b"***" if begun else rest
 
 
 class LiteralMask:

@@ -35,8 +35,7 @@ def chat(
 
     Example: OO_TOKEN=... oo chat "Hello!"
     """
-    from .._core.masking import Mask, StreamMask
-    from ._literal_mask import cut_off
+    from .._core.masking import Mask, StreamMask, cut_off
 
     token = token_from(token_file)
     messages = [] if system is None else [{"role": "system", "content": system}]

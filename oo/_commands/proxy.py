@@ -70,8 +70,8 @@ def proxy(
 
 def _copy(response: Stream, token: str, write: Write) -> None:
     """Write each piece of the body as it comes, with the token masked."""
-    from .._core.masking import Mask, StreamMask
-    from ._literal_mask import LiteralMask, cut_off
+    from .._core.masking import Mask, StreamMask, cut_off
+    from ._literal_mask import LiteralMask
 
     mask = Mask([token])
     hidden, strings = StreamMask(mask), LiteralMask(mask)

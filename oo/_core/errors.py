@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from .._http.request import Request, timed_out
 from .._http.response import JSON, Response, parse_json
 from ..exceptions import ERROR_OF, AuthenticationError, DoubleOError
-from .masking import Mask, seen_values
+from .masking import Mask, cut_off, seen_values
 from .pipeline import name_of
 
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
@@ -104,7 +104,7 @@ def error_body(response: Response) -> JSON:
     try:
         return mask.json(parse_json(data))
     except (DoubleOError, RecursionError):
-        return mask.data(data).decode("utf-8", "replace")
+        return cut_off(mask.data(data), response.request.context.token).decode("utf-8", "replace")
 
 
 def server_message(body: JSON) -> str:

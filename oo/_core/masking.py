@@ -26,6 +26,8 @@ STEP = 32 << 10
 """Bytes to mask between two turns of an event loop."""
 _DENSE = 4  # times as long as plain text takes what is dense with escapes
 _SHORT = STEP // _DENSE
+_BEGINNING = 12  # characters of a value by which its beginning is known; less than that tells nothing of it
+_UNFINISHED = 10  # bytes of an escape, or of base64, that were not all there when a text was cut
 
 
 class _Value(NamedTuple):
@@ -151,6 +153,20 @@ class StreamMask:
         masked, end = _masked(data, self._mask.spans(data), self._done, cut)
         self._rest, self._done = data[cut:], end - cut
         return masked
+
+
+def cut_off(data: bytes, value: str) -> bytes:
+    """UTF-8 bytes, without the beginning of a value that their end cuts: an answer that is as long as its connection
+    does not show where it was to end.
+
+    It is for the caller's own token. A caller who may choose `value` would learn from it how another's begins.
+    """
+    if Mask([value[:_BEGINNING]]).spans(data):
+        for length in range(len(value) - 1, _BEGINNING - 1, -1):
+            for start, end in Mask([value[:length]]).spans(data):
+                if end >= len(data) - _UNFINISHED:
+                    return data[:start] + MASK.encode()
+    return data
 
 
 def steps_of(data: bytes) -> Iterator[bytes]:

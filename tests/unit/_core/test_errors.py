@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import ssl
@@ -13,7 +14,7 @@ import pytest
 import requests
 
 import oo
-from oo._core.errors import RETRYABLE, one_line, request_id, server_message, translated
+from oo._core.errors import RETRYABLE, error_body, one_line, request_id, server_message, translated
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,17 @@ def test_a_bug_is_not_translated(bug: Exception) -> None:
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 409, 422, 501, 505])
 def test_what_a_repeat_cannot_mend_is_not_retryable(status: int) -> None:
     assert status not in RETRYABLE
+
+
+@pytest.mark.parametrize("cut", ["{token}", "user:{token}"])
+def test_a_body_that_ends_within_the_token_shows_no_beginning_of_it(cut: str) -> None:
+    token = "oo_" + "aB3" * 16 + "x"
+    said = cut.format(token=token[:40])
+    begun = base64.b64encode(said.encode()).decode().rstrip("=") if ":" in cut else said
+    request = oo.Request("GET", "http://x/")
+    request.context.token = token
+    body = error_body(oo.Response(400, oo.Headers(), f"you sent {begun}".encode(), request=request))
+    assert isinstance(body, str)
+    assert body.startswith("you sent ")
+    assert body.endswith("***")
+    assert begun[12:20] not in body

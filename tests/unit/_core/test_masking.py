@@ -6,12 +6,23 @@ import base64
 import random
 import string
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from oo._core.masking import SHORTEST, STEP, Mask, SeenValues, StreamMask, basic_values, steps_of, weight_of
+from oo._core.masking import (
+    SHORTEST,
+    STEP,
+    Mask,
+    SeenValues,
+    StreamMask,
+    basic_values,
+    cut_off,
+    steps_of,
+    weight_of,
+)
 
 PLAIN = "the-value-x"
 FOREIGN = "g\u00e9heim-w\u00f6rt-\U0001f511"
@@ -319,3 +330,27 @@ def test_an_escape_of_which_a_value_is_a_part_is_replaced_whole() -> None:
 
 def test_a_stream_of_nothing_is_masked_to_nothing() -> None:
     assert StreamMask(Mask(["secret-value"])).finish() == b""
+
+
+TOKEN = "oo_" + "aB3" * 16 + "x"
+
+
+@pytest.mark.parametrize("length", [12, 13, 20, 51])
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda text: text.encode(),
+        lambda text: base64.b64encode(b"user:" + text.encode()).rstrip(b"="),
+        lambda text: b"".join(b"%%%02X" % each for each in text.encode()),
+        lambda text: "".join(f"\\u{ord(each):04x}" for each in text).encode()[:-3],
+    ],
+)
+def test_a_beginning_that_the_end_cuts_is_left_out(spelled: Callable[[str], bytes], length: int) -> None:
+    begun = spelled(TOKEN[: length + 2])
+    assert cut_off(b"it is " + begun, TOKEN) in (b"it is ***", b"it is " + begun[:7] + b"***")
+
+
+@pytest.mark.parametrize("text", ["it is {}, and goes on", "{} is it: 123456789", "it is", ""])
+def test_a_beginning_that_does_not_go_on_is_left_as_it_is(text: str) -> None:
+    data = text.format(TOKEN[:20]).encode()
+    assert cut_off(data, TOKEN) == data
