@@ -16,6 +16,7 @@ from .store.base import Keeper
 from .vault import Vault
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_AROUND = " \t\r\n\"'"  # what a shell would have taken away; an environment's file keeps it
 _POSTGRES = ("postgres://", "postgresql://")
 
 
@@ -36,7 +37,9 @@ def key_home(place: str) -> Path:
     engine's."""
     if is_postgres(place):
         return data_dir()
-    if scheme := _SCHEME.match(place):  # the rest of it may hold a password
+    if not place.strip():
+        raise StoreError("a store is a directory, or postgres://USER@HOST/DATABASE: none is named")
+    if scheme := _SCHEME.match(place.lstrip(_AROUND)):  # the rest of it may hold a password
         raise StoreError(f"a store is a directory, or postgres://USER@HOST/DATABASE: {scheme[0]} is neither")
     return expanded(place)
 

@@ -59,7 +59,11 @@ def test_a_place_is_shown_without_its_password() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["mysql://me:hidden@host/db", "redis://host", "postgres:/hidden", "https://host/hidden"]
+    "place",
+    [
+        *("mysql://me:hidden@host/db", "redis://host", "postgres:/hidden", "https://host/hidden"),
+        *('"postgres://me:hidden@host/db"', " postgres://host/hidden", "'mysql://host/hidden'", " "),
+    ],
 )
 def test_another_engine_is_no_directory(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for given in (place, None):
