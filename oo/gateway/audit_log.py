@@ -95,7 +95,7 @@ class AuditLog:
         self._required = required
         self._proxies = proxies
         self._second = 0
-        self._refused = 0
+        self._refused: Counter[bool] = Counter()  # of those whose token is known, and of the others
         self._counted: Counter[str] = Counter()
         self._lost = 0
         self.told: Callable[[], None] | None = None
@@ -116,7 +116,7 @@ class AuditLog:
         """Append a line, or count a refusal that gets none of its own, for which an event loop must be running."""
         # What opened something has a line each; a preflight opens nothing.
         opened_nothing = not context.audited and (context.target is None or status >= 400)
-        if opened_nothing and self._is_flood():
+        if opened_nothing and self._is_flood(context.token_id is not None):
             if not self._counted:
                 asyncio.get_running_loop().call_later(1, self._sum_up)
             self._counted[refusal(context, outcome, status)] += 1
@@ -151,12 +151,14 @@ class AuditLog:
         self._sum_up()
         self._sink.close()
 
-    def _is_flood(self) -> bool:
+    def _is_flood(self, is_known: bool) -> bool:
+        """Whether there were enough lines in this second: strangers take none from those whose token is known."""
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._refused = second, 0
-        self._refused += 1
-        return self._refused > REFUSALS
+            self._second = second
+            self._refused.clear()
+        self._refused[is_known] += 1
+        return self._refused[is_known] > REFUSALS
 
     def _sum_up(self) -> None:
         for refused, count in self._counted.items():

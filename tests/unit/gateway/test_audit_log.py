@@ -474,3 +474,17 @@ def test_it_is_writable_once_what_was_lost_could_be_told() -> None:
         ("cut", "cut", 2),
     ]
     assert told == [0, 1]
+
+
+async def test_a_flood_of_strangers_takes_no_line_from_a_token_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oo.gateway.audit_log.REFUSALS", 3)
+    audit = kept(tmp_path)
+    for _ in range(50):
+        audit.end(context(target=None, token_id=None), "malformed", 401, 0)
+    for _ in range(3):
+        audit.end(context(target="a", token_id="some"), "not allowed", 403, 0)
+    audit.close()
+    own = [line for line in lines_of(tmp_path) if line["outcome"] == "not allowed"]
+    assert [line.get("count") for line in own] == [None] * 3
