@@ -37,7 +37,8 @@ class EndRevoked:
             response = await call_next(request)
         except BaseException as error:  # it may be the cancellation by which a call is ended
             self._calls.discard(call)
-            if call.denial is None or not isinstance(error, asyncio.CancelledError):
+            has_left = context.caller is not None and context.caller.has_left  # whom no answer reaches
+            if has_left or call.denial is None or not isinstance(error, asyncio.CancelledError):
                 raise
             if sys.version_info >= (3, 11) and (task := asyncio.current_task()) is not None:
                 task.uncancel()  # it was ours

@@ -32,8 +32,12 @@ class Watched(NamedTuple):
     """A gateway whose audit can be read."""
 
     gateway: LocalGateway
-    url: str
+    server: Gateway
     notes: Notes
+
+    @property
+    def url(self) -> str:
+        return self.server.url
 
     def call(self, token: str, fields: str) -> socket.socket:
         address = urlsplit(self.url)
@@ -50,7 +54,7 @@ class Watched(NamedTuple):
 def watched(gateway: LocalGateway) -> Iterator[Watched]:
     notes = Notes()
     with BackgroundLoop() as background:
-        yield Watched(gateway, background.enter(Gateway(gateway.vault, audit=notes)).url, notes)
+        yield Watched(gateway, background.enter(Gateway(gateway.vault, audit=notes)), notes)
 
 
 def read(sock: socket.socket) -> bytes:
@@ -199,3 +203,15 @@ def test_a_kept_answer_that_is_read_slowly_ends(watched: Watched) -> None:
             until(lambda: len(watched.notes.ended) == 2)
             assert len(read(slow)) < size - 2048
     assert watched.notes.outcomes == ["allowed", "revoked"]
+
+
+@pytest.mark.parametrize("fields", ["", KEY], ids=["a call", "a keyed call"])
+def test_whoever_has_left_gets_no_401(watched: Watched, fields: str) -> None:
+    with serving(SILENT) as upstream:
+        token = watched.gateway.route("r", upstream.url)
+        with watched.call(token, fields):
+            assert upstream.until(requests=1)
+        until(lambda: not watched.server._server._tracked)
+        watched.revoke(token)
+        until(lambda: watched.notes.ended)
+    assert [note["status"] for note in watched.notes.ended] == [499]
