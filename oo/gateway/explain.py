@@ -92,8 +92,8 @@ async def _refuse(*_: object) -> NoReturn:
 
 
 async def explain(vault: LookingStore, token: str, method: str, path: str, kinds: Registry = KINDS) -> Explanation:
-    """What each step of the chain says of a call with that token: by a path, or by an upstream's own URL, as the forward
-    proxy is asked. Nothing is sent, counted or written down. `kinds` are those of credentials that the gateway has."""
+    """What each step of the chain says of a call with that token: by a path, or by an upstream's own URL, as the
+    forward proxy is asked. Nothing is sent, counted or written down. `kinds` are the gateway's kinds of credentials."""
     context, target = GatewayContext(), with_slash(path)
     if (absolute := absolute_form(path)) is not None:
         scheme, host, port, rest = absolute

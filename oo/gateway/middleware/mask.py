@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 
 from ..._core.masking import STEP, Mask, StreamMask, steps_of, weight_of
@@ -20,6 +21,7 @@ MOST_KEPT = 1 << 20
 """Bytes of the masks of all routes that are remembered, about."""
 LONG_FIELD = 1 << 10
 """Characters of a header behind which others have their turn."""
+_STALL = 0.5  # seconds after which a caller who does not read may have made an upstream give up
 _TURNS = 6  # of the loop between two steps: a short call is made in as many, and waits for one step alone
 
 
@@ -108,26 +110,32 @@ async def _masked_text(text: str, mask: Mask) -> str:
 
 def masked(stream: ByteStream, mask: Mask) -> Body:
     """A body as it comes, masked. Its `remaining` is the number of the upstream's bytes that are still to come, None
-    while that is not known. Once it is 0, the piece that came last was the last."""
+    while that is not known. Once it is 0, the piece that came last was the last.
+
+    A caller who reads nothing until the upstream gives up chooses where a body is cut whose end nothing shows. It
+    breaks off there, and what may be the beginning of a secret is not given on. DoubleOError (reason "connection").
+    """
     hiding = StreamMask(mask)
 
     async def pieces() -> AsyncIterator[bytes]:
-        worked = 0  # bytes since the loop had its last turn
+        worked, longest = 0, 0.0  # bytes since the loop had its last turn; seconds that the caller did not read
         async for piece in stream:
-            steps = steps_of(piece)
-            last = next(steps)
-            for step in steps:
-                yield hiding.feed(last)
-                await give_way()
-                last = step
-            body.remaining = remaining_of(stream)
-            out = hiding.feed(last)
-            yield out + hiding.finish() if body.remaining == 0 else out
-            worked += weight_of(last)
-            if worked >= STEP:
-                worked = 0
-                await give_way()
+            at = 0
+            for step in steps_of(piece):
+                at += len(step)
+                if at == len(piece):
+                    body.remaining = remaining_of(stream)
+                out = hiding.feed(step)
+                given = time.monotonic()
+                yield out + hiding.finish() if body.remaining == 0 else out
+                longest = max(longest, time.monotonic() - given)
+                worked += weight_of(step)
+                if worked >= STEP:
+                    worked = 0
+                    await give_way()
         if rest := hiding.finish():
+            if body.close_delimited and longest > _STALL:
+                raise DoubleOError("its caller did not read on, and it may have been cut", reason="connection")
             body.remaining = 0
             yield rest
 

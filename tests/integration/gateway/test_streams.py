@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai as sdk
 import pytest
@@ -20,7 +24,7 @@ from oo.testing import BackgroundLoop
 from tests.integration.gateway.test_gateway import ask
 from tests.support.faults import CLOSE, READ, SILENCE, head, serving
 from tests.support.upstream import OpenAI
-from tests.support.waiting import on_time
+from tests.support.waiting import PATIENCE, on_time
 
 KEY = "the-real/key+of the API"
 
@@ -169,3 +173,28 @@ def test_a_middleware_may_put_an_async_generator_in_the_streams_place(monkeypatc
         again = ask(gateway.url, "POST", "/api/proxy/v1/x", token, b"{}", Idempotency_Key="k")
     assert (status, body) == (again[0], again[2]) == (200, b"NOT ***")
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("stalls", [True, False])
+def test_a_caller_who_stalls_gets_no_beginning_of_a_secret_that_nothing_says_is_the_end(
+    gateway: oo.testing.LocalGateway, stalls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not stalls:
+        monkeypatch.setattr("oo.gateway.middleware.mask._STALL", PATIENCE)  # this machine may be busy
+    gateway.secret("key", KEY)
+    begun = KEY[:-4].encode()
+    cut = [READ, b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n", b"line\n" * (2 << 20), begun, CLOSE]
+    with serving(cut) as upstream:
+        token = gateway.route("api", upstream.url, {"Authorization": "Bearer {key}"})
+        address, answer = urlsplit(gateway.url), bytearray()
+        with socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE) as caller:
+            fields = f"Host: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+            caller.sendall(f"GET /api/proxy/x HTTP/1.1\r\n{fields}".encode())
+            assert upstream.until(requests=1)
+            time.sleep(1.0 if stalls else 0)
+            with suppress(ConnectionError):  # it breaks off
+                while piece := caller.recv(1 << 20):
+                    answer += piece
+    assert answer.count(b"line") > 1_000_000
+    assert answer.endswith(b"\r\n0\r\n\r\n") is not stalls
+    assert (begun in answer) is not stalls

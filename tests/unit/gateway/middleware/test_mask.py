@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -199,3 +200,26 @@ async def test_the_text_of_an_error_is_masked() -> None:
     with pytest.raises(oo.DoubleOError) as caught:
         await answered(oo.DoubleOError(f"no such thing: {KEY}", reason="argument"))
     assert (str(caught.value), caught.value.reason) == ("no such thing: ***", "argument")
+
+
+@pytest.mark.parametrize(
+    ("close_delimited", "pause", "end", "breaks"),
+    [
+        (True, 0.05, b"the-re", True),
+        (True, 0.05, b"two\n", False),
+        (True, 0.0, b"the-re", False),
+        (False, 0.05, b"the-re", False),
+    ],
+)
+async def test_a_caller_who_does_not_read_on_chooses_no_place_where_a_secret_is_cut(
+    close_delimited: bool, pause: float, end: bytes, breaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oo.gateway.middleware.mask._STALL", 0.02)
+    inner, got = Body(pieces(b"one\n", end)), []
+    inner.close_delimited = close_delimited
+    outer = Body.wrapping(inner, inner)  # as a plugin's
+    with pytest.raises(oo.DoubleOError, match="may have been cut") if breaks else nullcontext():
+        async for piece in masked(outer, Mask([KEY])):
+            got.append(piece)
+            await asyncio.sleep(pause)
+    assert b"".join(got) == b"one\n" + (b"" if breaks else end)
