@@ -28,7 +28,7 @@ from .keeper import RecordKeeper, Work
 from .models import Denial, Grant, Kind, Token
 from .paths import VAULT_FILE
 from .sealing import MasterKeys
-from .spending import charge, has_use
+from .spending import Counted, charge, has_use
 from .store import database, sqlite_uses
 from .store.base import Look
 from .store.data_keys import DataKey
@@ -53,7 +53,7 @@ class Vault(RecordKeeper):
             raise StoreError(f"there is no vault at {self.path}: run `oo init`")
         self._database = database.Database(self.path, self._keys)
         self._reads = ReadCache(self._database.version)
-        self._counted = SharedReads()
+        self._shared = SharedReads()
         self._results = Results(home / RESULTS_FILE, lambda: self._keys.results)
         self._calls: KeyedCalls = KeyedCalls(self._database, self._results)
 
@@ -89,7 +89,7 @@ class Vault(RecordKeeper):
         found = await self._find_token(token)
         if isinstance(found, Denial):
             return found
-        counted = self._database.look(lambda records: sqlite_uses.counted(records.db, found))
+        counted = self._counted(found)
         return Denial("unknown") if counted is None else (replace(found, used=counted.used), counted.tat)
 
     async def claim(self, token: str, key: str, seconds: float) -> bytes | Denial | Literal["taken"]:
@@ -110,9 +110,7 @@ class Vault(RecordKeeper):
             return found
         if found.uses is None and found.rate is None:
             return found
-        counted = self._counted.get(
-            found.hash, lambda: self._database.look(lambda records: sqlite_uses.counted(records.db, found))
-        )
+        counted = self._shared.get(found.hash, lambda: self._counted(found))
         if counted is None:  # it was revoked just now
             return Denial("unknown")
         is_used_up = not has_use(found, counted.used)
@@ -120,6 +118,9 @@ class Vault(RecordKeeper):
             return found.denied("used up")
         outcome = charge(found, counted.tat, time.time())
         return outcome if isinstance(outcome, Denial) else found
+
+    def _counted(self, token: Token) -> Counted | None:
+        return self._database.look(lambda records: sqlite_uses.counted(records.db, token))
 
     def _judged_now(self, token: Token, kind: Kind) -> sqlite_uses.Judged:
         return sqlite_uses.Judged(token, kind, self._database.epoch)
