@@ -39,9 +39,8 @@ def test_no_answer_has_a_command_print_its_token(
     kind: str, inside: Inside, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "oo._commands.run._become", sys.exit
-    )  # some answers are variables, and run would end this process
+    # Some answers are variables, and `oo run` would replace this process.
+    monkeypatch.setattr("oo._commands.run._become", sys.exit)
     campaign = Campaign(watch, token=shaped() if kind == "shaped" else awkward(random.Random(SEED)))
     # What a command prints is JSON again, and what is escaped twice is beyond it.
     campaign.places = [place for place in campaign.places if "quoted" not in place]
