@@ -30,8 +30,6 @@ class Body:
         self.length = length
         self.remaining = length
         """Bytes that are still to come, where that is known."""
-        self.close_delimited = False
-        """Whether it ends with its connection alone, so that nothing shows whether that was its end (RFC 9112, 6.3)."""
         self.begun = False
         """Whether its reading has begun."""
         self.outcome: Outcome | None = None
@@ -50,7 +48,6 @@ class Body:
         sets it anew with each of them. Aborting it aborts the stream, or calls `abort` where that is given."""
         body = cls(pieces, abort=getattr(stream, "abort", None) if abort is None else abort)
         body.remaining = remaining_of(stream)
-        body.close_delimited = getattr(stream, "close_delimited", False)
         return body
 
     @property

@@ -15,6 +15,9 @@ NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile("[\\t -~\\x80-\\ud7ff\\ue000-\\U0010ffff]*")
 """What a header's value is made of (RFC 9110, 5.5): on the wire, what is not ASCII is UTF-8."""
 
+FRAMING = ("Content-Length", "Transfer-Encoding")
+"""What says where a body ends. An answer's without either ends with its connection (RFC 9112, 6.3)."""
+
 
 class Headers(Mapping[str, str]):
     """Header fields in the order they came. Names compare without case (RFC 9110, 5.1). Immutable."""

@@ -41,6 +41,7 @@ from yarl import URL
 
 from .._core.io import unwritten
 from .._core.write_batch import BatchedTransport, WriteBatch
+from .._http.headers import FRAMING
 from .._version import __version__
 from ..exceptions import DoubleOError
 from ._asyncio_patches import is_truncated, read_rest_of_tls, rest_of
@@ -59,7 +60,6 @@ DEFAULT_FIELDS = {"Accept-Encoding": ACCEPT_ENCODING, "Accept": "*/*", "User-Age
 _NEWEST = (3, 14)
 """The newest aiohttp whose connections were seen to work without a session."""
 _REQUEST = aiohttp.ClientSession._request
-_FRAMING = ("Content-Length", "Transfer-Encoding")
 
 
 def _has_known_shape() -> bool:
@@ -304,7 +304,7 @@ def is_stale(error: BaseException) -> bool:
 def connection_reset(answer: Any) -> BaseException | None:
     # The end of the connection is the end of a body that has no other; to aiohttp a reset is such an end as well, and
     # so is one without close_notify (RFC 9112, 9.8).
-    if answer.content is aiohttp.EMPTY_PAYLOAD or not answer.headers.keys().isdisjoint(_FRAMING):
+    if answer.content is aiohttp.EMPTY_PAYLOAD or not answer.headers.keys().isdisjoint(FRAMING):
         return None
     protocol: Any = answer._protocol
     lost = protocol.exception() if protocol is not None else None

@@ -40,10 +40,10 @@ class Source(Protocol):
 
 
 class Framing:
-    """What the headers say of the body: its `length` (bytes as sent, or None), whether it `shows_end`, and its
-    `encoding`. DoubleOError (reason "protocol") where they contradict each other."""
+    """What the headers say of the body: its `length` (bytes as sent, or None) and its `encoding`. DoubleOError (reason
+    "protocol") where they contradict each other."""
 
-    __slots__ = ("encoding", "length", "shows_end")
+    __slots__ = ("encoding", "length")
 
     def __init__(self, get_all: Callable[[str], Sequence[str]]) -> None:
         """`get_all` gives each value of a header."""
@@ -57,7 +57,6 @@ class Framing:
             # RFC 9112, 6.1: so answers are smuggled.
             raise DoubleOError("the answer says in two ways how long it is", reason="protocol")
         self.length = int(lengths[0]) if lengths else None
-        self.shows_end = bool(lengths or transfers)
         self.encoding = "identity"
         if encodings:
             codings = [coding.strip() for coding in ",".join(encodings).lower().split(",")]
@@ -116,7 +115,6 @@ class DecodedBody(Body):
         self._framing = framing
         length = framing.length if framing.encoding == "identity" else None
         super().__init__(_decoded(self._decoder, source), length=length, abort=source.abort)
-        self.close_delimited = not framing.shows_end and framing.encoding == "identity"
 
     def keep_encoding(self) -> None:
         """Let the bytes come as they were sent, to be passed on with their Content-Encoding."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import cast
 
 from ..._http.body import Body
-from ..._http.headers import Headers
+from ..._http.headers import FRAMING, Headers
 from ..._http.request import Request
 from ..._http.response import Response
 from ...exceptions import DoubleOError
@@ -22,7 +22,6 @@ from ..http_server.tunnels import ESTABLISHED, Taken, take_over
 from ..stack import Stack
 from .wire import answer_headers
 
-_BODY = ("Content-Length", "Transfer-Encoding")
 _EARLY = "nothing may come behind a CONNECT before its answer"
 _QUEUED = 64 << 10  # bytes of a caller that wait for the other end
 _UNSHOWN = re.compile(r"[^ -~]")
@@ -66,7 +65,7 @@ def _fault(received: web.BaseRequest, context: GatewayContext) -> str | None:
         return "there is no tunnel within a tunnel"
     if authority_of(received.raw_path) is None:
         return "the target of a CONNECT is a host and a port"
-    if any(name in received.headers for name in _BODY):  # RFC 9110, 9.3.6
+    if any(name in received.headers for name in FRAMING):  # RFC 9110, 9.3.6
         return "a CONNECT has no body"
     return _EARLY if came_early(received) else None
 

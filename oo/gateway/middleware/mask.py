@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from ..._core.masking import STEP, Mask, StreamMask, steps_of, weight_of
 from ..._core.pipeline import CallNext
 from ..._http.body import Body, remaining_of
-from ..._http.headers import Headers
+from ..._http.headers import FRAMING, Headers
 from ..._http.message import Message
 from ..._http.request import Request
 from ..._http.response import ByteStream, Response
@@ -74,8 +74,10 @@ class MaskResponse:
             return response
         if response.stream is None:
             return response.replace(headers=headers, body=await masked_body(response.body, mask))
-        hiding = masked_messages if context.websocket and response.status < 200 else masked
-        return response.replace(headers=headers, stream=hiding(response.stream, mask))
+        if context.websocket and response.status < 200:
+            return response.replace(headers=headers, stream=masked_messages(response.stream, mask))
+        shows_end = any(name in response.headers for name in FRAMING)
+        return response.replace(headers=headers, stream=masked(response.stream, mask, shows_end=shows_end))
 
     def _mask(self, request: Request, values: set[str]) -> Mask:
         route = of_route(request)
@@ -108,12 +110,13 @@ async def _masked_text(text: str, mask: Mask) -> str:
     return (await masked_body(data, mask)).decode("utf-8", "surrogatepass")
 
 
-def masked(stream: ByteStream, mask: Mask) -> Body:
+def masked(stream: ByteStream, mask: Mask, *, shows_end: bool = False) -> Body:
     """A body as it comes, masked. Its `remaining` is the number of the upstream's bytes that are still to come, None
     while that is not known. Once it is 0, the piece that came last was the last.
 
-    A caller who reads nothing until the upstream gives up chooses where a body is cut whose end nothing shows. It
-    breaks off there, and what may be the beginning of a secret is not given on. DoubleOError (reason "connection").
+    Without `shows_end`, nothing tells the end of a body from a place where the upstream gave up, which a caller who
+    reads nothing for long chooses. It breaks off there, and what may be the beginning of a secret is not given on:
+    DoubleOError (reason "connection").
     """
     hiding = StreamMask(mask)
 
@@ -134,7 +137,7 @@ def masked(stream: ByteStream, mask: Mask) -> Body:
                     worked = 0
                     await give_way()
         if rest := hiding.finish():
-            if body.close_delimited and longest > _STALL:
+            if not shows_end and longest > _STALL:
                 raise DoubleOError("its caller did not read on, and it may have been cut", reason="connection")
             body.remaining = 0
             yield rest
