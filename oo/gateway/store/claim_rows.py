@@ -9,12 +9,13 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from .. import kept
 from ..models import Denial
 from .records import expect
-from .sqlite import insert, places
+from .sqlite import bound, insert, places
 from .sqlite_rows import SQLiteRecords
 from .sqlite_uses import Counts, Judged
 
@@ -102,7 +103,7 @@ def complete_all(records: SQLiteRecords, made: Sequence[Made]) -> list[None]:
         " INSERT INTO claims SELECT token, number, call, made.digest, at, until, 1, holder"
         " FROM made CROSS JOIN claims USING (token, call, holder) WHERE NOT done"
         " ON CONFLICT (token, number) DO UPDATE SET done = 1, digest = excluded.digest",
-        [value for each in made for value in each],
+        bound(chain.from_iterable(made)),
     )
     return [None] * len(made)
 
@@ -128,7 +129,7 @@ def _known(records: SQLiteRecords, asked: Sequence[Claiming]) -> tuple[dict[tupl
         " SELECT token, call, at, until, done FROM asked CROSS JOIN claims USING (token, call)"
         " UNION ALL SELECT token, NULL, (SELECT max(number) FROM claims WHERE token = tokens.token), 0, 0 FROM tokens"
     )
-    found = records.db.execute(query, [*(value for key in keys for value in key), *tokens]).fetchall()
+    found = records.db.execute(query, bound(chain(*keys, tokens))).fetchall()
     known = {(token, call): _is_live(*row) for token, call, *row in found if call is not None}
     return known, {token: number or 0 for token, call, number, *_ in found if call is None}
 
