@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
 from .._core.io import retrieved
@@ -29,6 +28,27 @@ class Caller(Protocol):
     def has_left(self) -> bool: ...
 
 
+class _Held:
+    """Holds a task until the block ends: with a generator it would take three times as long."""
+
+    __slots__ = ("_caller", "_task", "_tasks")
+
+    def __init__(self, tasks: set[asyncio.Task[Any]], caller: Caller | None) -> None:
+        self._tasks = tasks
+        self._caller = caller
+        self._task = asyncio.current_task()
+
+    def __enter__(self) -> None:
+        if self._caller is not None and self._task is not None:
+            self._caller.is_held = True
+            self._tasks.add(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        if self._caller is not None and self._task is not None:
+            self._caller.is_held = False
+            self._tasks.discard(self._task)
+
+
 class Background:
     """The tasks of work that must be completed."""
 
@@ -49,21 +69,10 @@ class Background:
         """What a coroutine returns, which goes on where whoever waits for it is cancelled."""
         return await asyncio.shield(self.spawn(work))
 
-    @contextmanager
-    def held(self, caller: Caller | None) -> Iterator[None]:
+    def held(self, caller: Caller | None) -> _Held:
         """Have what the block does go on where its caller leaves: in the task that is there, since one of its own would
         cost a keyed call a twentieth of its time."""
-        task = asyncio.current_task()
-        if caller is None or task is None:
-            yield
-            return
-        caller.is_held = True
-        self._tasks.add(task)
-        try:
-            yield
-        finally:
-            caller.is_held = False
-            self._tasks.discard(task)
+        return _Held(self._tasks, caller)
 
     async def close(self) -> None:
         """Wait a second at most for what is under way, and cancel the rest."""

@@ -107,5 +107,13 @@ def _begun(key: bytes) -> HMAC:
 
 def associated_data(kind: str, name: str, version: int, key: str) -> bytes:
     """What a sealed value is bound to."""
-    parts = [str(part).encode() for part in ("double-o", kind, name, version, key)]
-    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])  # a generator would be entered for each
+    return _framed_once("double-o", kind) + _framed(name) + _framed_once(str(version), key)
+
+
+def _framed(*parts: str) -> bytes:
+    """Parts with their lengths, so that none reads as two."""
+    encoded = [part.encode() for part in parts]
+    return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])
+
+
+_framed_once = lru_cache(64)(_framed)  # for what is the same in many

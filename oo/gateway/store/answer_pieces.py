@@ -78,6 +78,9 @@ class Cut:
         self.size = (self.pieces - 1) * taken(self._most + SEAL) + taken(last + SEAL) + _ROWS
 
     def __iter__(self) -> Iterator[bytes]:
+        if self.pieces == 1:
+            yield b"".join(self._parts)
+            return
         waiting = bytearray()
         for part in self._parts:
             for at in range(0, len(part), self._most):

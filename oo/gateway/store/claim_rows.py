@@ -9,17 +9,17 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Sequence
-from itertools import chain
 from typing import Literal, NamedTuple
 
 from .. import kept
 from ..models import Denial
 from .records import expect
-from .sqlite import bound, insert, places
+from .sqlite import insert, places
 from .sqlite_rows import SQLiteRecords
 from .sqlite_uses import Counts, Judged
 
 _PURGED = 8  # rows that are deleted of what is too old for each that is added
+_NONE = bytearray()
 _OFTEN = 16  # calls of a token after which that is done
 
 
@@ -64,7 +64,7 @@ def claim_all(records: SQLiteRecords, asked: Sequence[Claiming]) -> list[Denial 
         outcomes.append(denial or counts.consume(token))
         if outcomes[-1] is None:
             last[token.id] += 1
-            rows[key] = (token.id, last[token.id], call, b"", now, now + seconds, 0, fence)
+            rows[key] = token.id, last[token.id], bytearray(call), _NONE, now, now + seconds, 0, bytearray(fence)
     if rows:
         # Claimed by a process that died, or too old.
         stale = [key for key in rows if key in known]
@@ -103,7 +103,7 @@ def complete_all(records: SQLiteRecords, made: Sequence[Made]) -> list[None]:
         " INSERT INTO claims SELECT token, number, call, made.digest, at, until, 1, holder"
         " FROM made CROSS JOIN claims USING (token, call, holder) WHERE NOT done"
         " ON CONFLICT (token, number) DO UPDATE SET done = 1, digest = excluded.digest",
-        bound(chain.from_iterable(made)),
+        [value for token, *blobs in made for value in (token, *map(bytearray, blobs))],
     )
     return [None] * len(made)
 
@@ -129,7 +129,7 @@ def _known(records: SQLiteRecords, asked: Sequence[Claiming]) -> tuple[dict[tupl
         " SELECT token, call, at, until, done FROM asked CROSS JOIN claims USING (token, call)"
         " UNION ALL SELECT token, NULL, (SELECT max(number) FROM claims WHERE token = tokens.token), 0, 0 FROM tokens"
     )
-    found = records.db.execute(query, bound(chain(*keys, tokens))).fetchall()
+    found = records.db.execute(query, [*(value for token, call in keys for value in (token, bytearray(call))), *tokens]).fetchall()
     known = {(token, call): _is_live(*row) for token, call, *row in found if call is not None}
     return known, {token: number or 0 for token, call, number, *_ in found if call is None}
 

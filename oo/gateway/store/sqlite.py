@@ -85,17 +85,12 @@ def begun(db: sqlite3.Connection) -> Iterator[None]:
 
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
     """Write rows by one statement: between two, a thread would wait for its turn among those of its process. Where one
-    fails, the transaction ends without effect."""
+    fails, the transaction ends without effect. Their bytes are best given as a bytearray: sqlite3 looks for an adapter
+    of each `bytes`, which takes ten times as long as to copy it."""
     if rows:
         # ABORT, the default, would copy each page that is written, to take back the rows before the one that fails.
         statement = f"INSERT OR ROLLBACK INTO {table} VALUES {places(len(rows), len(rows[0]))}"  # noqa: S608
-        db.execute(statement, bound(chain.from_iterable(rows)))
-
-
-def bound(values: Iterable[object]) -> list[object]:
-    """Values to bind to a statement. sqlite3 looks for an adapter of each `bytes`, which takes ten times as long as to
-    copy it."""
-    return [bytearray(value) if type(value) is bytes else value for value in values]
+        db.execute(statement, list(chain.from_iterable(rows)))
 
 
 def places(rows: int, columns: int) -> str:

@@ -16,7 +16,7 @@ from ..models import Denial, Kind, Token
 from ..spending import Counted
 from . import token_rows
 from .records import expect
-from .sqlite import bound, places
+from .sqlite import places
 from .sqlite_rows import SQLiteRecords
 
 
@@ -42,7 +42,7 @@ class Counts:
             " SELECT (SELECT value FROM meta WHERE name = 'epoch'), hash, used, tat"
             " FROM asked LEFT JOIN tokens USING (hash)"
         )
-        rows = records.db.execute(query, bound(hashes)).fetchall()
+        rows = records.db.execute(query, hashes).fetchall()
         self._epoch = rows[0][0]
         # A token that was revoked meanwhile has none, and is denied by `still`.
         self._read = {row[1]: Counted(expect(int, row[2]), expect(float, row[3])) for row in rows if row[2] is not None}
