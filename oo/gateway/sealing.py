@@ -5,6 +5,7 @@ A record is sealed with a data key, and that, as a record of its own, with a mas
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
@@ -62,7 +63,7 @@ class Keyring:
     def seal(self, key: str, kind: str, name: str, version: int, value: bytes) -> bytes:
         """Encrypt a value with AES-256-GCM, bound to its kind, name and version. Returns a fresh nonce and the
         ciphertext."""
-        nonce = secrets.token_bytes(_NONCE)
+        nonce = os.urandom(_NONCE)
         return nonce + self._ciphers[key].encrypt(nonce, value, associated_data(kind, name, version, key))
 
     def open(self, key: str, kind: str, name: str, version: int, sealed: bytes) -> bytes:

@@ -129,7 +129,9 @@ def _known(records: SQLiteRecords, asked: Sequence[Claiming]) -> tuple[dict[tupl
         " SELECT token, call, at, until, done FROM asked CROSS JOIN claims USING (token, call)"
         " UNION ALL SELECT token, NULL, (SELECT max(number) FROM claims WHERE token = tokens.token), 0, 0 FROM tokens"
     )
-    found = records.db.execute(query, [*(value for token, call in keys for value in (token, bytearray(call))), *tokens]).fetchall()
+    found = records.db.execute(
+        query, [*(value for token, call in keys for value in (token, bytearray(call))), *tokens]
+    ).fetchall()
     known = {(token, call): _is_live(*row) for token, call, *row in found if call is not None}
     return known, {token: number or 0 for token, call, number, *_ in found if call is None}
 

@@ -17,14 +17,14 @@ from ..sealing import Keyring
 from .answer_pieces import MAX_PIECES, Call, Cut
 from .sqlite import insert
 
-FORMAT = 3
+FORMAT = 4
 """The `user_version` of a file with these tables."""
 
 SCHEMA = f"""
 PRAGMA user_version = {FORMAT};
 CREATE TABLE results (
     id INTEGER PRIMARY KEY, token TEXT NOT NULL, call BLOB NOT NULL, fence BLOB NOT NULL, at REAL NOT NULL,
-    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (fence, call, token)
+    size INTEGER NOT NULL, pieces INTEGER NOT NULL, UNIQUE (fence)
 );
 CREATE INDEX results_of_token ON results (token);
 CREATE TABLE pieces (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL);

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from oo.gateway.errors import IntegrityError
+from oo.gateway.errors import IntegrityError, StoreError
 from oo.gateway.models import StoredResponse
 from oo.gateway.store.answer_pieces import Call, Cut, day_of, keyring_of, new_fence, opened
 from oo.testing import Streamed
@@ -21,6 +21,18 @@ def test_an_answer_is_cut_and_opened(size: int, headers: tuple[tuple[str, str], 
     assert (len(pieces), cut.size >= sum(map(len, pieces))) == (cut.pieces, True)
     status, found, length, start = opened(pieces[0])
     assert (status, found, length, start + b"".join(pieces[1:])) == (201, headers, size, body)
+
+
+@pytest.mark.parametrize("text", ["", "a\nb: c", "\udc80\ud800", "\u20ac"])
+def test_whatever_a_header_holds_is_given_back(text: str) -> None:
+    headers = (("X-A", text), ("X-A", ""), ("X-B", text))
+    (piece,) = Cut(StoredResponse(200, headers, b"\0body"))
+    assert opened(piece) == (200, headers, 5, b"\0body")
+
+
+def test_a_header_that_would_read_as_several_is_not_kept() -> None:
+    with pytest.raises(StoreError, match="holds a NUL"):
+        Cut(StoredResponse(200, (("X-A", "a\0X-B\0b"),), b""))
 
 
 def test_a_stream_is_no_answer_to_keep() -> None:

@@ -35,8 +35,8 @@ def ring() -> Keyring:
     return Keyring([new_key()])
 
 
-def call(key: str, token: str = "t", fence: bytes = b"7") -> Call:
-    return Call(token, key.encode(), fence)
+def call(key: str, token: str = "t", fence: bytes = b"") -> Call:
+    return Call(token, key.encode(), fence or f"{token}.{key}".encode())
 
 
 def answer(body: bytes = b"x") -> StoredResponse:

@@ -32,7 +32,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def call(key: str = "k", token: str = "t") -> Call:
-    return Call(token, key.encode(), bytes(16))
+    return Call(token, key.encode(), f"{token}.{key}".encode())
 
 
 def answer(body: bytes = b"body") -> StoredResponse:
