@@ -36,13 +36,14 @@ from .result_rows import Found
 T = TypeVar("T")
 Answer = tuple[Call, Cut]
 RESULTS_FILE = "results.db"
+_LOG = 4 << 20  # bytes, about, in the log, after which they are carried over into the file
 PRAGMAS = (
     f"page_size = {PAGE}",
     "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     "synchronous = NORMAL",
     "secure_delete = OFF",  # it is sealed, and read by nobody when it is a day old
-    f"journal_size_limit = {1 << 20}",
+    f"journal_size_limit = {_LOG}",  # with less, the log would be cut and grow again with each that is carried over
     "wal_autocheckpoint = 0",  # which would wait for the disk within a commit
     "busy_timeout = 0",
 )
@@ -50,7 +51,6 @@ _MOST = 64  # answers that share a transaction
 SMALL = 64 << 10
 """Bytes of answers that are kept together with the note that their calls were made."""
 _LOCK_TIMEOUT = 10.0  # seconds
-_LOG = 4 << 20  # bytes, about, in the log, after which they are carried over into the file
 _OF_COMMIT = 16 << 10  # bytes, about, that a commit takes there beside its answers
 _FREE = 256  # pages without use that are left in the file, for what comes next
 _GIVEN_BACK = 1024  # pages that one step gives back to the disk
