@@ -65,6 +65,7 @@ class Results:
 
     def __init__(self, path: Path, keys: Callable[[], tuple[bytes, ...]]) -> None:
         self._path = path
+        self._folder = str(path.parent)
         self._keys = keys
         self._writing = _File(path, sqlite.writer)
         self._reading = _File(path, lambda path, _: sqlite.reader(path))
@@ -167,7 +168,7 @@ class Results:
 
     def _room(self, db: sqlite3.Connection) -> int:
         # What is full stops every other writer too: a use could not be counted, nor a token revoked.
-        if shutil.disk_usage(self._path.parent).free > kept.SPARED:
+        if shutil.disk_usage(self._folder).free > kept.SPARED:
             return kept.MAX_OF_ALL
         return min(kept.MAX_OF_ALL, result_rows.total(db))
 
@@ -180,7 +181,7 @@ class _File:
     made anew where it is damaged."""
 
     def __init__(self, path: Path, connect: Callable[[Path, tuple[str, ...]], sqlite3.Connection]) -> None:
-        self._path = path
+        self._path, self._name = path, str(path)
         self._connect = connect
         self._thread = ThreadPoolExecutor(1, "oo-results")
         self._db: sqlite3.Connection | None = None
@@ -257,7 +258,7 @@ class _File:
 
     def _there(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._path)
+            found = os.stat(self._name)
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino

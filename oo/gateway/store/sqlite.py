@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -62,25 +63,31 @@ def delete(path: Path) -> None:
             os.unlink(f"{path}{suffix}")
 
 
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit everything that the block writes, or nothing. No other process writes meanwhile."""
+def transaction(db: sqlite3.Connection) -> begun:
+    """Begin one, to commit everything that the block writes, or nothing. No other process writes meanwhile."""
     db.execute("BEGIN IMMEDIATE")
-    with begun(db):
-        yield
+    return begun(db)
 
 
-@contextmanager
-def begun(db: sqlite3.Connection) -> Iterator[None]:
-    """End a transaction that has begun: everything that the block writes, or nothing."""
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        # A full disk may have ended the transaction already.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+class begun:  # noqa: N801  # as `failures` does
+    """Ends a transaction that has begun: everything that the block writes, or nothing."""
+
+    __slots__ = ("_db",)
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            # Where it failed, if a full disk has not ended the transaction already.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
 
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
@@ -93,6 +100,7 @@ def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]])
         db.execute(statement, list(chain.from_iterable(rows)))
 
 
+@lru_cache(512)
 def places(rows: int, columns: int) -> str:
     """The places of so many rows of values in a statement."""
     return ", ".join([f"({', '.join('?' * columns)})"] * rows)
@@ -122,12 +130,10 @@ def patient(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
         db.execute("PRAGMA busy_timeout = 0")
 
 
-@contextmanager
-def snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    """Everything that the block reads is as of one moment."""
+def snapshot(db: sqlite3.Connection) -> begun:
+    """Begin one in which everything that the block reads is as of one moment."""
     db.execute("BEGIN")
-    with begun(db):
-        yield
+    return begun(db)
 
 
 class failures:  # noqa: N801  # it reads as what it does: `with failures(path):`

@@ -10,9 +10,15 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 from ..paths import begin_file
+
+if sys.platform == "win32":
+    _EXCLUSIVE = _AT_ONCE = _NONE = 0
+else:
+    import fcntl
+
+    _EXCLUSIVE, _AT_ONCE, _NONE = fcntl.LOCK_EX, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 
 
 class Turn:
@@ -33,11 +39,11 @@ class Turn:
 
     def take(self, *, wait: bool = True) -> bool:
         """Take a turn; False where another has it, and that is not waited for."""
-        return self._lock("LOCK_EX", wait=wait)
+        return self._lock(_EXCLUSIVE if wait else _AT_ONCE)
 
     def leave(self) -> None:
         """Leave it to others."""
-        self._lock("LOCK_UN")
+        self._lock(_NONE)
 
     def close(self) -> None:
         """Close the file, which stays."""
@@ -45,17 +51,14 @@ class Turn:
         if handle is not None:
             os.close(handle)
 
-    def _lock(self, how: Literal["LOCK_EX", "LOCK_UN"], *, wait: bool = True) -> bool:
+    def _lock(self, how: int) -> bool:
         if sys.platform == "win32":
             return True
-        import fcntl
-
         if not self._is_open:
             self._open()
         if self._handle is not None:
             try:
-                # The kernel's queue: first come.
-                fcntl.flock(self._handle, getattr(fcntl, how) | (0 if wait else fcntl.LOCK_NB))
+                fcntl.flock(self._handle, how)  # the kernel's queue: first come
             except BlockingIOError:
                 return False
             except OSError:
