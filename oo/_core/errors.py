@@ -161,9 +161,10 @@ def _status_error(response: Response) -> DoubleOError:
     status, request = response.status, response.request
     body = error_body(response)
     said = one_line(server_message(body))
-    kind, text = ERROR_OF[request.operation], f"the server answered {status}"
+    source = response.headers.get(SOURCE, "").strip().lower()
+    kind, text = ERROR_OF[request.operation], f"{_WHO.get(source, 'the server')} answered {status}"
     if status == 401:
-        if request.operation == "proxy" and response.headers.get(SOURCE, "").strip().lower() == "upstream":
+        if request.operation == "proxy" and source == "upstream":
             text = "the API refused the credential that the gateway sent (401)"
         else:
             kind, text = AuthenticationError, "the token was not accepted (401)"
@@ -201,6 +202,7 @@ def _message(request: Request, what: str) -> str:
     return Mask([request.context.token]).text(text)
 
 
+_WHO = {"upstream": "the API", "gateway": "the gateway"}
 _HINTS = {3: "; redirects are not followed: is the base URL right?"}
 
 

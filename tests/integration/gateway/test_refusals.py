@@ -12,8 +12,8 @@ from oo.gateway.models import Rate
 from tests.support.command import Inside, refused
 from tests.support.worlds import World
 
-FORBIDDEN = "the server answered 403: the route of this token does not allow that method and path"
-LIMITED = "the server answered 429: this token is used too often: again in 1000 s"
+FORBIDDEN = "the gateway answered 403: the route of this token does not allow that method and path"
+LIMITED = "the gateway answered 429: this token is used too often: again in 1000 s"
 NONE = "the token was not accepted (401); is it whole, current and for this call?"
 USED_UP = "the token was not accepted (401): it is used up"
 OTHER = "the token was not accepted (401): it opens a route, and nothing else"

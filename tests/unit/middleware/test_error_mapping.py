@@ -168,6 +168,15 @@ def test_any_other_status_is_the_operations_error(world: World, operation: str, 
     assert "of-the-query" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("source", "who"),
+    [("upstream", "the API"), (" Upstream ", "the API"), ("gateway", "the gateway"), ("x", "the server")],
+)
+@each_operation
+def test_an_error_says_who_answered(world: World, operation: str, source: str, who: str) -> None:
+    assert f": {who} answered 503" in str(fail(world, answering(503, X_OO_Source=source), operation))
+
+
 BODIES = {
     b'{"error": {"message": "slow down", "code": 7}}': {"error": {"message": "slow down", "code": 7}},
     b'"slow down"': "slow down",
