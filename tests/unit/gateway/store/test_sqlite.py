@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,21 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
         with pytest.raises(sqlite3.IntegrityError), sqlite.transaction(db):
             db.executemany("INSERT INTO meta VALUES (?, '3')", [("c",), ("a",)])
     assert values(path) == [("a", "1"), ("b", "2")]
+
+
+def test_rows_that_do_not_all_fit_end_their_transaction(path: Path) -> None:
+    with closing(sqlite.writer(path)) as db:
+        with pytest.raises(sqlite3.IntegrityError), sqlite.transaction(db):
+            sqlite.insert(db, "meta", [("b", "2")])
+            sqlite.insert(db, "meta", [("c", "3"), ("a", "4")])
+        with pytest.raises(sqlite3.OperationalError, match="no transaction is active"), sqlite.transaction(db):
+            with suppress(sqlite3.IntegrityError):  # nobody who goes on is told that it was committed
+                sqlite.insert(db, "meta", [("d", "5"), ("a", "6")])
+        assert not db.in_transaction
+        with sqlite.transaction(db):
+            sqlite.insert(db, "meta", [("e", "7")])
+            sqlite.insert(db, "meta", [])
+    assert values(path) == [("a", "1"), ("e", "7")]
 
 
 def test_a_snapshot_is_of_one_moment(path: Path) -> None:
