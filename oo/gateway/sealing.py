@@ -112,8 +112,8 @@ def associated_data(kind: str, name: str, version: int, key: str) -> bytes:
 
 
 def _framed(*parts: str) -> bytes:
-    """Parts with their lengths, so that none reads as two."""
-    encoded = [part.encode() for part in parts]
+    """Parts with their lengths, so that none reads as two. In a damaged file one may be no text."""
+    encoded = [str(part).encode() for part in parts]
     return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])
 
 

@@ -65,6 +65,16 @@ def test_a_change_of_any_bit_and_any_cut_is_seen(ring: Keyring) -> None:
             ring.open(ring.current, "secret", "a", 1, each)  # type: ignore[arg-type]  # a damaged column
 
 
+@pytest.mark.parametrize("odd", [None, b"secret", b"a", b"1", 1.5])
+@pytest.mark.parametrize("column", range(3))
+def test_a_damaged_column_of_any_type_is_seen(ring: Keyring, column: int, odd: object) -> None:
+    sealed = ring.seal(ring.current, "secret", "a", 1, b"value")
+    place: list[object] = ["secret", "a", 1]
+    place[column] = odd
+    with pytest.raises(IntegrityError):
+        ring.open(ring.current, *place, sealed)  # type: ignore[arg-type]
+
+
 def test_no_repr_and_no_id_tells_of_a_key() -> None:
     key = new_key()
     assert len(key) == 32
