@@ -20,6 +20,7 @@ from ..http_server.head_size import HEAD_TOO_LARGE, MAX_HEAD, MAX_URL, UNKNOWN_M
 from ..http_server.tunnels import tunnel_of
 from ..middleware.error_responses import failure_response
 from ..stack import Stack
+from ..store.base import came
 from .body_reader import CallerBody
 from .connect import connect
 from .forward_proxy import is_proxied, own_target
@@ -85,6 +86,7 @@ class Front:
 def _context(received: web.BaseRequest) -> GatewayContext:
     context = GatewayContext()
     context.started = time.monotonic()
+    came.set(context.started)
     context.peer = received.remote
     context.caller = connection_of(received)
     context.destination = tunnel_of(received)

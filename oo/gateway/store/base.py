@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -13,13 +15,17 @@ from .data_keys import DataKey
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+came = ContextVar("came", default=math.inf)
+"""When the request came that is being answered here, by the monotonic clock: what it asks of a store may be as of a
+moment since then, if that is not long ago."""
+
 
 class Store(Protocol):
     """What a running gateway asks of whatever keeps its things. Every method may wait, and StoreError is what each
     raises when it fails: StoreUnavailable, where the store does not answer.
 
-    Whatever was acknowledged to an owner before a method is called is seen by it, in whichever process. Times are the
-    store's own.
+    Whatever was acknowledged to an owner before a method is called, or the request `came` that it is called for, is
+    seen by it, in whichever process. Times are the store's own.
     """
 
     async def check(self) -> None:

@@ -1,7 +1,8 @@
 """Strict freshness: which epoch the store is in, asked anew for whoever waits.
 
 An owner's change raises the epoch in its own transaction. A request waits for a look that began after the request came,
-and shares it with all that wait; a look that began less than a millisecond ago is as good.
+and shares it with all that wait; a look that began less than a millisecond ago is as good. What else the request reads
+may be as of the same look, for 50 ms, however long the engine takes to answer.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...errors import StoreUnavailable
+from ..base import came
 from ..batches import Batches
 from ..moving import unavailable
 from .connections import Connection, Connections
 
 _FRESH = 0.001  # seconds
+_OF_REQUEST = 0.05  # seconds: what a request begins may go on when it has been answered, and is not as of its beginning
 _WITHIN = 1.0  # seconds until a look that is not answered fails
 _LOOK = "SELECT version, pg_is_in_recovery(), extract(epoch FROM clock_timestamp())::float8, "
 _LOOK += "(SELECT value FROM oo.meta WHERE name = 'moved') FROM oo.epoch"
@@ -39,8 +42,11 @@ class Epochs:
         self._changed = float("-inf")
 
     async def current(self) -> Epoch:
-        """The epoch, by a look that began less than a millisecond before, or after, this was called."""
-        if self._last.began >= max(time.monotonic() - _FRESH, self._changed):
+        """The epoch, by a look that began less than a millisecond before, or after, this was called or the request came
+        that this is for."""
+        now = time.monotonic()
+        since = min(now - _FRESH, max(came.get(), now - _OF_REQUEST))
+        if self._last.began >= max(since, self._changed):
             return self._last
         return await self._looks.ask(None)
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from oo.gateway.errors import StoreUnavailable
+from oo.gateway.store.base import came
 from oo.gateway.store.postgres import epochs as rooms
 from oo.gateway.store.postgres.connections import Connections
 from oo.gateway.store.postgres.epochs import Epoch, Epochs
@@ -26,6 +27,31 @@ async def test_a_look_is_shared_and_began_after_whoever_waits_came(
         await say(place, "UPDATE oo.epoch SET version = version + 1")
         assert (await epochs.current()).version == n
     await epochs.close()
+
+
+async def test_what_a_request_looked_at_holds_for_the_rest_of_it(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "_FRESH", 0.0)
+    monkeypatch.setattr(rooms, "_OF_REQUEST", 60.0)
+    epochs = Epochs(connections)
+    before = await epochs.current()
+
+    async def request() -> Epoch:
+        came.set(time.monotonic())
+        first = await epochs.current()
+        assert await epochs.current() is first
+        return first
+
+    looks = [before, await asyncio.create_task(request()), await asyncio.create_task(request())]
+    assert sorted({look.began for look in looks}) == [look.began for look in looks]
+    assert await epochs.current() is not looks[-1]  # which is for no request
+    came.set(time.monotonic())
+    held = await epochs.current()
+    epochs.expire()
+    assert await epochs.current() is not held
+    monkeypatch.setattr(rooms, "_OF_REQUEST", 0.0)  # what a request has left behind is as strict as anything
+    assert await epochs.current() is not await epochs.current()
 
 
 async def test_a_look_is_as_good_for_a_millisecond_unless_something_changed(
