@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 from .._core.io import retrieved
@@ -33,20 +34,18 @@ class _Held:
 
     __slots__ = ("_caller", "_task", "_tasks")
 
-    def __init__(self, tasks: set[asyncio.Task[Any]], caller: Caller | None) -> None:
+    def __init__(self, tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any], caller: Caller) -> None:
         self._tasks = tasks
+        self._task = task
         self._caller = caller
-        self._task = asyncio.current_task()
 
     def __enter__(self) -> None:
-        if self._caller is not None and self._task is not None:
-            self._caller.is_held = True
-            self._tasks.add(self._task)
+        self._caller.is_held = True
+        self._tasks.add(self._task)
 
     def __exit__(self, *_: object) -> None:
-        if self._caller is not None and self._task is not None:
-            self._caller.is_held = False
-            self._tasks.discard(self._task)
+        self._caller.is_held = False
+        self._tasks.discard(self._task)
 
 
 class Background:
@@ -69,10 +68,11 @@ class Background:
         """What a coroutine returns, which goes on where whoever waits for it is cancelled."""
         return await asyncio.shield(self.spawn(work))
 
-    def held(self, caller: Caller | None) -> _Held:
+    def held(self, caller: Caller | None) -> AbstractContextManager[None]:
         """Have what the block does go on where its caller leaves: in the task that is there, since one of its own would
         cost a keyed call a twentieth of its time."""
-        return _Held(self._tasks, caller)
+        task = asyncio.current_task()
+        return nullcontext() if caller is None or task is None else _Held(self._tasks, task, caller)
 
     async def close(self) -> None:
         """Wait a second at most for what is under way, and cancel the rest."""

@@ -143,9 +143,8 @@ class RecordKeeper(ABC):
     def complete(
         self, token_id: str, key: str, fence: bytes, digest: bytes, response: StoredResponse | None
     ) -> Coroutine[Any, Any, None]:
-        token_key = self._token_key
-        hashed = sealing.keyed_hash(token_key, digest)
-        return self._calls.complete(token_id, _hash_of_call(token_key, key), fence, hashed, response)
+        hashed = sealing.keyed_hash(self._token_key, digest)
+        return self._calls.complete(token_id, self._call(key), fence, hashed, response)
 
     def release(self, token_id: str, key: str, fence: bytes) -> Coroutine[Any, Any, None]:
         return self._calls.release(token_id, self._call(key), fence)

@@ -71,10 +71,10 @@ class Cut:
             parts = [response.body]
         length = sum(map(len, parts))
         lines = (str(response.status), str(length), *chain.from_iterable(response.headers))
-        head = "\0".join(lines).encode("utf-8", "surrogatepass")
-        if head.count(0) != 2 * len(response.headers) + 1:
-            lines = tuple(line.replace("\0", " ") for line in lines)  # RFC 9110, 5.5
-            head = "\0".join(lines).encode("utf-8", "surrogatepass")
+        text = "\0".join(lines)
+        if text.count("\0") >= len(lines):  # a header holds one, which is a space then (RFC 9110, 5.5)
+            text = "\0".join(line.replace("\0", " ") for line in lines)
+        head = text.encode("utf-8", "surrogatepass")
         head = len(head).to_bytes(4, "big") + head
         self._parts = [head, *parts]
         self._most = max(_PIECE, len(head))

@@ -74,17 +74,20 @@ def put_sealed(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Write answers whose pieces are sealed already."""
     (last,) = db.execute("SELECT max(id) FROM results").fetchone()
     numbered = list(enumerate(rows, (last or 0) + 1))
-    insert(db, "results", [_values(number, *row) for number, row in numbered])
+    insert(
+        db,
+        "results",
+        [
+            (number, call.token, bytearray(call.key), bytearray(call.fence), at, size, pieces)
+            for number, (call, at, size, pieces, _) in numbered
+        ],
+    )
     pieces = (
         (number * MAX_PIECES + n, bytearray(sealed)) for number, row in numbered for n, sealed in enumerate(row.sealed)
     )
     while some := list(islice(pieces, _AT_ONCE)):
         insert(db, "pieces", some)
     _add(db, _sizes(rows))
-
-
-def _values(number: int, call: Call, at: float, size: int, pieces: int, _: Iterable[bytes]) -> tuple[object, ...]:
-    return number, call.token, bytearray(call.key), bytearray(call.fence), at, size, pieces
 
 
 def _sizes(rows: Iterable[Row]) -> Counter[str]:

@@ -69,7 +69,7 @@ def transaction(db: sqlite3.Connection) -> begun:
     return begun(db)
 
 
-class begun:  # noqa: N801  # as `failures` does
+class begun:  # noqa: N801  # it reads as what it is: `with begun(db):`
     """Ends a transaction that has begun: everything that the block writes, or nothing."""
 
     __slots__ = ("_db",)
@@ -85,7 +85,7 @@ class begun:  # noqa: N801  # as `failures` does
             if kind is None:
                 self._db.execute("COMMIT")
         finally:
-            # Where it failed, if a full disk has not ended the transaction already.
+            # Where it failed. A full disk, or a row that did not fit, may have ended the transaction already.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
@@ -100,7 +100,7 @@ def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]])
         db.execute(statement, list(chain.from_iterable(rows)))
 
 
-@lru_cache(512)
+@lru_cache(512)  # of up to 64 rows, for each statement that has some
 def places(rows: int, columns: int) -> str:
     """The places of so many rows of values in a statement."""
     return ", ".join([f"({', '.join('?' * columns)})"] * rows)

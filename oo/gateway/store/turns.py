@@ -14,11 +14,11 @@ from pathlib import Path
 from ..paths import begin_file
 
 if sys.platform == "win32":
-    _EXCLUSIVE = _AT_ONCE = _NONE = 0
+    _WAIT = _AT_ONCE = _LEAVE = 0
 else:
     import fcntl
 
-    _EXCLUSIVE, _AT_ONCE, _NONE = fcntl.LOCK_EX, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
+    _WAIT, _AT_ONCE, _LEAVE = fcntl.LOCK_EX, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 
 
 class Turn:
@@ -39,11 +39,11 @@ class Turn:
 
     def take(self, *, wait: bool = True) -> bool:
         """Take a turn; False where another has it, and that is not waited for."""
-        return self._lock(_EXCLUSIVE if wait else _AT_ONCE)
+        return self._lock(_WAIT if wait else _AT_ONCE)
 
     def leave(self) -> None:
         """Leave it to others."""
-        self._lock(_NONE)
+        self._lock(_LEAVE)
 
     def close(self) -> None:
         """Close the file, which stays."""

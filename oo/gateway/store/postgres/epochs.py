@@ -18,7 +18,7 @@ from ..moving import unavailable
 from .connections import Connection, Connections
 
 _FRESH = 0.001  # seconds
-_OF_REQUEST = 0.05  # seconds: what a request begins may go on when it has been answered, and is not as of its beginning
+_OF_REQUEST = 0.05  # seconds: a request may leave work running, as the watch over open calls, which must look anew
 _WITHIN = 1.0  # seconds until a look that is not answered fails
 _LOOK = "SELECT version, pg_is_in_recovery(), extract(epoch FROM clock_timestamp())::float8, "
 _LOOK += "(SELECT value FROM oo.meta WHERE name = 'moved') FROM oo.epoch"

@@ -52,6 +52,7 @@ async def test_what_a_request_looked_at_holds_for_the_rest_of_it(
     assert await epochs.current() is not held
     monkeypatch.setattr(rooms, "_OF_REQUEST", 0.0)  # what a request has left behind is as strict as anything
     assert await epochs.current() is not await epochs.current()
+    await epochs.close()
 
 
 async def test_a_look_is_as_good_for_a_millisecond_unless_something_changed(
